@@ -1,0 +1,1 @@
+"""Pure foundations: ids, money, resources, time, errors. No I/O."""
