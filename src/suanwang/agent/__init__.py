@@ -1,0 +1,1 @@
+"""The agent: runs at a site, speaks outbound only, ships alone (imports protocol and kernel)."""
