@@ -1,0 +1,1 @@
+"""What the contexts stand on: database, outbox, blob store, signals, settings, telemetry."""

@@ -1,0 +1,317 @@
+"""One database, two kinds: SQLite (WAL, one writer thread, group commit) and PostgreSQL.
+
+Use cases are plain functions of a `Tx`. `Database.write(fn)` runs one in a transaction and
+returns after the commit; on SQLite the writer thread takes whatever is waiting, gives each use
+case a savepoint and commits them together, so that a commit to disk is shared. `read(fn)` runs a
+function of a connection outside any write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from suanwang.kernel.errors import StaleWrite, Unavailable
+from suanwang.kernel.ids import IdFactory
+from suanwang.kernel.time import Clock, Random
+
+T = TypeVar("T")
+GROUP_LIMIT = 128
+POSTGRES_RETRIES = 5
+
+
+class Tx:
+    """One transaction of one use case: connection, instant, ids, and what to do after it."""
+
+    __slots__ = ("_after_commit", "conn", "ids", "now_ms")
+
+    def __init__(self, conn: Connection, now_ms: int, ids: IdFactory) -> None:
+        self.conn = conn
+        self.now_ms = now_ms
+        self.ids = ids
+        self._after_commit: list[Callable[[], None]] = []
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Run once the transaction is durable (wake a poller, say). Quick and thread-safe only."""
+        self._after_commit.append(action)
+
+    @property
+    def is_postgres(self) -> bool:
+        return self.conn.dialect.name == "postgresql"
+
+    def committed(self) -> None:
+        for action in self._after_commit:
+            action()
+
+
+UseCase = Callable[[Tx], T]
+
+
+class Database(Protocol):
+    """What services see. Both kinds and the simulation's inline one satisfy it."""
+
+    engine: Engine
+
+    async def read(self, query: Callable[[Connection], T]) -> T: ...
+
+    async def write(self, use_case: UseCase[T]) -> T: ...
+
+    async def close(self) -> None: ...
+
+
+def translate(error: DBAPIError) -> Exception:
+    """Database troubles in the error tree: transient ones may be tried again."""
+    text = str(error.orig)
+    if "disk is full" in text or "No space left" in text:
+        return Unavailable(
+            "DiskFull",
+            "The database has no disk space left.",
+            hint="Free space on the server's disk; nothing was written.",
+        )
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return Unavailable(
+            "DatabaseUnavailable", "The database does not answer.", hint="Try again shortly."
+        )
+    return error
+
+
+def _configure_sqlite(engine: Engine, *, begin: str) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "busy_timeout=30000",
+            "cache_size=-65536",
+            "temp_store=MEMORY",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+def sqlite_engine(url: str, *, writer: bool) -> Engine:
+    """Writer: a single connection that takes the write lock at BEGIN. Reader: a small pool."""
+    memory = ":memory:" in url or url == "sqlite://"
+    engine = sa.create_engine(
+        url,
+        poolclass=StaticPool if writer or memory else QueuePool,
+        connect_args={"check_same_thread": False},
+    )
+    _configure_sqlite(engine, begin="BEGIN IMMEDIATE" if writer else "BEGIN")
+    return engine
+
+
+class _Work:
+    __slots__ = ("future", "use_case")
+
+    def __init__(self, use_case: UseCase[Any]) -> None:
+        self.use_case = use_case
+        self.future: Future[Any] = Future()
+
+
+class SqliteDatabase:
+    """SQLite behind one writer thread."""
+
+    def __init__(self, url: str, clock: Clock, random: Random, *, readers: int = 4) -> None:
+        self.engine = sqlite_engine(url, writer=True)
+        self._reader = sqlite_engine(url, writer=False)
+        self._clock = clock
+        self._ids = IdFactory(clock, random)
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._executor = ThreadPoolExecutor(readers, thread_name_prefix="db-read")
+        self._thread = threading.Thread(target=self._run, name="db-write", daemon=True)
+        self._thread.start()
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self.read_now, query)
+
+    def read_now(self, query: Callable[[Connection], T]) -> T:
+        try:
+            with self._reader.connect() as connection:
+                return query(connection)
+        except DBAPIError as error:
+            raise translate(error) from error
+
+    async def write(self, use_case: UseCase[T]) -> T:
+        context = contextvars.copy_context()
+        work = _Work(lambda tx: context.run(use_case, tx))
+        self._queue.put(work)
+        result: T = await asyncio.wrap_future(work.future)
+        return result
+
+    async def close(self) -> None:
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._executor.shutdown(wait=True)
+        self._reader.dispose()
+        self.engine.dispose()
+
+    def _run(self) -> None:
+        while (work := self._queue.get()) is not None:
+            group = [work]
+            stop = False
+            while len(group) < GROUP_LIMIT and not self._queue.empty():
+                following = self._queue.get()
+                if following is None:
+                    stop = True
+                    break
+                group.append(following)
+            self._commit(group)
+            if stop:
+                return
+
+    def _commit(self, group: list[_Work]) -> None:
+        """Each use case in a savepoint, all of them under one commit."""
+        done: list[tuple[_Work, Tx, Any]] = []
+        failed: list[tuple[_Work, BaseException]] = []
+        try:
+            with self.engine.connect() as connection, connection.begin():
+                for work in group:
+                    tx = Tx(connection, self._clock.now_ms(), self._ids)
+                    try:
+                        with connection.begin_nested():
+                            result = work.use_case(tx)
+                        done.append((work, tx, result))
+                    except DBAPIError as error:
+                        failed.append((work, translate(error)))
+                    except Exception as error:
+                        failed.append((work, error))
+        except Exception as error:
+            trouble = translate(error) if isinstance(error, DBAPIError) else error
+            failed = [(work, trouble) for work in group]
+            done = []
+        for work, tx, result in done:
+            tx.committed()
+            work.future.set_result(result)
+        for work, reason in failed:
+            work.future.set_exception(reason)
+
+
+class PostgresDatabase:
+    """PostgreSQL: a pool of connections used from threads; conflicts are tried again."""
+
+    def __init__(self, url: str, clock: Clock, random: Random, *, connections: int = 8) -> None:
+        self.engine = sa.create_engine(
+            url, pool_size=connections, max_overflow=0, pool_pre_ping=True, pool_timeout=10
+        )
+        self._clock = clock
+        self._ids = IdFactory(clock, random)
+        self._executor = ThreadPoolExecutor(connections, thread_name_prefix="db")
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._read, query)
+
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        try:
+            with self.engine.connect() as connection:
+                return query(connection)
+        except DBAPIError as error:
+            raise translate(error) from error
+
+    async def write(self, use_case: UseCase[T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._write, use_case)
+
+    def _write(self, use_case: UseCase[T]) -> T:
+        for _attempt in range(POSTGRES_RETRIES):
+            try:
+                with self.engine.begin() as connection:
+                    tx = Tx(connection, self._clock.now_ms(), self._ids)
+                    result = use_case(tx)
+            except DBAPIError as error:
+                state = getattr(error.orig, "sqlstate", None)
+                if state in ("40001", "40P01"):  # serialisation failure, deadlock
+                    continue
+                raise translate(error) from error
+            tx.committed()
+            return result
+        raise StaleWrite(
+            "Conflict", "The database stayed busy with conflicting writes.", hint="Try again."
+        )
+
+    async def close(self) -> None:
+        self._executor.shutdown(wait=True)
+        self.engine.dispose()
+
+
+class InlineDatabase:
+    """In memory, on the caller's own thread: for the simulation and for unit tests.
+
+    `faults` may raise before or after a commit, as a store does that dies at the wrong moment.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        random: Random,
+        *,
+        url: str = "sqlite://",
+        faults: Callable[[str], Awaitable[None] | None] | None = None,
+    ) -> None:
+        self.engine = sqlite_engine(url, writer=True)
+        self._clock = clock
+        self._ids = IdFactory(clock, random)
+        self._faults = faults
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        return self.read_now(query)
+
+    def read_now(self, query: Callable[[Connection], T]) -> T:
+        with self.engine.connect() as connection:
+            return query(connection)
+
+    async def write(self, use_case: UseCase[T]) -> T:
+        if self._faults is not None:
+            self._faults("before_commit")
+        result = self.write_now(use_case)
+        if self._faults is not None:
+            self._faults("after_commit")
+        return result
+
+    def write_now(self, use_case: UseCase[T]) -> T:
+        with self.engine.begin() as connection:
+            tx = Tx(connection, self._clock.now_ms(), self._ids)
+            result = use_case(tx)
+        tx.committed()
+        return result
+
+    async def close(self) -> None:
+        self.engine.dispose()
+
+
+def open_database(url: str, clock: Clock, random: Random) -> SqliteDatabase | PostgresDatabase:
+    """By the URL's scheme: sqlite:///FILE or postgresql+psycopg://…"""
+    if url.startswith("sqlite"):
+        return SqliteDatabase(url, clock, random)
+    return PostgresDatabase(url, clock, random)
+
+
+__all__ = [
+    "Database",
+    "InlineDatabase",
+    "PostgresDatabase",
+    "SqliteDatabase",
+    "Tx",
+    "UseCase",
+    "open_database",
+]

@@ -1,0 +1,91 @@
+"""Facts travel upward through the outbox, written with the change they tell of.
+
+`bootstrap` says who subscribes to what. A fact gets one row per subscriber; taking and deleting
+it happens in the subscriber's own transaction, so each acts on it exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from suanwang.platform.database import Database, Tx
+from suanwang.platform.schema import Ms, metadata
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column(
+        "id",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column("subscriber", sa.String(60), nullable=False),
+    sa.Column("topic", sa.String(60), nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("created_at_ms", Ms, nullable=False),
+    sa.Index("ix_outbox_subscriber_id", "subscriber", "id"),
+)
+
+Subscriber = Callable[[Tx, Sequence[Any]], None]
+
+
+class Outbox:
+    """Topics, their subscribers and the decoding of facts. Filled in bootstrap, then fixed."""
+
+    def __init__(self) -> None:
+        self._routes: dict[type, list[str]] = {}
+        self._subscribers: dict[str, tuple[type, Subscriber]] = {}
+
+    def subscribe(self, name: str, fact: type[msgspec.Struct], action: Subscriber) -> None:
+        """`action(tx, facts)` gets batches in order of emission; raising puts them back."""
+        self._routes.setdefault(fact, []).append(name)
+        self._subscribers[name] = (fact, action)
+
+    def emit(self, tx: Tx, facts: Sequence[msgspec.Struct]) -> None:
+        """Record facts (past-tense structs) in the transaction that made them true."""
+        rows = [
+            {
+                "subscriber": subscriber,
+                "topic": type(fact).__name__,
+                "body": msgspec.msgpack.encode(fact),
+                "created_at_ms": tx.now_ms,
+            }
+            for fact in facts
+            for subscriber in self._routes.get(type(fact), ())
+        ]
+        if rows:
+            tx.conn.execute(sa.insert(outbox), rows)
+
+    @property
+    def subscribers(self) -> list[str]:
+        return sorted(self._subscribers)
+
+    async def deliver(self, database: Database, name: str, limit: int = 2_000) -> int:
+        """Hand the next batch to a subscriber; returns how many facts it took."""
+        kind, action = self._subscribers[name]
+
+        def take(tx: Tx) -> int:
+            query = (
+                sa.select(outbox.c.id, outbox.c.body)
+                .where(outbox.c.subscriber == name)
+                .order_by(outbox.c.id)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
+            rows = tx.conn.execute(query).all()
+            if not rows:
+                return 0
+            decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(kind)
+            action(tx, [decoder.decode(row.body) for row in rows])
+            tx.conn.execute(
+                sa.delete(outbox).where(outbox.c.id == sa.bindparam("taken")),
+                [{"taken": row.id} for row in rows],
+            )
+            return len(rows)
+
+        return await database.write(take)

@@ -1,0 +1,48 @@
+"""The one MetaData that every context's tables join, and the column kinds they use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, LargeBinary, MetaData, String
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = String(40)
+"""Ids are short ASCII; PostgreSQL and SQLite compare them byte by byte under collation C."""
+
+Ms = BigInteger
+"""Instant in milliseconds since the epoch, UTC."""
+
+Money = BigInteger
+"""Micro-yuan."""
+
+
+class Packed(TypeDecorator[Any]):
+    """A value kept as MessagePack: dicts, lists, msgspec structs (read back as `kind` if given)."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def __init__(self, kind: Any = None) -> None:
+        super().__init__()
+        self.kind = kind
+        self._decoder = msgspec.msgpack.Decoder(kind) if kind is not None else None
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
+        return None if value is None else msgspec.msgpack.encode(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        return self._decoder.decode(value) if self._decoder else msgspec.msgpack.decode(value)

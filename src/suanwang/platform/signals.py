@@ -1,0 +1,56 @@
+"""Wake those who wait: a poller for its site's orders, a page for its job's news.
+
+In one process a change is felt at once; other processes find it at their next look, so waiting
+is always bounded and never the only way to learn of a change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+
+class Signals:
+    """Named signals. `notify` may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiters: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def notify(self, *names: str) -> None:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        loop.call_soon_threadsafe(self._wake, names)
+
+    def _wake(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            for waiter in self._waiters.pop(name, ()):
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def listen(self, name: str) -> asyncio.Future[None]:
+        """A future that the next `notify(name)` completes. Take it before looking, then await."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters[name].add(waiter)
+        waiter.add_done_callback(lambda done: self._discard(name, done))
+        return waiter
+
+    def _discard(self, name: str, waiter: asyncio.Future[None]) -> None:
+        waiting = self._waiters.get(name)
+        if waiting is not None:
+            waiting.discard(waiter)
+            if not waiting:
+                del self._waiters[name]
+
+
+async def wait_for(waiter: asyncio.Future[None], timeout_s: float) -> bool:
+    """True if notified, False on time-out; the waiter is spent either way."""
+    try:
+        await asyncio.wait_for(waiter, timeout_s)
+    except TimeoutError:
+        return False
+    return True
