@@ -1,0 +1,1 @@
+"""Sites, data and jobs: the broker itself."""

@@ -1,0 +1,214 @@
+"""Statements of leases, shares, rounds and logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from suanwang.grid.jobs.model import Lease, LeaseState, Outcome, StopReason
+from suanwang.grid.jobs.store import chunks, insert_ignore
+from suanwang.grid.jobs.tables import leases, log_chunks, rounds, share_usage
+from suanwang.platform.database import Tx
+from suanwang.protocol.messages import FailureClass
+
+OPEN = leases.c.state != sa.literal_column("'ended'")
+
+
+def _lease(row: Row[Any]) -> Lease:
+    values = dict(row._mapping)
+    values["lease_id"] = values.pop("id")
+    values["state"] = LeaseState(values["state"])
+    values["stop"] = StopReason(values["stop"])
+    values["outcome"] = Outcome(values["outcome"])
+    values["failure"] = FailureClass(values["failure"])
+    return Lease(**values)
+
+
+def insert_leases(tx: Tx, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        tx.conn.execute(sa.insert(leases), rows)
+
+
+def leases_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Lease]:
+    found: dict[str, Lease] = {}
+    for some in chunks(ids):
+        query = sa.select(leases).where(leases.c.id.in_(some)).order_by(leases.c.id)
+        for row in conn.execute(query.with_for_update() if lock else query):
+            found[row.id] = _lease(row)
+    return found
+
+
+def open_leases(conn: Connection) -> list[Lease]:
+    return [_lease(r) for r in conn.execute(sa.select(leases).where(OPEN).order_by(leases.c.id))]
+
+
+def open_leases_of_site(conn: Connection, site_id: str) -> list[Lease]:
+    query = sa.select(leases).where(OPEN, leases.c.site_id == site_id).order_by(leases.c.revision)
+    return [_lease(row) for row in conn.execute(query)]
+
+
+def count_open_of_site(conn: Connection, site_id: str) -> int:
+    query = sa.select(sa.func.count()).select_from(leases).where(OPEN, leases.c.site_id == site_id)
+    return int(conn.execute(query).scalar_one())
+
+
+_news = (
+    sa.select(leases)
+    .where(
+        OPEN,
+        leases.c.site_id == sa.bindparam("of_site"),
+        leases.c.revision > sa.bindparam("after"),
+    )
+    .order_by(leases.c.revision)
+    .limit(sa.bindparam("at_most"))
+)
+
+
+def changed_since(conn: Connection, site_id: str, revision: int, limit: int) -> list[Lease]:
+    """Open leases of the site whose order is newer than `revision`, in order of revision."""
+    values = {"of_site": site_id, "after": revision, "at_most": limit}
+    return [_lease(row) for row in conn.execute(_news, values)]
+
+
+def leases_of_tasks(conn: Connection, task_ids: Iterable[str]) -> list[Lease]:
+    """All attempts, oldest first."""
+    found: list[Lease] = []
+    for some in chunks(task_ids):
+        query = sa.select(leases).where(leases.c.task_id.in_(some)).order_by(leases.c.id)
+        found.extend(_lease(row) for row in conn.execute(query))
+    return found
+
+
+_update = (
+    sa.update(leases)
+    .where(leases.c.id == sa.bindparam("of_lease"))
+    .values(
+        state=sa.bindparam("to_state"),
+        stop=sa.bindparam("to_stop"),
+        revision=sa.bindparam("to_revision"),
+        started_at_ms=sa.bindparam("to_started"),
+        ended_at_ms=sa.bindparam("to_ended"),
+        lost_at_ms=sa.bindparam("to_lost"),
+        outcome=sa.bindparam("to_outcome"),
+        exit_code=sa.bindparam("to_exit_code"),
+        failure=sa.bindparam("to_failure"),
+        detail=sa.bindparam("to_detail"),
+        engine_id=sa.bindparam("to_engine_id"),
+        nodes=sa.bindparam("to_nodes", type_=leases.c.nodes.type),
+        meters=sa.bindparam("to_meters", type_=leases.c.meters.type),
+        outputs=sa.bindparam("to_outputs", type_=leases.c.outputs.type),
+        hold=sa.bindparam("to_hold"),
+        ends_by_ms=sa.bindparam("to_ends_by"),
+        expected_end_ms=sa.bindparam("to_expected_end"),
+        protected_until_ms=sa.bindparam("to_protected"),
+    )
+)
+
+
+def update_leases(tx: Tx, updated: Sequence[Lease]) -> None:
+    if not updated:
+        return
+    rows = [
+        {
+            "of_lease": lease.lease_id,
+            "to_state": lease.state.value,
+            "to_stop": lease.stop.value,
+            "to_revision": lease.revision,
+            "to_started": lease.started_at_ms,
+            "to_ended": lease.ended_at_ms,
+            "to_lost": lease.lost_at_ms,
+            "to_outcome": lease.outcome.value,
+            "to_exit_code": lease.exit_code,
+            "to_failure": lease.failure.value,
+            "to_detail": lease.detail[:500],
+            "to_engine_id": lease.engine_id[:80],
+            "to_nodes": lease.nodes,
+            "to_meters": lease.meters,
+            "to_outputs": lease.outputs,
+            "to_hold": lease.hold,
+            "to_ends_by": lease.ends_by_ms,
+            "to_expected_end": lease.expected_end_ms,
+            "to_protected": lease.protected_until_ms,
+        }
+        for lease in updated
+    ]
+    tx.conn.execute(_update, rows)
+
+
+def usage_of_shares(conn: Connection) -> dict[str, tuple[int, int]]:
+    """Share → (value, at_ms) as last written; the caller decays it to now."""
+    rows = conn.execute(sa.select(share_usage))
+    return {row.share_id: (row.value, row.at_ms) for row in rows}
+
+
+def write_share_usage(tx: Tx, values: dict[str, int]) -> None:
+    """Set each share's decayed usage as of the transaction's instant."""
+    rows = [
+        {"share_id": share, "value": value, "at_ms": tx.now_ms}
+        for share, value in sorted(values.items())
+    ]
+    if not rows:
+        return
+    insert_ignore(tx, share_usage, rows)
+    tx.conn.execute(
+        sa.update(share_usage)
+        .where(share_usage.c.share_id == sa.bindparam("of_share"))
+        .values(value=sa.bindparam("to_value"), at_ms=sa.bindparam("to_at")),
+        [{"of_share": r["share_id"], "to_value": r["value"], "to_at": r["at_ms"]} for r in rows],
+    )
+
+
+def insert_round(tx: Tx, values: dict[str, Any]) -> None:
+    tx.conn.execute(sa.insert(rounds), [values])
+
+
+def delete_rounds_before(tx: Tx, at_ms: int) -> None:
+    tx.conn.execute(sa.delete(rounds).where(rounds.c.at_ms < at_ms))
+
+
+def stored_length(conn: Connection, lease_id: str, stream: str) -> int:
+    """Bytes stored without a gap from the start (chunks are contiguous by construction)."""
+    query = (
+        sa.select(log_chunks.c.offset, sa.func.length(log_chunks.c.data))
+        .where(log_chunks.c.lease_id == lease_id, log_chunks.c.stream == stream)
+        .order_by(log_chunks.c.offset.desc())
+        .limit(1)
+    )
+    row = conn.execute(query).first()
+    return 0 if row is None else int(row[0]) + int(row[1])
+
+
+def append_log(tx: Tx, lease_id: str, stream: str, offset: int, data: bytes) -> None:
+    insert_ignore(
+        tx,
+        log_chunks,
+        [{"lease_id": lease_id, "stream": stream, "offset": offset, "data": data}],
+    )
+
+
+def read_log(
+    conn: Connection, lease_id: str, stream: str, offset: int, limit: int
+) -> tuple[bytes, int]:
+    """Bytes from `offset` on (about `limit` of them) and the offset after them."""
+    query = (
+        sa.select(log_chunks.c.offset, log_chunks.c.data)
+        .where(
+            log_chunks.c.lease_id == lease_id,
+            log_chunks.c.stream == stream,
+            log_chunks.c.offset + sa.func.length(log_chunks.c.data) > offset,
+        )
+        .order_by(log_chunks.c.offset)
+        .limit(64)
+    )
+    parts: list[bytes] = []
+    at = offset
+    for row in conn.execute(query):
+        part = row.data[at - row.offset :]
+        parts.append(part)
+        at += len(part)
+        if at - offset >= limit:
+            break
+    return b"".join(parts), at

@@ -1,0 +1,391 @@
+"""Statements of jobs, tasks and classes. Leases have their own file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from suanwang.engines.scheduling.model import QueueGroup
+from suanwang.grid.jobs.model import FINAL, Job, RunTemplate, Task, TaskState, Terms
+from suanwang.grid.jobs.tables import (
+    demand_classes,
+    idempotency_keys,
+    job_dependencies,
+    jobs,
+    refusals,
+    tasks,
+)
+from suanwang.platform.database import Tx
+from suanwang.protocol.messages import FailureClass
+
+CHUNK = 500
+"""Bound on the length of an IN list."""
+
+JOB_COLUMNS = [c for c in jobs.c if c.name not in ("spec", "terms", "template", "sealed_secrets")]
+
+
+def chunks(ids: Iterable[str]) -> Iterable[list[str]]:
+    ordered = sorted(set(ids))
+    for start in range(0, len(ordered), CHUNK):
+        yield ordered[start : start + CHUNK]
+
+
+def _job(row: Row[Any]) -> Job:
+    values = dict(row._mapping)
+    values["job_id"] = values.pop("id")
+    values["state"] = TaskState(values["state"])
+    return Job(**values)
+
+
+def _task(row: Row[Any]) -> Task:
+    values = dict(row._mapping)
+    values["task_id"] = values.pop("id")
+    values["state"] = TaskState(values["state"])
+    values["failure"] = FailureClass(values["failure"])
+    return Task(**values)
+
+
+def insert_ignore(tx: Tx, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+    """INSERT … ON CONFLICT DO NOTHING, on both databases."""
+    if not rows:
+        return
+    if tx.is_postgres:
+        from sqlalchemy.dialects.postgresql import insert as pg_insert
+
+        tx.conn.execute(pg_insert(table).on_conflict_do_nothing(), rows)
+    else:
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+        tx.conn.execute(sqlite_insert(table).on_conflict_do_nothing(), rows)
+
+
+def insert_jobs(tx: Tx, rows: list[dict[str, Any]]) -> None:
+    tx.conn.execute(sa.insert(jobs), rows)
+
+
+def insert_tasks(tx: Tx, rows: list[dict[str, Any]]) -> None:
+    tx.conn.execute(sa.insert(tasks), rows)
+
+
+def insert_dependencies(tx: Tx, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        tx.conn.execute(sa.insert(job_dependencies), rows)
+
+
+def insert_classes(tx: Tx, rows: list[dict[str, Any]]) -> None:
+    insert_ignore(tx, demand_classes, rows)
+
+
+def class_bodies(conn: Connection, class_ids: Iterable[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for ids in chunks(class_ids):
+        query = sa.select(demand_classes).where(demand_classes.c.id.in_(ids))
+        found.update({row.id: row.body for row in conn.execute(query)})
+    return found
+
+
+_queue = (
+    sa.select(
+        tasks.c.organisation_id,
+        tasks.c.project_id,
+        tasks.c.user_id,
+        tasks.c.class_id,
+        tasks.c.priority,
+        sa.func.count().label("count"),
+        sa.func.min(tasks.c.queued_at_ms).label("oldest"),
+    )
+    .where(
+        tasks.c.state == sa.literal_column("'queued'"),
+        tasks.c.not_before_ms <= sa.bindparam("now_ms"),
+    )
+    .group_by(
+        tasks.c.organisation_id,
+        tasks.c.project_id,
+        tasks.c.user_id,
+        tasks.c.class_id,
+        tasks.c.priority,
+    )
+)
+
+
+def queue_groups(conn: Connection, now_ms: int) -> list[QueueGroup]:
+    """Equal queued tasks of one user, counted; sorted by key."""
+    rows = conn.execute(_queue, {"now_ms": now_ms})
+    groups = [QueueGroup(r[0], r[1], r[2], r[3], r[4], r[5], r[6]) for r in rows]
+    return sorted(groups, key=lambda group: group.key)
+
+
+def heads(
+    conn: Connection, key: tuple[str, str, str, str, int], count: int, now_ms: int
+) -> list[Row[Any]]:
+    """The oldest `count` queued tasks of a group: id, job_id, attempt."""
+    organisation_id, project_id, user_id, class_id, priority = key
+    query = (
+        sa.select(tasks.c.id, tasks.c.job_id, tasks.c.attempt)
+        .where(
+            tasks.c.state == sa.literal_column("'queued'"),
+            tasks.c.organisation_id == organisation_id,
+            tasks.c.project_id == project_id,
+            tasks.c.user_id == user_id,
+            tasks.c.class_id == class_id,
+            tasks.c.priority == priority,
+            tasks.c.not_before_ms <= now_ms,
+        )
+        .order_by(tasks.c.queued_at_ms, tasks.c.id)
+        .limit(count)
+        .with_for_update(skip_locked=True)
+    )
+    return list(conn.execute(query))
+
+
+def tasks_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Task]:
+    found: dict[str, Task] = {}
+    for some in chunks(ids):
+        query = sa.select(tasks).where(tasks.c.id.in_(some)).order_by(tasks.c.id)
+        for row in conn.execute(query.with_for_update() if lock else query):
+            found[row.id] = _task(row)
+    return found
+
+
+def tasks_of_job(
+    conn: Connection, job_id: str, *, after_index: int = -1, limit: int = 1000
+) -> list[Task]:
+    query = (
+        sa.select(tasks)
+        .where(tasks.c.job_id == job_id, tasks.c.index > after_index)
+        .order_by(tasks.c.index)
+        .limit(limit)
+    )
+    return [_task(row) for row in conn.execute(query)]
+
+
+def open_tasks_of_jobs(conn: Connection, job_ids: Iterable[str]) -> list[Task]:
+    found: list[Task] = []
+    for some in chunks(job_ids):
+        query = (
+            sa.select(tasks)
+            .where(tasks.c.job_id.in_(some), tasks.c.state.not_in([s.value for s in FINAL]))
+            .order_by(tasks.c.id)
+            .with_for_update()
+        )
+        found.extend(_task(row) for row in conn.execute(query))
+    return found
+
+
+_update_task = (
+    sa.update(tasks)
+    .where(tasks.c.id == sa.bindparam("of_task"))
+    .values(
+        state=sa.bindparam("to_state"),
+        attempt=sa.bindparam("to_attempt"),
+        failures=sa.bindparam("to_failures"),
+        losses=sa.bindparam("to_losses"),
+        lease_id=sa.bindparam("to_lease"),
+        not_before_ms=sa.bindparam("to_not_before"),
+        ended_at_ms=sa.bindparam("to_ended_at"),
+        exit_code=sa.bindparam("to_exit_code"),
+        failure=sa.bindparam("to_failure"),
+        detail=sa.bindparam("to_detail"),
+    )
+)
+
+
+def update_tasks(tx: Tx, updated: Sequence[Task]) -> None:
+    if not updated:
+        return
+    rows = [
+        {
+            "of_task": t.task_id,
+            "to_state": t.state.value,
+            "to_attempt": t.attempt,
+            "to_failures": t.failures,
+            "to_losses": t.losses,
+            "to_lease": t.lease_id,
+            "to_not_before": t.not_before_ms,
+            "to_ended_at": t.ended_at_ms,
+            "to_exit_code": t.exit_code,
+            "to_failure": t.failure.value,
+            "to_detail": t.detail[:500],
+        }
+        for t in updated
+    ]
+    tx.conn.execute(_update_task, rows)
+
+
+_lease_task = (
+    sa.update(tasks)
+    .where(tasks.c.id == sa.bindparam("of_task"), tasks.c.state == "queued")
+    .values(state="leased", attempt=sa.bindparam("to_attempt"), lease_id=sa.bindparam("to_lease"))
+)
+
+
+def mark_leased(tx: Tx, rows: list[dict[str, Any]]) -> None:
+    """of_task, to_attempt, to_lease; the rows are locked or ours alone."""
+    if rows:
+        tx.conn.execute(_lease_task, rows)
+
+
+def jobs_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Job]:
+    found: dict[str, Job] = {}
+    for some in chunks(ids):
+        query = sa.select(*JOB_COLUMNS).where(jobs.c.id.in_(some)).order_by(jobs.c.id)
+        for row in conn.execute(query.with_for_update() if lock else query):
+            found[row.id] = _job(row)
+    return found
+
+
+def terms_of(conn: Connection, job_ids: Iterable[str]) -> dict[str, Terms]:
+    found: dict[str, Terms] = {}
+    for some in chunks(job_ids):
+        query = sa.select(jobs.c.id, jobs.c.terms).where(jobs.c.id.in_(some))
+        found.update({row.id: row.terms for row in conn.execute(query)})
+    return found
+
+
+def templates_of(
+    conn: Connection, job_ids: Iterable[str]
+) -> dict[str, tuple[str, RunTemplate, Terms, bytes | None]]:
+    """Name, template, terms and sealed secrets by job."""
+    found: dict[str, tuple[str, RunTemplate, Terms, bytes | None]] = {}
+    columns = (jobs.c.id, jobs.c.name, jobs.c.template, jobs.c.terms, jobs.c.sealed_secrets)
+    for some in chunks(job_ids):
+        for row in conn.execute(sa.select(*columns).where(jobs.c.id.in_(some))):
+            found[row.id] = (row.name, row.template, row.terms, row.sealed_secrets)
+    return found
+
+
+def spec_of(conn: Connection, job_id: str) -> dict[str, Any]:
+    spec: dict[str, Any] = conn.execute(
+        sa.select(jobs.c.spec).where(jobs.c.id == job_id)
+    ).scalar_one()
+    return spec
+
+
+_update_job = (
+    sa.update(jobs)
+    .where(jobs.c.id == sa.bindparam("of_job"))
+    .values(
+        state=sa.bindparam("to_state"),
+        ended_at_ms=sa.bindparam("to_ended_at"),
+        **{state.value: sa.bindparam(f"to_{state.value}") for state in TaskState},
+    )
+)
+
+
+def update_job_counts(tx: Tx, rows: list[dict[str, Any]]) -> None:
+    """of_job, to_state, to_ended_at and to_<state> for each state."""
+    if rows:
+        tx.conn.execute(_update_job, rows)
+
+
+def request_cancel(tx: Tx, job_ids: Iterable[str]) -> None:
+    for some in chunks(job_ids):
+        tx.conn.execute(sa.update(jobs).where(jobs.c.id.in_(some)).values(cancel_requested=True))
+
+
+def dependants_of(conn: Connection, job_ids: Iterable[str]) -> list[str]:
+    """Jobs that wait for any of these."""
+    found: set[str] = set()
+    for some in chunks(job_ids):
+        query = sa.select(job_dependencies.c.job_id).where(
+            job_dependencies.c.needs_job_id.in_(some)
+        )
+        found.update(conn.execute(query).scalars())
+    return sorted(found)
+
+
+def dependency_states(conn: Connection, job_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Job → states of the jobs it needs."""
+    found: dict[str, list[str]] = {}
+    for some in chunks(job_ids):
+        query = (
+            sa.select(job_dependencies.c.job_id, jobs.c.state)
+            .join(jobs, jobs.c.id == job_dependencies.c.needs_job_id)
+            .where(job_dependencies.c.job_id.in_(some))
+        )
+        for row in conn.execute(query):
+            found.setdefault(row.job_id, []).append(row.state)
+    return found
+
+
+def page_of_jobs(
+    conn: Connection,
+    *,
+    organisation_id: str | None,
+    project_ids: Sequence[str] | None,
+    states: Sequence[str],
+    before_id: str | None,
+    limit: int,
+) -> list[Job]:
+    """Newest first; `None` for the organisation or the projects means all."""
+    query = sa.select(*JOB_COLUMNS).order_by(jobs.c.id.desc()).limit(limit)
+    if organisation_id is not None:
+        query = query.where(jobs.c.organisation_id == organisation_id)
+    if project_ids is not None:
+        query = query.where(jobs.c.project_id.in_(project_ids))
+    if states:
+        query = query.where(jobs.c.state.in_(states))
+    if before_id is not None:
+        query = query.where(jobs.c.id < before_id)
+    return [_job(row) for row in conn.execute(query)]
+
+
+def refusal_of(conn: Connection, task: Task) -> Row[Any] | None:
+    query = sa.select(refusals).where(
+        refusals.c.project_id == task.project_id,
+        refusals.c.user_id == task.user_id,
+        refusals.c.class_id == task.class_id,
+        refusals.c.priority == task.priority,
+    )
+    return conn.execute(query).first()
+
+
+def refusal_keys(conn: Connection) -> dict[tuple[str, str, str, int], tuple[str, str, int]]:
+    """What was last said to each group: (reason, detail, count)."""
+    columns = [refusals.c[n] for n in ("project_id", "user_id", "class_id", "priority")]
+    said = [refusals.c[n] for n in ("reason", "detail", "count")]
+    rows = conn.execute(sa.select(*columns, *said))
+    return {(r[0], r[1], r[2], r[3]): (r[4], r[5], r[6]) for r in rows}
+
+
+def replace_refusals(
+    tx: Tx, gone: Sequence[tuple[str, str, str, int]], rows: list[dict[str, Any]]
+) -> None:
+    if gone:
+        condition = sa.and_(
+            refusals.c.project_id == sa.bindparam("k0"),
+            refusals.c.user_id == sa.bindparam("k1"),
+            refusals.c.class_id == sa.bindparam("k2"),
+            refusals.c.priority == sa.bindparam("k3"),
+        )
+        tx.conn.execute(
+            sa.delete(refusals).where(condition),
+            [{"k0": k[0], "k1": k[1], "k2": k[2], "k3": k[3]} for k in gone],
+        )
+    if rows:
+        tx.conn.execute(sa.insert(refusals), rows)
+
+
+def remembered(conn: Connection, user_id: str, key: str) -> Row[Any] | None:
+    query = sa.select(idempotency_keys).where(
+        idempotency_keys.c.user_id == user_id, idempotency_keys.c.key == key
+    )
+    return conn.execute(query).first()
+
+
+def remember(tx: Tx, user_id: str, key: str, request_digest: str, result: Any) -> None:
+    row = {
+        "user_id": user_id,
+        "key": key,
+        "request_digest": request_digest,
+        "result": result,
+        "at_ms": tx.now_ms,
+    }
+    tx.conn.execute(sa.insert(idempotency_keys), [row])
+
+
+def forget_keys_before(tx: Tx, at_ms: int) -> None:
+    tx.conn.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.at_ms < at_ms))

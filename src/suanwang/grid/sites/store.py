@@ -1,0 +1,181 @@
+"""Tables and statements of sites, their enrolment tokens, credentials and pools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from suanwang.grid.sites.model import PoolRow, Site, SiteState
+from suanwang.platform.schema import Id, Ms, Packed, metadata
+from suanwang.protocol.messages import AcceleratorReport, NodeReport
+
+sites = sa.Table(
+    "sites",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("organisation_id", Id, nullable=False, index=True),
+    sa.Column("name", sa.String(60), nullable=False, unique=True),
+    sa.Column("display_name", sa.String(120), nullable=False),
+    sa.Column("region", sa.String(60), nullable=False),
+    sa.Column("city", sa.String(60), nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("operator", sa.String(120), nullable=False),
+    sa.Column("latitude", sa.Float, nullable=False),
+    sa.Column("longitude", sa.Float, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("session", sa.Integer, nullable=False),
+    sa.Column("instance_id", sa.String(64), nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("last_contact_ms", Ms, nullable=False),
+    sa.Column("agent_version", sa.String(40), nullable=False),
+    sa.Column("created_at_ms", Ms, nullable=False),
+    sa.Column("tariff", Packed(list[int]), nullable=False),
+)
+
+site_credentials = sa.Table(
+    "site_credentials",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("site_id", Id, sa.ForeignKey("sites.id"), nullable=False, index=True),
+    sa.Column("kind", sa.String(10), nullable=False),  # invitation or credential
+    sa.Column("created_at_ms", Ms, nullable=False),
+    sa.Column("expires_at_ms", Ms),
+    sa.Column("ended_at_ms", Ms),  # used, revoked or replaced
+)
+
+pools = sa.Table(
+    "pools",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("site_id", Id, sa.ForeignKey("sites.id"), nullable=False),
+    sa.Column("name", sa.String(60), nullable=False),
+    sa.Column("driver", sa.String(20), nullable=False),
+    sa.Column("architecture", sa.String(20), nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("interconnect", sa.String(120), nullable=False),
+    sa.Column("isolation", sa.String(200), nullable=False),
+    sa.Column("engine_version", sa.String(60), nullable=False),
+    sa.Column("accelerator", Packed(AcceleratorReport | None)),
+    sa.Column("nodes", Packed(list[NodeReport]), nullable=False),
+    sa.Column("cordoned", Packed(list[str]), nullable=False),
+    sa.Column("max_runtime_s", sa.Integer),
+    sa.Column("backlog_s", sa.Integer, nullable=False),
+    sa.Column("price_list_id", Id, nullable=False),
+    sa.Column("present", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("site_id", "name"),
+)
+
+
+def _site(row: Row[Any]) -> Site:
+    values = dict(row._mapping)
+    values["site_id"] = values.pop("id")
+    values["state"] = SiteState(values["state"])
+    return Site(**values)
+
+
+def _pool(row: Row[Any]) -> PoolRow:
+    values = dict(row._mapping)
+    values["pool_id"] = values.pop("id")
+    return PoolRow(**values)
+
+
+def insert_site(conn: Connection, values: dict[str, Any]) -> None:
+    conn.execute(sa.insert(sites), [values])
+
+
+def update_site(conn: Connection, site_id: str, **values: Any) -> int:
+    return conn.execute(sa.update(sites).where(sites.c.id == site_id).values(**values)).rowcount
+
+
+def site_by_id(conn: Connection, site_id: str, *, lock: bool = False) -> Site | None:
+    query = sa.select(sites).where(sites.c.id == site_id)
+    row = conn.execute(query.with_for_update() if lock else query).first()
+    return _site(row) if row else None
+
+
+def site_by_name(conn: Connection, name: str) -> Site | None:
+    row = conn.execute(sa.select(sites).where(sites.c.name == name)).first()
+    return _site(row) if row else None
+
+
+def all_sites(conn: Connection) -> list[Site]:
+    """Every site that is not removed, by id."""
+    query = sa.select(sites).where(sites.c.state != SiteState.REMOVED).order_by(sites.c.id)
+    return [_site(row) for row in conn.execute(query)]
+
+
+_touch = (
+    sa.update(sites)
+    .where(sites.c.id == sa.bindparam("of_site"), sites.c.session == sa.bindparam("of_session"))
+    .values(last_contact_ms=sa.bindparam("at_ms"))
+)
+
+
+def touch(conn: Connection, site_id: str, session: int, at_ms: int) -> bool:
+    """Note a contact; False if the session is no longer the site's."""
+    values = {"of_site": site_id, "of_session": session, "at_ms": at_ms}
+    return conn.execute(_touch, values).rowcount == 1
+
+
+def next_revisions(conn: Connection, site_id: str, count: int) -> int:
+    """Take `count` revisions of the site; returns the first. Locks the site's row until commit."""
+    query = (
+        sa.update(sites)
+        .where(sites.c.id == site_id)
+        .values(revision=sites.c.revision + count)
+        .returning(sites.c.revision)
+    )
+    return int(conn.execute(query).scalar_one()) - count + 1
+
+
+def insert_credential(conn: Connection, values: dict[str, Any]) -> None:
+    conn.execute(sa.insert(site_credentials), [values])
+
+
+def credential(conn: Connection, digest: str) -> Row[Any] | None:
+    query = sa.select(site_credentials).where(site_credentials.c.digest == digest)
+    return conn.execute(query).first()
+
+
+def end_credentials(
+    conn: Connection, site_id: str, at_ms: int, *, keep: str = "", kind: str | None = None
+) -> int:
+    """End every open credential of the site but `keep` (a digest)."""
+    query = (
+        sa.update(site_credentials)
+        .where(
+            site_credentials.c.site_id == site_id,
+            site_credentials.c.ended_at_ms.is_(None),
+            site_credentials.c.digest != keep,
+        )
+        .values(ended_at_ms=at_ms)
+    )
+    if kind is not None:
+        query = query.where(site_credentials.c.kind == kind)
+    return conn.execute(query).rowcount
+
+
+def pools_of(conn: Connection, site_id: str) -> list[PoolRow]:
+    query = sa.select(pools).where(pools.c.site_id == site_id).order_by(pools.c.id)
+    return [_pool(row) for row in conn.execute(query)]
+
+
+def present_pools(conn: Connection) -> list[PoolRow]:
+    query = sa.select(pools).where(pools.c.present).order_by(pools.c.id)
+    return [_pool(row) for row in conn.execute(query)]
+
+
+def pools_by_id(conn: Connection, pool_ids: Sequence[str]) -> dict[str, PoolRow]:
+    query = sa.select(pools).where(pools.c.id.in_(pool_ids))
+    return {pool.pool_id: pool for pool in map(_pool, conn.execute(query))}
+
+
+def insert_pool(conn: Connection, values: dict[str, Any]) -> None:
+    conn.execute(sa.insert(pools), [values])
+
+
+def update_pool(conn: Connection, pool_id: str, **values: Any) -> None:
+    conn.execute(sa.update(pools).where(pools.c.id == pool_id).values(**values))
