@@ -13,7 +13,7 @@ from suanwang.kernel.resources import Resources
 
 
 class RefusalReason(StrEnum):
-    """Why a demand is not placed (on a pool, or at all). The value is what a user reads and greps."""
+    """Why a demand is not placed (on a pool, or at all). The value is what a user reads."""
 
     NO_SITES = "NoSites"
     """No pool is enrolled, or none that this organisation may use."""
@@ -174,7 +174,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Cost of moving data between two sites. Directed; the absent link costs `Snapshot.default_link`."""
+    """Cost of moving data between two sites. Directed; absent: `Snapshot.default_link`."""
 
     from_site: str
     to_site: str
@@ -203,11 +203,13 @@ class Running:
     expected_end_ms: int
     protected_until_ms: int
     """Guaranteed minimum run: not preempted before."""
+    stopping: bool = False
+    """Already told to stop: nobody preempts more while this is on its way out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A node of the tree organisation → project → user. Ids unique over the tree; roots have no parent.
+    """A node of the tree organisation → project → user. Roots have no parent; ids are unique.
 
     `usage` is decayed past use plus what runs now, in milli-share-seconds of the dominant
     resource (see docs/mechanisms/fair-share.md); `weight` is positive.
@@ -217,6 +219,9 @@ class Share:
     parent_id: str | None
     weight: int
     usage: int = 0
+    usage_by_kind: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """The same, kept apart by resource (cpu, memory, disk, accelerator): the dominant one is
+    taken when shares are compared. A caller fills this or `usage`; if both, they add up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +239,14 @@ class Funds:
 
     project_id: str
     available_micro_yuan: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Leases were preempted for this group in this pool: one task of it is tried there first."""
+
+    group: tuple[str, str, str, str, int]
+    pool_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +270,9 @@ class Policy:
     fragmentation_aware: bool = True
     runtime_hold_percent: int = 100
     """Share of max_runtime_s that must be funded before a start."""
+    turn_share_ppm: int = 1_000
+    """A turn starts tasks worth at most this part of the grid's dominant resource (at least one
+    task): the grain of fairness within a round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +288,8 @@ class Snapshot:
     funds: tuple[Funds, ...] = ()
     """A project that is not listed has no money limit."""
     links: tuple[Link, ...] = ()
+    promises: tuple[Promise, ...] = ()
+    """Preemptions of earlier rounds whose capacity has not been used yet."""
     weights: tuple[tuple[str, Weights], ...] = ()
     """(organisation id, weights), sorted; absent = Weights()."""
     default_link: Link = Link("", "", 500_000, 80_000)
@@ -304,7 +322,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class PoolVerdict:
-    """A pool as a candidate for a class: a score, or the reason why not, with a figure for people."""
+    """A pool as a candidate for a class: a score, or the reason why not, with a figure."""
 
     pool_id: str
     alternative: int
@@ -315,7 +333,8 @@ class PoolVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """`count` tasks of a group stay queued. `reason` is the headline, `verdicts` say it pool by pool."""
+    """`count` tasks of a group stay queued. `reason` is the headline; `verdicts` name the most
+    hopeful few pools (`candidates` gives all of them)."""
 
     group: tuple[str, str, str, str, int]
     count: int
@@ -334,7 +353,7 @@ class Preemption:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """The blocked demand at the head of a pool's queue will start about then (declared run times)."""
+    """The blocked demand at the head of a pool's queue starts by then (declared run times)."""
 
     group: tuple[str, str, str, str, int]
     pool_id: str

@@ -1,0 +1,43 @@
+"""Exact integer columns: the kernel's half-even rounding over NumPy arrays.
+
+A column stays 64-bit while every product is proved to fit; otherwise it becomes a column of
+Python integers, slower and exact.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Column = NDArray[Any]
+"""int64, or object (Python integers) where 64 bits might overflow."""
+
+UNBOUNDED = 1 << 40
+"""Stands for "as many as you like" in counts."""
+
+_SAFE = 1 << 62
+
+
+def widened(column: Column, factor: int) -> Column:
+    """The column in a type in which column x factor is exact."""
+    if column.dtype == object or column.size == 0:
+        return column
+    if int(np.abs(column).max()) * max(1, abs(factor)) < _SAFE:
+        return column
+    return column.astype(object)
+
+
+def scaled(column: Column, numerator: int, denominator: int) -> Column:
+    """column x numerator / denominator, rounded half to even, as `kernel.money.scale` does."""
+    product = widened(column, 2 * numerator) * numerator
+    quotient = product // denominator
+    doubled = 2 * (product - quotient * denominator)
+    up = (doubled > denominator) | ((doubled == denominator) & (quotient % 2 == 1))
+    return np.asarray(quotient + up.astype(np.int64))
+
+
+def ceiling(column: Column, denominator: int) -> Column:
+    return np.asarray(-(-column // denominator))

@@ -1,0 +1,279 @@
+"""Room in the pools during a round: what is free, what reservations need, where members go.
+
+All nodes of the grid stand in one table, pool after pool, so that "which pools still hold one more
+of these" is one vector operation; each pool works on its own slice of it.
+
+Node choice (best fit): a gang goes to the tightest node that holds all of it; if none does, the
+roomiest node takes what it can and the rest is placed the same way. Tightness is the free
+accelerators, then cores, memory and disk, then the node's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suanwang.engines.scheduling.arithmetic import Ints
+from suanwang.engines.scheduling.model import Pool, Running
+from suanwang.engines.scheduling.pools import Bools, copies, vector
+
+Vector = tuple[int, int, int, int]
+Spread = tuple[tuple[int, int], ...]
+"""((node position in its pool, members on it), ...) by position."""
+
+NEVER_MS = 1 << 61
+_PLENTY = 1 << 60
+
+
+class Releases:
+    """When members leave their nodes, by declared ends. Columns are built when first asked for."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._noted: list[tuple[int, int, int, int, int, int]] = []
+        self._columns: tuple[Ints, Ints] | None = None
+
+    def note(self, at_ms: int, spread: Spread, need: Vector) -> None:
+        for node, members in spread:
+            a, b, c, d = need
+            self._noted.append((at_ms, node, a * members, b * members, c * members, d * members))
+        self._columns = None
+
+    def instants(self) -> Ints:
+        return np.unique(self._sorted()[0])
+
+    def until(self, at_ms: int) -> Ints:
+        """[node] what has left by then."""
+        ends, rows = self._sorted()
+        stop = int(np.searchsorted(ends, at_ms, side="right"))
+        out = np.zeros((self._size, 4), dtype=np.int64)
+        np.add.at(out, rows[:stop, 0], rows[:stop, 1:])
+        return out
+
+    def _sorted(self) -> tuple[Ints, Ints]:
+        if self._columns is None:
+            table = np.array(self._noted, dtype=np.int64).reshape(-1, 6)
+            table = table[np.argsort(table[:, 0], kind="stable")]
+            self._columns = (table[:, 0], table[:, 1:])
+        return self._columns
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One reservation of a pool: room kept for a gang from an instant on."""
+
+    owner: tuple[str, str, str, str, int]
+    start_ms: int
+    spread: Spread
+    need: Vector
+
+
+class PoolRoom:
+    """One pool's slice of the grid's room."""
+
+    def __init__(self, grid: GridRoom, index: int, pool: Pool, start: int, stop: int) -> None:
+        self._grid = grid
+        self.index = index
+        self.node_ids = tuple(n.node_id for n in pool.nodes)
+        self.free = grid.free[start:stop]
+        self._slice = slice(start, stop)
+        self._usable = grid.usable[start:stop]
+        self._all_usable = bool(self._usable.all())
+        self.releases = Releases(stop - start)
+        self.reserved = np.zeros((stop - start, 4), dtype=np.int64)
+        self.kept: list[Kept] = []
+        """One per layer of the grid's tables."""
+
+    def available(self, end_ms: int) -> Ints:
+        """Free now for work that ends by then, without touching what reservations need."""
+        out = self.free
+        for layer, kept in enumerate(self.kept):
+            if kept.start_ms < end_ms:
+                out = np.minimum(out, self.spare(layer))
+        return out
+
+    def spare(self, layer: int) -> Ints:
+        """What the layer's reservation leaves at its start."""
+        return self._grid.spare[layer][self._slice]
+
+    def counts(self, room: Ints, need: Vector) -> Ints:
+        fit = copies(room, need)
+        return fit if self._all_usable else fit * self._usable
+
+    def take(self, need: Vector, members: int, limit: int, end_ms: int) -> list[tuple[Spread, int]]:
+        """Start up to `limit` gangs that end by then; [(where, how many gangs so placed)]."""
+        out = self._take_whole(need, members, limit, end_ms)
+        left = limit - sum(times for _, times in out)
+        while left > 0 and members > 1:
+            spread = self._scatter(self.counts(self.available(end_ms), need), self.free, members)
+            if spread is None:
+                break
+            self._occupy(spread, need, end_ms, 1)
+            out.append((spread, 1))
+            left -= 1
+        return out
+
+    def _take_whole(
+        self, need: Vector, members: int, limit: int, end_ms: int
+    ) -> list[tuple[Spread, int]]:
+        """Gangs that fit on one node. Filling the tightest node keeps it the tightest, so a whole
+        batch is the nodes in order of tightness, each filled up."""
+        fit = self.counts(self.available(end_ms), need) // members
+        nodes = np.flatnonzero(fit)
+        if len(nodes) == 0:
+            return []
+        nodes = nodes[_tightness(self.free[nodes])]
+        out: list[tuple[Spread, int]] = []
+        left = limit
+        for node in nodes.tolist():
+            times = min(left, int(fit[node]))
+            spread = ((node, members),)
+            self._occupy(spread, need, end_ms, times)
+            out.append((spread, times))
+            left -= times
+            if left == 0:
+                break
+        return out
+
+    def _scatter(self, fit: Ints, free: Ints, members: int) -> Spread | None:
+        if int(fit.sum()) < members:
+            return None
+        order = _tightness(free)
+        in_order = fit[order]
+        chosen: list[tuple[int, int]] = []
+        left = members
+        while left > 0:
+            whole = np.flatnonzero(in_order >= left)
+            at = int(whole[0]) if len(whole) else int(np.argmax(in_order))
+            taken = min(left, int(in_order[at]))
+            chosen.append((int(order[at]), taken))
+            in_order[at] = 0
+            left -= taken
+        return tuple(sorted(chosen))
+
+    def _occupy(self, spread: Spread, need: Vector, end_ms: int, times: int) -> None:
+        amount = np.array(need, dtype=np.int64)
+        for node, members in spread:
+            self.free[node] -= amount * (members * times)
+            for layer, kept in enumerate(self.kept):
+                if kept.start_ms < end_ms:
+                    self.spare(layer)[node] -= amount * (members * times)
+        self.releases.note(end_ms, tuple((n, m * times) for n, m in spread), need)
+
+    def earliest(self, need: Vector, members: int) -> int | None:
+        """When, by declared ends, the gang fits beside every reservation made so far."""
+        ends = self.releases.instants()
+        if len(ends) == 0 or not self._fits_at(int(ends[-1]), need, members):
+            return None
+        low, high = 0, len(ends) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._fits_at(int(ends[middle]), need, members):
+                high = middle
+            else:
+                low = middle + 1
+        return int(ends[low])
+
+    def _fits_at(self, at_ms: int, need: Vector, members: int) -> bool:
+        room = self.free + self.releases.until(at_ms) - self.reserved
+        return int(self.counts(room, need).sum()) >= members
+
+    def reserve(
+        self, start_ms: int, need: Vector, members: int, owner: tuple[str, str, str, str, int]
+    ) -> None:
+        """Keep room for a gang from then on. Conservative: kept for good, and in every layer."""
+        at_start = self.free + self.releases.until(start_ms)
+        room = at_start - self.reserved
+        spread = self._scatter(self.counts(room, need), room, members)
+        if spread is None:
+            return
+        amount = np.array(need, dtype=np.int64)
+        for node, count in spread:
+            self.reserved[node] += amount * count
+            for layer in range(len(self.kept)):
+                self.spare(layer)[node] -= amount * count
+        kept = Kept(owner, start_ms, spread, need)
+        self._grid.add_reservation(self, kept, at_start - self.reserved)
+
+    def close(self) -> None:
+        """Nothing more starts here in this round."""
+        nobody = ("", "", "", "", 0)
+        self._grid.add_reservation(self, Kept(nobody, 0, (), (0, 0, 0, 0)), self.free * 0 - 1)
+
+
+class GridRoom:
+    """All pools' nodes in one table."""
+
+    def __init__(
+        self, pools: Sequence[Pool], running: Sequence[Running], layers: int, now_ms: int
+    ) -> None:
+        nodes = [n for p in pools for n in p.nodes]
+        self.free: Ints = np.array([vector(n.free) for n in nodes], dtype=np.int64).reshape(-1, 4)
+        self.at_start = self.free.copy()
+        self.usable: Bools = np.array([n.schedulable for n in nodes], dtype=bool)
+        self.spare: list[Ints] = [np.full_like(self.free, _PLENTY) for _ in range(layers)]
+        self._starts: Ints = np.full((layers, len(pools)), NEVER_MS, dtype=np.int64)
+        sizes = [len(p.nodes) for p in pools]
+        self._owner: Ints = np.repeat(np.arange(len(pools)), sizes)
+        self._size = len(pools)
+        self.pools: list[PoolRoom] = []
+        at = 0
+        for index, (pool, size) in enumerate(zip(pools, sizes, strict=True)):
+            self.pools.append(PoolRoom(self, index, pool, at, at + size))
+            at += size
+        self._layers = layers
+        self._open = layers * len(pools)
+        self._note_running(pools, running, now_ms)
+
+    def _note_running(self, pools: Sequence[Pool], running: Sequence[Running], now_ms: int) -> None:
+        by_id = {p.pool_id: room for p, room in zip(pools, self.pools, strict=True)}
+        positions: dict[int, dict[str, int]] = {}
+        for lease in running:
+            room = by_id.get(lease.pool_id)
+            if room is None:
+                continue
+            known = positions.get(room.index)
+            if known is None:
+                known = {node_id: i for i, node_id in enumerate(room.node_ids)}
+                positions[room.index] = known
+            spread = tuple((known[n], m) for n, m in lease.node_members if n in known)
+            end_ms = max(now_ms, lease.ends_by_ms)
+            room.releases.note(end_ms, spread, vector(lease.member_resources))
+
+    def open_reservations(self) -> int:
+        return self._open
+
+    def takes_reservation(self, pool: int) -> bool:
+        return len(self.pools[pool].kept) < self._layers
+
+    def add_reservation(self, room: PoolRoom, kept: Kept, spare: Ints) -> None:
+        layer = len(room.kept)
+        room.kept.append(kept)
+        room.spare(layer)[:] = spare
+        self._starts[layer, room.index] = kept.start_ms
+        self._open -= 1
+
+    def fits_now(self, need: Vector, end_ms: int) -> Ints:
+        """[pool] copies that could start now beside the reservations."""
+        room = self.free
+        for layer, starts in enumerate(self._starts):
+            touched = starts < end_ms
+            if touched.any():
+                at = touched[self._owner]
+                room = room.copy() if room is self.free else room
+                room[at] = np.minimum(room[at], self.spare[layer][at])
+        return self.fits_in(room, need)
+
+    def fits_in(self, room: Ints, need: Vector) -> Ints:
+        """[pool] copies in such a table of free capacity."""
+        per_node = copies(room, need) * self.usable
+        sums = np.bincount(self._owner, weights=per_node, minlength=self._size)
+        return sums.astype(np.int64)
+
+
+def _tightness(free: Ints) -> NDArray[np.intp]:
+    """Node positions, least free accelerators first, then cores, memory, disk, position."""
+    return np.lexsort((free[:, 2], free[:, 1], free[:, 0], free[:, 3]))

@@ -1,0 +1,272 @@
+"""One scheduling round: snapshot in, plan out. Pure, total, deterministic.
+
+    1. promises    capacity that was preempted for a group goes to that group
+    2. turns       the fair-share tree names a group; it starts up to one turn's worth of tasks on
+                   its best-scoring pools that have room, beside the reservations
+    3. blocked     a group that cannot go on leaves the order; the first ones get reservations
+    4. preemption  what may stop so that blocked demand can start in a following round
+    5. refusals    for everything still waiting, a named reason
+
+Room, quotas and funds only shrink within a round, so a group or pool that failed once is never
+tried again, and the refusals can be worded from the state at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from suanwang.engines.scheduling.backfill import reserve_for
+from suanwang.engines.scheduling.capacity import GridRoom, PoolRoom, Spread
+from suanwang.engines.scheduling.fairness import Kinds, ShareTree, share_seconds, turn_size
+from suanwang.engines.scheduling.filters import Filters
+from suanwang.engines.scheduling.limits import Limits, hold_micro_yuan
+from suanwang.engines.scheduling.model import (
+    DemandClass,
+    Placement,
+    Plan,
+    Preemption,
+    QueueGroup,
+    Refusal,
+    Reservation,
+    Score,
+    Snapshot,
+    Weights,
+)
+from suanwang.engines.scheduling.pools import pool_columns, vector
+from suanwang.engines.scheduling.refusals import RefusalBook, Standing
+from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms, rank
+from suanwang.kernel.errors import require
+from suanwang.kernel.resources import Resources
+
+_FINE_UNIT = 1_000_000_000
+
+
+def plan(snapshot: Snapshot, now_ms: int, seed: int = 0) -> Plan:
+    """Plan one round. `seed` only rotates ties between shares of equal usage (0: by id)."""
+    return Round(snapshot, now_ms, seed).run()
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A queue group during the round."""
+
+    group: QueueGroup
+    ranking: Ranking
+    left: int
+    turn: int
+    charges: tuple[Kinds, ...]
+    """Per alternative: what one task adds to its shares, 1e-9 share-seconds."""
+
+
+@dataclass(slots=True)
+class Shortlist:
+    """The candidates of a ranking that may still have room, best first."""
+
+    flats: list[int]
+    failures: int = field(default=0)
+
+
+class Round:
+    """The state of one round; `run` may be called once."""
+
+    def __init__(self, snapshot: Snapshot, now_ms: int, seed: int) -> None:
+        self.snapshot = snapshot
+        self.policy = snapshot.policy
+        self.now_ms = now_ms
+        data_sites = sorted({s for c in snapshot.classes for i in c.inputs for s in i.at_sites})
+        columns = pool_columns(snapshot.pools, snapshot.links, snapshot.default_link, data_sites)
+        self.totals = Resources(*columns.totals)
+        self.filters = Filters(columns)
+        self.running = sorted(snapshot.running, key=lambda r: r.lease_id)
+        layers = self.policy.reservations_per_pool if self.policy.backfill else 1
+        self.room = GridRoom(columns.pools, self.running, layers, now_ms)
+        self.limits = Limits(snapshot.quotas, snapshot.funds)
+        self.classes = {c.class_id: c for c in snapshot.classes}
+        self._weights = dict(snapshot.weights)
+        self._rankings: dict[tuple[str, Weights], Ranking] = {}
+        self._shortlists: dict[int, Shortlist] = {}
+        queue = sorted((g for g in snapshot.queue if g.count > 0), key=lambda g: g.key)
+        self.tree = ShareTree(queue, snapshot.shares, seed)
+        self.waiting = {g.key: self._waiting(g) for g in queue}
+        require(len(self.waiting) == len(queue), "DuplicateGroup", "A queue group appears twice.")
+        self.placements: list[Placement] = []
+        self.reservations: list[Reservation] = []
+        self.blocked: list[Waiting] = []
+
+    def run(self) -> Plan:
+        self._keep_promises()
+        while (group := self.tree.next()) is not None:
+            waiting = self.waiting[group.key]
+            if len(self.placements) < self.policy.max_placements:
+                goes_on = self._turn(waiting)
+            else:
+                goes_on = False
+            if not goes_on and waiting.left > 0:
+                self._block(waiting)
+            self.tree.settle(group, retire=not goes_on)
+        refusals = self._refusals()
+        return Plan(tuple(self.placements), refusals, self._preemptions(), tuple(self.reservations))
+
+    def _waiting(self, group: QueueGroup) -> Waiting:
+        demand = self.classes.get(group.class_id)
+        if demand is None:
+            require(False, "UnknownClass", f"Group {group.key} refers to an absent class.")
+            raise LookupError(group.class_id)
+        ranking = self.ranking(demand, group.organisation_id)
+        return Waiting(
+            group,
+            ranking,
+            group.count,
+            self._turn_size(demand),
+            tuple(self._charge(demand, i) for i in range(len(demand.alternatives))),
+        )
+
+    def ranking(self, demand: DemandClass, organisation_id: str) -> Ranking:
+        key = (demand.class_id, self._weights.get(organisation_id, Weights()))
+        found = self._rankings.get(key)
+        if found is None:
+            found = rank(self.filters, demand, key[1], self.now_ms)
+            self._rankings[key] = found
+        return found
+
+    def _turn_size(self, demand: DemandClass) -> int:
+        whole = demand.alternatives[0].resources * demand.members
+        return turn_size(whole, self.totals, self.policy.turn_share_ppm)
+
+    def _charge(self, demand: DemandClass, alternative: int) -> Kinds:
+        whole = demand.alternatives[alternative].resources * demand.members
+        return share_seconds(whole, demand.expected_runtime_s, self.totals, unit=_FINE_UNIT)
+
+    def _keep_promises(self) -> None:
+        pools = {p.pool_id: i for i, p in enumerate(self.filters.columns.pools)}
+        for promise in sorted(self.snapshot.promises, key=lambda p: (p.group, p.pool_id)):
+            waiting = self.waiting.get(promise.group)
+            pool = pools.get(promise.pool_id)
+            if waiting is None or pool is None or waiting.left == 0:
+                continue
+            for flat in waiting.ranking.order.tolist():
+                candidate = waiting.ranking.candidate(flat)
+                if candidate.pool == pool and self._start(waiting, flat, 1) == 1:
+                    break
+            if waiting.left == 0:
+                self.tree.drop(waiting.group)
+
+    def _turn(self, waiting: Waiting) -> bool:
+        """Start up to one turn of tasks; whether the group may have another turn."""
+        room_in_plan = self.policy.max_placements - len(self.placements)
+        want = min(waiting.turn, waiting.left, room_in_plan)
+        shortlist = self._shortlist(waiting.ranking)
+        at = 0
+        while want > 0 and at < len(shortlist.flats):
+            allowed = self._allowed(waiting, shortlist.flats[at], want)
+            if allowed == 0:
+                at += 1
+                continue
+            started = self._start(waiting, shortlist.flats[at], allowed)
+            want -= started
+            if started < allowed:
+                at = self._prune(waiting.ranking, shortlist, at)
+            elif want > 0:
+                at += 1
+        return want == 0 and waiting.left > 0
+
+    def _shortlist(self, ranking: Ranking) -> Shortlist:
+        found = self._shortlists.get(id(ranking))
+        if found is None:
+            found = Shortlist(ranking.order.tolist())
+            self._shortlists[id(ranking)] = found
+        return found
+
+    def _prune(self, ranking: Ranking, shortlist: Shortlist, at: int) -> int:
+        """The candidate at `at` is full. Every so often drop all that are; where to go on."""
+        shortlist.failures += 1
+        del shortlist.flats[at]
+        if shortlist.failures % 2 == 1:
+            keep = self._with_room(ranking)
+            before = [f for f in shortlist.flats[:at] if keep[f]]
+            shortlist.flats = before + [f for f in shortlist.flats[at:] if keep[f]]
+            return len(before)
+        return at
+
+    def _with_room(self, ranking: Ranking) -> list[bool]:
+        demand = ranking.demand
+        end_ms = declared_end_ms(demand, self.now_ms)
+        rows = [
+            self.room.fits_now(vector(r.resources), end_ms) >= demand.members
+            for r in demand.alternatives
+        ]
+        keep: list[bool] = np.concatenate(rows).tolist()
+        return keep
+
+    def _allowed(self, waiting: Waiting, flat: int, want: int) -> int:
+        """How many of the wanted tasks quotas and funds let start on this candidate."""
+        group, demand = waiting.group, waiting.ranking.demand
+        candidate = waiting.ranking.candidate(flat)
+        need = demand.alternatives[candidate.alternative].resources * demand.members
+        room = min(want, self.limits.quota_room(group, need))
+        return min(
+            room, self.limits.funds_room(group.project_id, self._hold(demand, candidate.score))
+        )
+
+    def _hold(self, demand: DemandClass, score: Score) -> int:
+        percent = self.policy.runtime_hold_percent
+        return hold_micro_yuan(score.rate_micro_yuan_per_hour, demand.max_runtime_s, percent)
+
+    def _start(self, waiting: Waiting, flat: int, limit: int) -> int:
+        """Start up to `limit` tasks on a candidate; how many fitted."""
+        demand = waiting.ranking.demand
+        candidate = waiting.ranking.candidate(flat)
+        limit = self._allowed(waiting, flat, limit)
+        if limit == 0:
+            return 0
+        request = demand.alternatives[candidate.alternative].resources
+        pool = self.room.pools[candidate.pool]
+        end_ms = declared_end_ms(demand, self.now_ms)
+        started = 0
+        for spread, times in pool.take(vector(request), demand.members, limit, end_ms):
+            placement = self._placement(
+                waiting, pool, candidate.alternative, spread, candidate.score
+            )
+            self.placements.extend([placement] * times)
+            started += times
+        if started:
+            waiting.left -= started
+            hold = self._hold(demand, candidate.score)
+            self.limits.spend(waiting.group, request * demand.members, hold, started)
+            self.tree.charge(waiting.group, waiting.charges[candidate.alternative], started)
+        return started
+
+    def _placement(
+        self, waiting: Waiting, pool: PoolRoom, alternative: int, spread: Spread, score: Score
+    ) -> Placement:
+        where = self.filters.columns.pools[pool.index]
+        members = tuple((pool.node_ids[node], count) for node, count in spread)
+        return Placement(waiting.group.key, where.pool_id, alternative, members, score)
+
+    def _block(self, waiting: Waiting) -> None:
+        self.blocked.append(waiting)
+        if len(self.placements) >= self.policy.max_placements:
+            return
+        reservation = reserve_for(
+            self.filters.columns,
+            self.room,
+            self.policy,
+            waiting.group,
+            waiting.ranking,
+            lambda flat: self._allowed(waiting, flat, 1) > 0,
+            self.now_ms,
+        )
+        if reservation is not None:
+            self.reservations.append(reservation)
+
+    def _preemptions(self) -> tuple[Preemption, ...]:
+        return ()
+
+    def _refusals(self) -> tuple[Refusal, ...]:
+        standing = Standing(
+            self.filters, self.room, self.limits, self.policy.runtime_hold_percent, self.now_ms
+        )
+        book = RefusalBook(standing)
+        return tuple(book.refusal(w.group, w.ranking, w.left) for w in self.blocked)

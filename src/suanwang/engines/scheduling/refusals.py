@@ -1,0 +1,208 @@
+"""Why a group still waits: every pool's reason, and the one that stands in the headline.
+
+Rule of the headline: the pool that came furthest down the chain of filters speaks (ties: the better
+score, then the smaller pool id). Permanent reasons stand first in the chain, so the headline is a
+permanent one only if every pool has one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from suanwang.engines.scheduling.capacity import GridRoom
+from suanwang.engines.scheduling.filters import CHAIN, CODE, Codes, Filters
+from suanwang.engines.scheduling.limits import Limits, hold_micro_yuan
+from suanwang.engines.scheduling.model import (
+    PoolVerdict,
+    QueueGroup,
+    Refusal,
+    RefusalReason,
+)
+from suanwang.engines.scheduling.pools import vector
+from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms
+from suanwang.engines.scheduling.wording import detail, duration, resources
+from suanwang.kernel.money import format_yuan
+
+VERDICTS_KEPT = 8
+"""A refusal in a plan carries the best few pools; `candidates` gives them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The end of a round, against which refusals are worded."""
+
+    filters: Filters
+    room: GridRoom
+    limits: Limits
+    hold_percent: int
+    now_ms: int
+
+
+class RefusalBook:
+    """Words refusals; groups of one class with the same limits share the work."""
+
+    def __init__(self, standing: Standing) -> None:
+        self._at = standing
+        self._room_codes: dict[tuple[object, ...], Codes] = {}
+        self._shared: dict[tuple[object, ...], tuple[PoolVerdict, ...]] = {}
+
+    def refusal(self, group: QueueGroup, ranking: Ranking, count: int) -> Refusal:
+        if not self._at.filters.columns.pools:
+            text = "no pool is enrolled that your organisation may use"
+            return Refusal(group.key, count, RefusalReason.NO_SITES, text)
+        verdicts = self.verdicts(group, ranking, started=count < group.count, most=VERDICTS_KEPT)
+        first = verdicts[0]
+        reason = first.reason or RefusalReason.BEHIND_IN_FAIR_SHARE
+        return Refusal(group.key, count, reason, first.detail, verdicts)
+
+    def verdicts(
+        self, group: QueueGroup, ranking: Ranking, *, started: bool, most: int
+    ) -> tuple[PoolVerdict, ...]:
+        """Pools from the most to the least hopeful."""
+        quota_full = tuple(self._quota_full(group, ranking))
+        funds = self._at.limits.funds(group.project_id)
+        shares = self._at.limits.quota_shares(group) if any(quota_full) else ()
+        key = (ranking.demand.class_id, id(ranking), started, quota_full, shares, funds, most)
+        found = self._shared.get(key)
+        if found is None:
+            codes = self._codes(group, ranking, quota_full, started)
+            found = self._worded(group, ranking, codes, most)
+            self._shared[key] = found
+        return found
+
+    def _quota_full(self, group: QueueGroup, ranking: Ranking) -> list[bool]:
+        limits, demand = self._at.limits, ranking.demand
+        return [
+            limits.quota_room(group, r.resources * demand.members) < 1 for r in demand.alternatives
+        ]
+
+    def _codes(
+        self, group: QueueGroup, ranking: Ranking, quota_full: tuple[bool, ...], started: bool
+    ) -> Codes:
+        at, demand = self._at, ranking.demand
+        out = ranking.codes.copy()
+        for alternative, full in enumerate(quota_full):
+            if full:
+                row = out[alternative]
+                row[row == 0] = CODE[RefusalReason.QUOTA_EXCEEDED]
+        if at.limits.funds(group.project_id) is not None:
+            for alternative, pool in np.argwhere(out == 0).tolist():
+                rate = int(ranking.rates[alternative, pool])
+                hold = hold_micro_yuan(rate, demand.max_runtime_s, at.hold_percent)
+                if at.limits.funds_room(group.project_id, hold) < 1:
+                    out[alternative, pool] = CODE[RefusalReason.INSUFFICIENT_FUNDS]
+        for alternative in range(len(demand.alternatives)):
+            row = out[alternative]
+            open_pools = row == 0
+            if open_pools.any():
+                row[open_pools] = self._room(ranking, alternative, started)[open_pools]
+        return out
+
+    def _room(self, ranking: Ranking, alternative: int, started: bool) -> Codes:
+        """[pool] which kind of "no room": none at all, kept for another, or taken in this round."""
+        demand = ranking.demand
+        room, request = self._at.room, demand.alternatives[alternative]
+        need = vector(request.resources)
+        end_ms = declared_end_ms(demand, self._at.now_ms)
+        key = (need, demand.members, end_ms, started)
+        found = self._room_codes.get(key)
+        if found is None:
+            now_free = room.fits_in(room.free, need) >= demand.members
+            then_free = room.fits_in(room.at_start, need) >= demand.members
+            found = np.full(len(now_free), CODE[RefusalReason.NO_FREE_CAPACITY], dtype=np.int8)
+            if not started:
+                found[then_free] = CODE[RefusalReason.BEHIND_IN_FAIR_SHARE]
+            found[now_free] = CODE[RefusalReason.RESERVED_FOR_EARLIER]
+            # room beside the reservations is left only if the round reached its placement limit
+            beside = room.fits_now(need, end_ms) >= demand.members
+            found[beside] = CODE[RefusalReason.BEHIND_IN_FAIR_SHARE]
+            self._room_codes[key] = found
+        return found
+
+    def _worded(
+        self, group: QueueGroup, ranking: Ranking, codes: Codes, most: int
+    ) -> tuple[PoolVerdict, ...]:
+        at = self._at
+        pools = codes.shape[1]
+        near = self._nearness(ranking, codes)
+        order = sorted(range(codes.size), key=lambda f: (-int(codes.flat[f]), near[f], f))
+        out = []
+        for flat in order[:most]:
+            alternative, pool = divmod(flat, pools)
+            reason = CHAIN[int(codes[alternative, pool]) - 1]
+            text = detail(at.filters, ranking, alternative, pool, reason, at.now_ms)
+            out.append(
+                PoolVerdict(
+                    at.filters.columns.pools[pool].pool_id,
+                    alternative,
+                    ranking.score(alternative, pool),
+                    reason,
+                    text or self._owner_detail(group, ranking, alternative, pool, reason),
+                )
+            )
+        return tuple(out)
+
+    def _nearness(self, ranking: Ranking, codes: Codes) -> list[int]:
+        """Among equal reasons: by how little it fails where that can be said, else by score."""
+        columns = self._at.filters.columns
+        out = []
+        for flat, code in enumerate(codes.reshape(-1).tolist()):
+            alternative, pool = divmod(flat, codes.shape[1])
+            request = ranking.demand.alternatives[alternative]
+            match CHAIN[code - 1]:
+                case RefusalReason.OVER_PRICE_CAP:
+                    out.append(int(ranking.rates[alternative, pool]))
+                case RefusalReason.RUNTIME_OVER_LIMIT:
+                    out.append(-int(columns.max_runtime_s[pool]))
+                case RefusalReason.TOO_BIG_FOR_POOL:
+                    out.append(-int(self._at.filters.fits(request.resources)[1][pool]))
+                case RefusalReason.TOO_BIG_FOR_NODE:
+                    kind = 3 if request.resources.accelerator_milli else 0
+                    largest = max(
+                        (vector(n.capacity)[kind] for n in columns.pools[pool].nodes), default=0
+                    )
+                    out.append(-largest)
+                case _:
+                    out.append(ranking.score(alternative, pool).total)
+        return out
+
+    def _owner_detail(
+        self,
+        group: QueueGroup,
+        ranking: Ranking,
+        alternative: int,
+        pool: int,
+        reason: RefusalReason,
+    ) -> str:
+        at, demand = self._at, ranking.demand
+        request = demand.alternatives[alternative]
+        whole = request.resources * demand.members
+        if reason is RefusalReason.QUOTA_EXCEEDED:
+            for share in at.limits.quota_shares(group):
+                left = at.limits.quota_left(share)
+                if not whole.fits_in(left):
+                    return (
+                        f"quota of {share} has {resources(left)} left, you asked {resources(whole)}"
+                    )
+        if reason is RefusalReason.INSUFFICIENT_FUNDS:
+            rate = int(ranking.rates[alternative, pool])
+            hold = hold_micro_yuan(rate, demand.max_runtime_s, at.hold_percent)
+            return (
+                f"{duration(demand.max_runtime_s)} at {format_yuan(rate)} yuan/h needs "
+                f"{format_yuan(hold)} yuan free, project {group.project_id} has "
+                f"{format_yuan(at.limits.funds(group.project_id) or 0)}"
+            )
+        where = at.filters.columns.pools[pool].pool_id
+        gang = f"{demand.members} x ({resources(request.resources)})"
+        asked = gang if demand.members > 1 else resources(request.resources)
+        if reason is RefusalReason.RESERVED_FOR_EARLIER:
+            ends = duration((declared_end_ms(demand, at.now_ms) - at.now_ms) // 1_000)
+            return (
+                f"{asked} is free in {where} but kept for an earlier demand that would be delayed "
+                f"by {ends} of your work"
+            )
+        if reason is RefusalReason.BEHIND_IN_FAIR_SHARE:
+            return f"{where} had room for {asked}, shares that used less than yours took it first"
+        return f"{where} has no room for {asked} now"

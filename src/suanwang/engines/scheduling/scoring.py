@@ -1,0 +1,91 @@
+"""The score of a candidate: money + waiting + data transfer, all in micro-yuan.
+
+    money     = rate of the whole gang x expected run time            x money_percent
+    wait      = seconds until the work runs (site's own queue + data) x what an hour is worth
+    transfer  = links' price for the inputs that are not there yet    x transfer_percent
+
+The smaller total wins; ties go to the earlier alternative, then to the smaller pool id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from suanwang.engines.scheduling.arithmetic import Column, Ints, scaled
+from suanwang.engines.scheduling.filters import Codes, Filters
+from suanwang.engines.scheduling.model import DemandClass, Score, Weights
+from suanwang.kernel.money import scale
+from suanwang.kernel.time import MS_PER_SECOND
+
+_HOUR_S = 3_600
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A (pool, alternative) that passes the hard filters for a class, with its score."""
+
+    pool: int
+    alternative: int
+    score: Score
+
+
+@dataclass(slots=True)
+class Ranking:
+    """A class under one organisation's weights: every pool judged, the passing ones in order."""
+
+    demand: DemandClass
+    codes: Codes
+    """[alternative, pool]; 0 passes."""
+    rates: Column
+    money: Column
+    wait: Column
+    transfer: Column
+    wait_s: Column
+    order: Ints
+    """Flat indices (alternative x pools + pool) of the passing candidates, best first."""
+    _made: dict[int, Candidate] = field(default_factory=dict)
+
+    def candidate(self, flat: int) -> Candidate:
+        found = self._made.get(flat)
+        if found is None:
+            alternative, pool = divmod(flat, self.codes.shape[1])
+            found = Candidate(pool, alternative, self.score(alternative, pool))
+            self._made[flat] = found
+        return found
+
+    def score(self, alternative: int, pool: int) -> Score:
+        money = int(self.money[alternative, pool])
+        wait, transfer = int(self.wait[pool]), int(self.transfer[pool])
+        return Score(
+            total=money + wait + transfer,
+            money=money,
+            wait=wait,
+            transfer=transfer,
+            rate_micro_yuan_per_hour=int(self.rates[alternative, pool]),
+            expected_wait_s=int(self.wait_s[pool]),
+        )
+
+
+def wait_cost(wait_s: int, weights: Weights) -> int:
+    return scale(weights.wait_micro_yuan_per_hour, wait_s, _HOUR_S)
+
+
+def rank(filters: Filters, demand: DemandClass, weights: Weights, now_ms: int) -> Ranking:
+    codes = filters.codes(demand, now_ms)
+    rates: Column = np.array([filters.rates(r, demand.members) for r in demand.alternatives])
+    rates = rates.reshape(codes.shape)
+    money = scaled(scaled(rates, demand.expected_runtime_s, _HOUR_S), weights.money_percent, 100)
+    wait_s = filters.wait_s(demand)
+    wait = scaled(wait_s, weights.wait_micro_yuan_per_hour, _HOUR_S)
+    transfer = scaled(filters.transfer_money(demand), weights.transfer_percent, 100)
+    totals = (money + (wait + transfer)).reshape(-1)
+    passing = np.flatnonzero(codes.reshape(-1) == 0)
+    # flat indices already rise by alternative, then by pool, and the sort is stable
+    order = passing[np.argsort(totals[passing], kind="stable")]
+    return Ranking(demand, codes, rates, money, wait, transfer, wait_s, order)
+
+
+def declared_end_ms(demand: DemandClass, now_ms: int) -> int:
+    return now_ms + demand.max_runtime_s * MS_PER_SECOND
