@@ -1,0 +1,70 @@
+"""Isolation by bubblewrap: the command line that puts a run behind it, and whether it works."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from suanwang.agent.port import Host
+
+PROGRAM = "bwrap"
+_HIDDEN = ("/tmp", "/var/tmp", "/run")
+"""Others' scratch files, and the sockets of the machine's own services."""
+_DEVICES = {
+    "nvidia": ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia{card}"),
+    "ascend": (
+        "/dev/davinci_manager",
+        "/dev/devmm_svm",
+        "/dev/hisi_hdc",
+        "/dev/davinci{card}",
+    ),
+    "amd": ("/dev/kfd", "/dev/dri"),
+    "hygon": ("/dev/kfd", "/dev/dri", "/dev/mkfd"),
+    "cambricon": ("/dev/cambricon_ctl", "/dev/cambricon_dev{card}"),
+}
+
+
+def command(
+    program: str,
+    work: Path,
+    state: Path,
+    options: Mapping[str, str],
+    *,
+    vendor: str = "",
+    cards: Sequence[int] = (),
+) -> list[str]:
+    """The words before the run's own command.
+
+    The system is read-only; the run's work folder alone is writable and keeps its path, while the
+    folder of the agent's own records, which holds it, is hidden.
+    """
+    words = [program, "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    if options.get("network") == "none":
+        words.append("--unshare-net")
+    words += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    hidden = [*_HIDDEN, *options.get("hide", "").split(",")]
+    for folder in dict.fromkeys(path for path in hidden if path and os.path.isdir(path)):
+        words += ["--tmpfs", os.path.realpath(folder)]
+    resolver = os.path.realpath("/etc/resolv.conf")
+    if resolver.startswith("/run/") and os.path.isfile(resolver):
+        words += ["--ro-bind", resolver, resolver]
+    words += ["--tmpfs", str(state), "--bind", str(work), str(work)]
+    for pattern in _DEVICES.get(vendor, ()) if cards else ():
+        for device in dict.fromkeys(pattern.format(card=card) for card in cards):
+            if os.path.exists(device):
+                words += ["--dev-bind", device, device]
+    return [*words, "--chdir", str(work), "--"]
+
+
+async def trial(host: Host) -> str:
+    """ "" when bubblewrap works here, else why it does not."""
+    words = [PROGRAM, "--die-with-parent", "--unshare-pid", "--ro-bind", "/", "/"]
+    done = await host.run([*words, "--proc", "/proc", "--dev", "/dev", "true"], timeout_s=10.0)
+    if done.returncode == 127:
+        return "bubblewrap not installed"
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["it fails"]
+        return f"bubblewrap does not work here ({lines[0]})"
+    return ""

@@ -1,0 +1,228 @@
+"""Control groups: one per run, under one folder per agent in each mounted hierarchy.
+
+Version 1 (a hierarchy per controller) and version 2 (one tree) differ in file names only, once the
+folders are found. A process is put into its groups by a one-line shell that then becomes the
+program, so that nothing of the run is ever outside them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from suanwang.agent.drivers.process.warden import procfs
+
+CONTROLLERS = ("cpu", "memory", "pids")
+_PERIOD_US = 100_000
+_ENTER = "cannot put the run under its limits"
+
+
+class Group:
+    """The groups of one run: a folder in each hierarchy, all of the same name."""
+
+    __slots__ = ("folders", "memory")
+
+    def __init__(self, folders: list[str], memory: str) -> None:
+        self.folders = folders
+        self.memory = memory
+
+    def wrap(self, argv: list[str]) -> list[str]:
+        """The command behind a shell that enters the groups and then becomes the command."""
+        enter = " && ".join(f"echo 0 >{folder}/cgroup.procs" for folder in self.folders)
+        script = f'{enter} || {{ echo "{_ENTER}" >&2; exit 125; }}; exec "$@"'
+        return ["/bin/sh", "-c", script, "sh", *argv]
+
+    def pids(self) -> list[int]:
+        return [int(pid) for pid in procfs.read(f"{self.folders[-1]}/cgroup.procs").split()]
+
+    def out_of_memory(self) -> bool:
+        """Did the kernel kill a process of the group for its memory?"""
+        for line in procfs.read(self.memory).splitlines() if self.memory else []:
+            name, _, count = line.partition(" ")
+            if name == "oom_kill" and int(count) > 0:
+                return True
+        return False
+
+
+class Groups:
+    """The agent's folder in each hierarchy; makes and removes the runs' groups."""
+
+    def __init__(self, version: int, roots: dict[str, str], name: str) -> None:
+        """`roots`: controller → the folder below which ours is made (all the same in version 2)."""
+        self.version = version
+        self.controllers = [c for c in CONTROLLERS if c in roots]
+        self._tops = {c: f"{roots[c]}/{name}" for c in self.controllers}
+        self._next = 0
+        self._trash: list[str] = []
+
+    @property
+    def words(self) -> str:
+        return f"cgroup v{self.version} limits ({', '.join(self.controllers)})"
+
+    def open(self) -> None:
+        """Make the agent's folders. Raises OSError when the hierarchy is not ours to write."""
+        for top in dict.fromkeys(self._tops.values()):
+            os.makedirs(top, exist_ok=True)
+            if self.version == 2:
+                _enable(top, self.controllers)
+
+    def leftovers(self) -> list[int]:
+        """Pids in groups of an earlier warden."""
+        return [
+            int(pid)
+            for folder in self._subfolders()
+            for pid in procfs.read(f"{folder}/cgroup.procs").split()
+        ]
+
+    def create(self, limits: dict[str, Any]) -> Group:
+        """`limits`: cpu_milli, memory_bytes, pids; a missing or zero entry is no limit."""
+        self._next += 1
+        folders: list[str] = []
+        try:
+            for top in dict.fromkeys(self._tops.values()):
+                folder = f"{top}/{self._next}"
+                os.mkdir(folder)
+                folders.append(folder)
+            for controller, top in self._tops.items():
+                self._write_limits(controller, f"{top}/{self._next}", limits)
+        except OSError:
+            self._trash.extend(folders)
+            raise
+        memory = self._tops.get("memory")
+        events = "memory.oom_control" if self.version == 1 else "memory.events"
+        return Group(folders, f"{memory}/{self._next}/{events}" if memory else "")
+
+    def remove(self, group: Group) -> None:
+        self._trash.extend(group.folders)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what could not be removed before: a group is busy until its dead are buried."""
+        self._trash = [folder for folder in self._trash if not _rmdir(folder)]
+
+    def close(self) -> None:
+        for folder in self._subfolders():
+            _rmdir(folder)
+        for top in dict.fromkeys(self._tops.values()):
+            _rmdir(top)
+
+    def _subfolders(self) -> list[str]:
+        found: list[str] = []
+        for top in dict.fromkeys(self._tops.values()):
+            if os.path.isdir(top):
+                found.extend(entry.path for entry in os.scandir(top) if entry.is_dir())
+        return sorted(found)
+
+    def _write_limits(self, controller: str, folder: str, limits: dict[str, Any]) -> None:
+        cpu = limits.get("cpu_milli", 0) * _PERIOD_US // 1000
+        memory = str(limits.get("memory_bytes", 0))
+        first = self.version == 1
+        if controller == "cpu" and cpu:
+            quota = str(max(cpu, 1000))
+            if first:
+                _write(f"{folder}/cpu.cfs_quota_us", quota)
+            else:
+                _write(f"{folder}/cpu.max", f"{quota} {_PERIOD_US}")
+        elif controller == "memory" and memory != "0":
+            _write(f"{folder}/{'memory.limit_in_bytes' if first else 'memory.max'}", memory)
+            swap = "memory.memsw.limit_in_bytes" if first else "memory.swap.max"
+            if os.path.exists(f"{folder}/{swap}"):
+                _write(f"{folder}/{swap}", memory if first else "0")
+        elif controller == "pids" and limits.get("pids"):
+            _write(f"{folder}/pids.max", str(limits["pids"]))
+
+
+def discover(name: str) -> Groups | None:
+    """The hierarchies this process may write, version 1 first; None when there are none."""
+    mounts = _mounts(procfs.read("/proc/self/mountinfo"))
+    own = _own_paths(procfs.read("/proc/self/cgroup"))
+    roots = {
+        controller: _below(*mounts[controller], own.get(controller, "/"))
+        for controller in CONTROLLERS
+        if controller in mounts
+    }
+    version = 1
+    if not roots and "" in mounts:
+        root = _below(*mounts[""], own.get("", "/"))
+        offered = procfs.read(f"{root}/cgroup.controllers").split()
+        roots = {controller: root for controller in CONTROLLERS if controller in offered}
+        version = 2
+        if roots and not _delegate(root, list(roots), f"{name}-warden"):
+            return None
+    if not roots:
+        return None
+    groups = Groups(version, roots, name)
+    try:
+        groups.open()
+    except OSError:
+        groups.close()
+        return None
+    return groups
+
+
+def _mounts(mountinfo: str) -> dict[str, tuple[str, str]]:
+    """controller ("" for version 2) → (mount point, path in the hierarchy mounted there)."""
+    found: dict[str, tuple[str, str]] = {}
+    for line in mountinfo.splitlines():
+        front, _, back = line.partition(" - ")
+        fields, kind = front.split(" "), back.split(" ")
+        if kind[0] == "cgroup2":
+            found.setdefault("", (fields[4], fields[3]))
+        elif kind[0] == "cgroup":
+            for controller in kind[2].split(","):
+                found.setdefault(controller, (fields[4], fields[3]))
+    return found
+
+
+def _own_paths(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        found.update(dict.fromkeys(controllers.split(","), path))
+    return found
+
+
+def _below(mount: str, mounted: str, own: str) -> str:
+    """Our own group's folder, or the mount point where a container hides it."""
+    relative = own.removeprefix(mounted.rstrip("/")) if own.startswith(mounted) else ""
+    folder = f"{mount}/{relative.strip('/')}".rstrip("/")
+    return folder if os.path.isdir(folder) else mount
+
+
+def _delegate(root: str, controllers: list[str], leaf: str) -> bool:
+    """Version 2 wants processes in leaves only: move ours into one, then switch controllers on."""
+    try:
+        if _enable(root, controllers):
+            return True
+        os.makedirs(f"{root}/{leaf}", exist_ok=True)
+        for pid in procfs.read(f"{root}/cgroup.procs").split():
+            _write(f"{root}/{leaf}/cgroup.procs", pid)
+        return _enable(root, controllers)
+    except OSError:
+        return False
+
+
+def _enable(folder: str, controllers: list[str]) -> bool:
+    try:
+        _write(f"{folder}/cgroup.subtree_control", " ".join(f"+{c}" for c in controllers))
+        return True
+    except OSError:
+        return False
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _rmdir(path: str) -> bool:
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
