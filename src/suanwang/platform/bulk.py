@@ -1,0 +1,71 @@
+"""Many rows into a table with little work for each.
+
+A thousand finished jobs are thousands of rows. Built by SQLAlchemy one by one, they cost several
+times what the database asks for them; here rows are plain tuples in the order of the table's
+columns and a statement takes many at once. Values go to the driver as they are: no column that
+converts its values (`Packed`, enums) may be written in this way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+ROWS_PER_STATEMENT = 50
+
+
+@lru_cache(maxsize=1_024)
+def _statement(
+    table: sa.Table, rows: int, mark: str, skip: bool, returning: tuple[str, ...]
+) -> str:
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    row = f"({', '.join([mark] * len(table.columns))})"
+    sql = f'INSERT INTO "{table.name}" ({columns}) VALUES {", ".join([row] * rows)}'
+    if skip:
+        sql += " ON CONFLICT DO NOTHING"
+    if returning:
+        sql += " RETURNING " + ", ".join(f'"{name}"' for name in returning)
+    return sql
+
+
+def _insert(
+    conn: Connection,
+    table: sa.Table,
+    rows: Sequence[tuple[Any, ...]],
+    skip: bool,
+    returning: tuple[str, ...],
+) -> list[Any]:
+    mark = "%s" if conn.dialect.name == "postgresql" else "?"
+    out: list[Any] = []
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        part = rows[start : start + ROWS_PER_STATEMENT]
+        sql = _statement(table, len(part), mark, skip, returning)
+        result = conn.exec_driver_sql(sql, tuple(chain.from_iterable(part)))
+        if returning:
+            out += result.all()
+    return out
+
+
+def insert_rows(conn: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, each a tuple of all columns in the table's order."""
+    _insert(conn, table, rows, skip=False, returning=())
+
+
+def insert_new_rows(
+    conn: Connection,
+    table: sa.Table,
+    rows: Sequence[tuple[Any, ...]],
+    returning: tuple[str, ...],
+) -> list[Any]:
+    """Insert the rows that clash with none in the table; the `returning` columns of those.
+
+    On PostgreSQL a row that another transaction is just inserting is waited for, so that of two
+    who insert the same row exactly one is told that it was new. Give rows in order of their key:
+    then two such transactions never wait for each other in a ring.
+    """
+    return _insert(conn, table, rows, skip=True, returning=returning)

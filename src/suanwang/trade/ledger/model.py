@@ -1,0 +1,165 @@
+"""The words of the ledger: accounts, entries and their postings.
+
+A posting's amount is signed: positive is a credit (the platform owes its owner more), negative a
+debit. An account's balance is the sum of its postings in that sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+CNY = "CNY"
+
+PLATFORM_ID = "platform"
+"""Owner id of the platform's own accounts."""
+
+
+class OwnerKind(StrEnum):
+    PROJECT = "project"
+    ORGANISATION = "organisation"
+    PLATFORM = "platform"
+    PROGRAMME = "programme"
+    """A policy programme: the purse behind vouchers and subsidies."""
+
+
+class AccountKind(StrEnum):
+    PREPAID = "prepaid"
+    """What a project has paid in and not yet used."""
+    REVENUE = "revenue"
+    """What a provider has earned and not yet been paid."""
+    FEES = "fees"
+    """What the platform keeps of each charge."""
+    CASH = "cash"
+    """Money that came in from outside; the other side of every top-up."""
+    SUBSIDY = "subsidy"
+    """What a programme has put up."""
+
+
+class Side(StrEnum):
+    """On which side the account grows."""
+
+    CREDIT = "credit"
+    DEBIT = "debit"
+
+
+NORMAL_SIDES: Mapping[AccountKind, Side] = {
+    AccountKind.PREPAID: Side.CREDIT,
+    AccountKind.REVENUE: Side.CREDIT,
+    AccountKind.FEES: Side.CREDIT,
+    AccountKind.CASH: Side.DEBIT,
+    AccountKind.SUBSIDY: Side.DEBIT,
+}
+
+
+class EntryKind(StrEnum):
+    TOP_UP = "top_up"
+    CHARGE = "charge"
+    TRANSFER = "transfer"
+    REVERSAL = "reversal"
+    """Red letter: the negative of an earlier entry, which itself stays as it was."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AccountKey:
+    """What an account is, before it has an id. One account for each key."""
+
+    owner_kind: OwnerKind
+    owner_id: str
+    kind: AccountKind
+    currency: str = CNY
+
+
+def project_key(project_id: str) -> AccountKey:
+    return AccountKey(OwnerKind.PROJECT, project_id, AccountKind.PREPAID)
+
+
+def revenue_key(organisation_id: str) -> AccountKey:
+    return AccountKey(OwnerKind.ORGANISATION, organisation_id, AccountKind.REVENUE)
+
+
+CASH = AccountKey(OwnerKind.PLATFORM, PLATFORM_ID, AccountKind.CASH)
+FEES = AccountKey(OwnerKind.PLATFORM, PLATFORM_ID, AccountKind.FEES)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """`balance` is a cache of the postings, `held` of the holds that are open."""
+
+    id: str
+    key: AccountKey
+    normal_side: Side
+    balance_micro_yuan: int
+    held_micro_yuan: int
+    credit_limit_micro_yuan: int
+    version: int
+
+    @property
+    def available_micro_yuan(self) -> int:
+        return self.balance_micro_yuan + self.credit_limit_micro_yuan - self.held_micro_yuan
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDraft:
+    """An entry to post. `key` names the event that it books: a second one with it is not posted."""
+
+    key: str
+    kind: EntryKind
+    at_ms: int
+    """Value instant: the period that the entry counts in."""
+    postings: tuple[tuple[str, int], ...]
+    """(account id, signed micro-yuan), one per account, summing to zero in each currency."""
+    description: str = ""
+    reversal_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostResult:
+    """Key → entry id of what was posted now, and of what had been posted before."""
+
+    posted: Mapping[str, str]
+    repeated: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    id: str
+    key: str
+    kind: EntryKind
+    at_ms: int
+    recorded_at_ms: int
+    description: str
+    reversal_of: str | None
+    postings: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLine:
+    """One posting as its account's owner reads it."""
+
+    entry_id: str
+    kind: EntryKind
+    at_ms: int
+    amount_micro_yuan: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialLine:
+    """Sum over the accounts of one kind. The lines of a currency sum to zero."""
+
+    currency: str
+    kind: AccountKind
+    accounts: int
+    balance_micro_yuan: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """Something that the auditor found wrong; there should be none."""
+
+    what: str
+    subject_id: str
+    expected: int
+    found: int
