@@ -97,7 +97,7 @@ class Task(msgspec.Struct, frozen=True):
     index: int
     state: TaskState
     attempt: int
-    """How many leases it has had."""
+    """Counts attempts from 0; the lease of attempt n has epoch n + 1."""
     failures: int
     """Attempts that count against the job's retries."""
     losses: int

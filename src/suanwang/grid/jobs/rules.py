@@ -13,6 +13,7 @@ task when its lease …      ACCEPTED   RUNNING    ENDED
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from suanwang.grid.jobs.model import (
@@ -22,8 +23,8 @@ from suanwang.grid.jobs.model import (
     Outcome,
     StopReason,
     TaskState,
+    Terms,
 )
-from suanwang.grid.jobs.spec import Retries
 from suanwang.kernel.errors import require
 from suanwang.protocol.messages import FailureClass, Phase
 
@@ -101,7 +102,7 @@ def verdict_of_end(
     outcome: Outcome,
     failure: FailureClass,
     exit_code: int | None,
-    retries: Retries,
+    terms: Terms,
     failures: int,
     losses: int,
     cancel_requested: bool,
@@ -125,17 +126,17 @@ def verdict_of_end(
         return TaskVerdict(
             TaskState.QUEUED, not_before_ms=now_ms + delay, counts_as_loss=not preempted
         )
-    if failures < retries.max and is_retriable(retries, failure, exit_code):
-        delay = backoff_ms(retries.backoff * 1_000, failures)
+    if failures < terms.retries_max and is_retriable(terms, failure, exit_code):
+        delay = backoff_ms(terms.retry_backoff_s * 1_000, failures)
         return TaskVerdict(TaskState.QUEUED, not_before_ms=now_ms + delay, counts_as_failure=True)
     return TaskVerdict(TaskState.FAILED, counts_as_failure=True)
 
 
-def is_retriable(retries: Retries, failure: FailureClass, exit_code: int | None) -> bool:
-    if failure.value not in retries.on:
+def is_retriable(terms: Terms, failure: FailureClass, exit_code: int | None) -> bool:
+    if failure.value not in terms.retry_on:
         return False
-    if failure is FailureClass.EXIT and retries.exit_codes:
-        return exit_code in retries.exit_codes
+    if failure is FailureClass.EXIT and terms.retry_exit_codes:
+        return exit_code in terms.retry_exit_codes
     return True
 
 
@@ -144,7 +145,7 @@ def backoff_ms(first_ms: int, attempts_before: int) -> int:
     return min(first_ms << min(attempts_before, 20), MAX_BACKOFF_MS)
 
 
-def job_state(counts: dict[str, int]) -> TaskState:
+def job_state(counts: Mapping[TaskState, int]) -> TaskState:
     """A job is what its least advanced tasks are; final with its last task."""
     for state in (TaskState.RUNNING, TaskState.LEASED, TaskState.QUEUED, TaskState.WAITING):
         if counts.get(state, 0):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from sqlalchemy.engine import Connection
 
 from suanwang.grid.sites import store
@@ -19,7 +18,6 @@ from suanwang.grid.sites.model import (
 )
 from suanwang.kernel.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 from suanwang.kernel.ids import base32
-from suanwang.kernel.money import MICRO_PER_YUAN
 from suanwang.kernel.time import MS_PER_DAY, Random
 from suanwang.platform.database import Tx
 from suanwang.protocol.messages import (
@@ -293,16 +291,7 @@ def _pool_values(report: PoolReport) -> dict[str, Any]:
 
 
 def _publish(tx: Tx, pool_id: str, prices: PriceReport) -> str:
-    for name, value in msgspec.structs.asdict(prices).items():
-        if not 0 <= value <= 1_000_000 * MICRO_PER_YUAN:
-            raise InvalidInput("InvalidPrice", f"{value} is not a price.", field=name)
-    return billing.publish_prices(
-        tx,
-        pool_id,
-        core_hour=prices.core_hour,
-        memory_gib_hour=prices.memory_gib_hour,
-        accelerator_hour=prices.accelerator_hour,
-    )
+    return billing.publish_prices(tx, pool_id, prices)
 
 
 def set_draining(tx: Tx, site_id: str, draining: bool) -> Site:

@@ -1,0 +1,341 @@
+"""Apply a plan: re-check what it touches, then lease, hold money and refuse, in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+import suanwang
+from suanwang.engines.scheduling.model import (
+    PERMANENT_REASONS,
+    Placement,
+    Plan,
+    PoolVerdict,
+    Refusal,
+)
+from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs.model import LeaseState, Outcome, StopReason, TaskState, Terms
+from suanwang.grid.jobs.orders import stop_leases
+from suanwang.grid.jobs.progress import Steps, settle
+from suanwang.grid.jobs.snapshot import Gathered, used_by_node
+from suanwang.grid.sites import service as sites
+from suanwang.grid.sites.model import SiteState, is_reachable
+from suanwang.kernel.money import scale
+from suanwang.kernel.resources import ZERO, Resources
+from suanwang.kernel.time import MS_PER_SECOND
+from suanwang.platform.database import Tx
+from suanwang.protocol.messages import FailureClass, Meters
+from suanwang.trade.ledger import service as ledger
+
+SECONDS_PER_HOUR = 3600
+ROUNDS_KEPT_MS = 24 * 3_600_000
+MAX_PLAN_BYTES = 1 << 20
+"""A stored plan is cut to this; the digest is over all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a plan came to."""
+
+    placed: int
+    stale: int
+    refused: int
+    sites: tuple[str, ...]
+    """Sites that have new orders."""
+    jobs: tuple[str, ...]
+    """Jobs whose state changed."""
+
+
+class _Capacity:
+    """Free resources per node as the database has them now, less what this plan takes."""
+
+    def __init__(self, tx: Tx, gathered: Gathered) -> None:
+        self._now = {site.site_id: site for site in sites.sites(tx.conn)}
+        self._now_ms = tx.now_ms
+        self._gathered = gathered
+        used = used_by_node(leases_store.open_leases(tx.conn))
+        self._free: dict[tuple[str, str], Resources] = {}
+        for pool in gathered.snapshot.pools:
+            for node in pool.nodes:
+                key = (pool.pool_id, node.node_id)
+                foreign = self._foreign(pool.pool_id, node.node_id)
+                self._free[key] = node.capacity - foreign - used.get(key, ZERO)
+
+    def _foreign(self, pool_id: str, node: str) -> Resources:
+        for report in self._gathered.pools[pool_id].nodes:
+            if report.name == node:
+                q = report.foreign
+                return Resources(q.cpu_milli, q.memory_mib, q.disk_mib, q.accelerator_milli)
+        return ZERO
+
+    def take(self, placement: Placement, member: Resources) -> bool:
+        """False (and nothing taken) when the site went away or a node no longer has the room."""
+        pool = self._gathered.pools[placement.pool_id]
+        site = self._now.get(pool.site_id)
+        if site is None or site.state is not SiteState.ACTIVE:
+            return False
+        if not is_reachable(site, self._now_ms):
+            return False
+        wants = [((placement.pool_id, n), member * m) for n, m in placement.node_members]
+        if not all(need.fits_in(self._free.get(key, ZERO)) for key, need in wants):
+            return False
+        for key, need in wants:
+            self._free[key] = self._free[key] - need
+        return True
+
+
+def apply_plan(
+    tx: Tx, gathered: Gathered, plan: Plan, *, took_ms: int, snapshot_digest: str
+) -> Applied:
+    """Whatever is stale is dropped and planned again next round."""
+    grants = _Grants(tx, gathered)
+    by_group: dict[tuple[str, str, str, str, int], list[Placement]] = defaultdict(list)
+    for placement in plan.placements:
+        by_group[placement.group].append(placement)
+    for group in sorted(by_group):
+        grants.add_group(group, by_group[group])
+    grants.write()
+    refused = _refuse(tx, plan.refusals)
+    preempted = _preempt(tx, plan)
+    _record_round(tx, plan, grants, took_ms, snapshot_digest)
+    return Applied(
+        placed=grants.placed,
+        stale=grants.stale,
+        refused=sum(refusal.count for refusal in plan.refusals),
+        sites=tuple(sorted(set(grants.by_site) | set(preempted))),
+        jobs=tuple(sorted(set(grants.jobs) | set(refused))),
+    )
+
+
+class _Grants:
+    """Leases of one plan, gathered per site and written in batches."""
+
+    def __init__(self, tx: Tx, gathered: Gathered) -> None:
+        self._tx = tx
+        self._gathered = gathered
+        self._capacity = _Capacity(tx, gathered)
+        self._holds: dict[str, int] = defaultdict(int)
+        self._marks: list[dict[str, Any]] = []
+        self._steps = Steps(tx)
+        self.by_site: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.jobs: set[str] = set()
+        self.placed = 0
+        self.stale = 0
+
+    def add_group(
+        self, group: tuple[str, str, str, str, int], placements: Sequence[Placement]
+    ) -> None:
+        """Bind the group's oldest queued tasks to its placements."""
+        tx = self._tx
+        heads = store.heads(tx.conn, group, len(placements), tx.now_ms)
+        terms = store.terms_of(tx.conn, [head.job_id for head in heads])
+        demand = self._gathered.classes[group[3]]
+        self.stale += len(placements) - len(heads)
+        for head, placement in zip(heads, placements, strict=False):
+            request = demand.alternatives[placement.alternative]
+            if not self._capacity.take(placement, request.resources):
+                self.stale += 1
+                continue
+            self._grant(group, head, terms[head.job_id], placement, request.resources)
+
+    def _grant(
+        self,
+        group: tuple[str, str, str, str, int],
+        head: Any,
+        terms: Terms,
+        placement: Placement,
+        member: Resources,
+    ) -> None:
+        organisation_id, project_id, user_id, class_id, priority = group
+        now_ms = self._tx.now_ms
+        pool = self._gathered.pools[placement.pool_id]
+        demand = self._gathered.classes[class_id]
+        lease_id = self._tx.ids.new("lease")
+        rate = placement.score.rate_micro_yuan_per_hour
+        hold = scale(rate, terms.max_runtime_s, SECONDS_PER_HOUR)
+        self._holds[project_id] += hold
+        run_ms = terms.max_runtime_s * MS_PER_SECOND
+        expected_ms = min(demand.expected_runtime_s, terms.max_runtime_s) * MS_PER_SECOND
+        self._marks.append({"of_task": head.id, "to_attempt": head.attempt, "to_lease": lease_id})
+        self._steps.count(head.job_id, TaskState.QUEUED, TaskState.LEASED)
+        self.jobs.add(head.job_id)
+        self.placed += 1
+        self.by_site[pool.site_id].append(
+            {
+                "id": lease_id,
+                "task_id": head.id,
+                "job_id": head.job_id,
+                "epoch": head.attempt + 1,
+                "organisation_id": organisation_id,
+                "project_id": project_id,
+                "user_id": user_id,
+                "class_id": class_id,
+                "site_id": pool.site_id,
+                "pool_id": pool.pool_id,
+                "alternative": placement.alternative,
+                "node_members": list(placement.node_members),
+                "members": sum(members for _, members in placement.node_members),
+                "cpu_milli": member.cpu_milli,
+                "memory_mib": member.memory_mib,
+                "disk_mib": member.disk_mib,
+                "accelerator_milli": member.accelerator_milli,
+                "state": LeaseState.GRANTED.value,
+                "stop": StopReason.NONE.value,
+                "priority": priority,
+                "preemptible": terms.preemptible,
+                "granted_at_ms": now_ms,
+                "started_at_ms": None,
+                "ended_at_ms": None,
+                "ends_by_ms": now_ms + run_ms,
+                "expected_end_ms": now_ms + expected_ms,
+                "protected_until_ms": now_ms + terms.min_run_s * MS_PER_SECOND,
+                "lost_at_ms": None,
+                "lost_after_s": terms.lost_after_s,
+                "stop_after_s": terms.stop_after_s,
+                "replace": terms.replace,
+                "reconcile": terms.reconcile,
+                "price_list_id": pool.price_list_id,
+                "provider_id": self._gathered.sites[pool.site_id].organisation_id,
+                "rate": rate,
+                "hold": hold,
+                "score": placement.score,
+                "outcome": Outcome.NONE.value,
+                "exit_code": None,
+                "failure": FailureClass.NONE.value,
+                "detail": "",
+                "engine_id": "",
+                "nodes": [],
+                "meters": Meters(),
+                "outputs": [],
+            }
+        )
+
+    def write(self) -> None:
+        tx = self._tx
+        for site_id in sorted(self.by_site):
+            rows = self.by_site[site_id]
+            revision = sites.next_revisions(tx, site_id, len(rows))
+            for offset, row in enumerate(rows):
+                row["revision"] = revision + offset
+            leases_store.insert_leases(tx, rows)
+        store.mark_leased(tx, self._marks)
+        accounts = ledger.project_accounts(tx, sorted(self._holds))
+        ledger.hold(
+            tx,
+            {
+                accounts[project]: amount
+                for project, amount in sorted(self._holds.items())
+                if amount
+            },
+        )
+        settle(tx, self._steps)
+
+
+def _refuse(tx: Tx, refused: Sequence[Refusal]) -> list[str]:
+    """Write what each waiting group is told; end the tasks that no pool could ever run."""
+    said = store.refusal_keys(tx.conn)
+    keep: set[tuple[str, str, str, int]] = set()
+    gone: list[tuple[str, str, str, int]] = []
+    rows: list[dict[str, Any]] = []
+    jobs: list[str] = []
+    for refusal in refused:
+        key = refusal.group[1:]
+        keep.add(key)
+        news = (refusal.reason.value, refusal.detail[:500], refusal.count)
+        if refusal.reason in PERMANENT_REASONS and refusal.verdicts:
+            jobs.extend(_end_impossible(tx, refusal))
+        if said.get(key) == news:
+            continue
+        if key in said:
+            gone.append(key)
+        rows.append(_refusal_row(key, refusal, tx.now_ms))
+    gone.extend(key for key in said if key not in keep)
+    store.replace_refusals(tx, sorted(gone), rows)
+    return jobs
+
+
+def _refusal_row(key: tuple[str, str, str, int], refusal: Refusal, now_ms: int) -> dict[str, Any]:
+    return {
+        "project_id": key[0],
+        "user_id": key[1],
+        "class_id": key[2],
+        "priority": key[3],
+        "reason": refusal.reason.value,
+        "detail": refusal.detail[:500],
+        "count": refusal.count,
+        "verdicts": _verdicts(refusal.verdicts),
+        "at_ms": now_ms,
+    }
+
+
+def _verdicts(verdicts: Iterable[PoolVerdict]) -> list[dict[str, Any]]:
+    return [
+        {
+            "pool_id": verdict.pool_id,
+            "alternative": verdict.alternative,
+            "reason": verdict.reason.value if verdict.reason else "",
+            "detail": verdict.detail,
+        }
+        for verdict in verdicts
+    ]
+
+
+def _end_impossible(tx: Tx, refusal: Refusal) -> list[str]:
+    heads = store.heads(tx.conn, refusal.group, refusal.count, tx.now_ms)
+    terms = store.terms_of(tx.conn, [head.job_id for head in heads])
+    hopeless = [head.id for head in heads if not terms[head.job_id].wait_if_impossible]
+    steps = Steps(tx)
+    for task in store.tasks_by_id(tx.conn, hopeless, lock=True).values():
+        after = msgspec.structs.replace(
+            task,
+            state=TaskState.REFUSED,
+            ended_at_ms=tx.now_ms,
+            detail=f"{refusal.reason.value}: {refusal.detail}",
+        )
+        steps.move(task, after)
+    settle(tx, steps)
+    return sorted({head.job_id for head in heads if head.id in set(hopeless)})
+
+
+def _preempt(tx: Tx, plan: Plan) -> list[str]:
+    if not plan.preemptions:
+        return []
+    leases = leases_store.leases_by_id(
+        tx.conn, [preemption.lease_id for preemption in plan.preemptions], lock=True
+    )
+    live = [
+        lease
+        for lease in leases.values()
+        if lease.preemptible and lease.protected_until_ms <= tx.now_ms
+    ]
+    return stop_leases(tx, live, StopReason.PREEMPTED)
+
+
+def _record_round(tx: Tx, plan: Plan, grants: _Grants, took_ms: int, snapshot_digest: str) -> None:
+    if not (plan.placements or plan.preemptions):
+        return
+    body = msgspec.msgpack.encode(plan)
+    leases_store.insert_round(
+        tx,
+        {
+            "id": tx.ids.new("rnd"),
+            "at_ms": tx.now_ms,
+            "snapshot_digest": snapshot_digest,
+            "code_version": suanwang.__version__,
+            "placed": grants.placed,
+            "refused": sum(refusal.count for refusal in plan.refusals),
+            "stale": grants.stale,
+            "took_ms": took_ms,
+            "plan": body[:MAX_PLAN_BYTES],
+        },
+    )
+
+
+def digest_of(gathered: Gathered) -> str:
+    """Digest of the snapshot: with the code version it names what the plan was made from."""
+    return hashlib.sha256(msgspec.msgpack.encode(gathered.snapshot)).hexdigest()

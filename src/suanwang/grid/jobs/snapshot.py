@@ -1,0 +1,245 @@
+"""Gather the frozen, sorted snapshot that a scheduling round plans on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from sqlalchemy.engine import Connection
+
+from suanwang.engines.scheduling.fairness import decayed, share_seconds
+from suanwang.engines.scheduling.model import (
+    AcceleratorSpec,
+    DemandClass,
+    Funds,
+    Link,
+    Node,
+    Policy,
+    Pool,
+    Prices,
+    QueueGroup,
+    Quota,
+    Running,
+    Share,
+    Snapshot,
+    Weights,
+)
+from suanwang.grid.data import service as data
+from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs.model import Lease
+from suanwang.grid.sites import service as sites
+from suanwang.grid.sites.model import PoolRow, Site, SiteState, is_reachable
+from suanwang.kernel.resources import ZERO, Resources
+from suanwang.kernel.time import MS_PER_SECOND
+from suanwang.protocol.messages import Quantity
+from suanwang.tenancy import service as tenancy
+from suanwang.tenancy.model import user_share_id
+from suanwang.trade.billing import service as billing
+from suanwang.trade.ledger import service as ledger
+
+HALF_LIFE_S = 7 * 86_400
+"""Past use counts half as much after a week."""
+
+
+@dataclass(slots=True)
+class Gathered:
+    """The snapshot, and what applying its plan needs beside it."""
+
+    snapshot: Snapshot
+    sites: dict[str, Site] = field(default_factory=dict)
+    pools: dict[str, PoolRow] = field(default_factory=dict)
+    classes: dict[str, DemandClass] = field(default_factory=dict)
+
+
+def resources_of(quantity: Quantity) -> Resources:
+    return Resources(
+        quantity.cpu_milli,
+        quantity.memory_mib,
+        quantity.disk_mib,
+        quantity.accelerator_milli,
+    )
+
+
+def member_of(lease: Lease) -> Resources:
+    return Resources(lease.cpu_milli, lease.memory_mib, lease.disk_mib, lease.accelerator_milli)
+
+
+def class_from(class_id: str, body: Any) -> DemandClass:
+    return msgspec.convert({**body, "class_id": class_id}, DemandClass)
+
+
+def used_by_node(leases: Iterable[Lease]) -> dict[tuple[str, str], Resources]:
+    """(pool, node) → what our open leases occupy there."""
+    used: dict[tuple[str, str], Resources] = defaultdict(lambda: ZERO)
+    for lease in leases:
+        member = member_of(lease)
+        for node, members in lease.node_members:
+            used[(lease.pool_id, node)] = used[(lease.pool_id, node)] + member * members
+    return used
+
+
+def pool_of(
+    site: Site,
+    row: PoolRow,
+    prices: Prices,
+    used: Mapping[tuple[str, str], Resources],
+    now_ms: int,
+) -> Pool:
+    cordoned = set(row.cordoned)
+    nodes = []
+    for report in row.nodes:
+        capacity = resources_of(report.capacity)
+        taken = used.get((row.pool_id, report.name), ZERO) + resources_of(report.foreign)
+        free = capacity - taken
+        free = Resources(
+            max(0, free.cpu_milli),
+            max(0, free.memory_mib),
+            max(0, free.disk_mib),
+            max(0, free.accelerator_milli),
+        )
+        schedulable = report.up and report.name not in cordoned
+        nodes.append(Node(report.name, capacity, free, schedulable))
+    card = row.accelerator
+    return Pool(
+        pool_id=row.pool_id,
+        site_id=site.site_id,
+        region=site.region,
+        site_kind=row.kind or site.kind,
+        architecture=row.architecture,
+        nodes=tuple(nodes),
+        prices=prices,
+        accelerator=AcceleratorSpec(card.model, card.memory_mib, card.fp16_gflops)
+        if card
+        else None,
+        reachable=is_reachable(site, now_ms),
+        draining=site.state is SiteState.DRAINING,
+        max_runtime_s=row.max_runtime_s,
+        backlog_s=row.backlog_s,
+    )
+
+
+def running_of(lease: Lease, now_ms: int) -> Running:
+    return Running(
+        lease_id=lease.lease_id,
+        organisation_id=lease.organisation_id,
+        project_id=lease.project_id,
+        user_id=lease.user_id,
+        class_id=lease.class_id,
+        pool_id=lease.pool_id,
+        priority=lease.priority,
+        preemptible=lease.preemptible and not lease.stop,
+        node_members=tuple(lease.node_members),
+        member_resources=member_of(lease),
+        started_at_ms=lease.started_at_ms or lease.granted_at_ms,
+        ends_by_ms=max(lease.ends_by_ms, now_ms),
+        expected_end_ms=max(min(lease.expected_end_ms, lease.ends_by_ms), now_ms),
+        protected_until_ms=lease.protected_until_ms,
+    )
+
+
+def totals_of(pools: Iterable[Pool]) -> Resources:
+    total = ZERO
+    for pool in pools:
+        for node in pool.nodes:
+            total = total + node.capacity
+    return total
+
+
+def _shares(
+    conn: Connection,
+    groups: Iterable[QueueGroup],
+    leases: Iterable[Lease],
+    totals: Resources,
+    now_ms: int,
+) -> tuple[Share, ...]:
+    pairs = {(group.project_id, group.user_id) for group in groups}
+    pairs |= {(lease.project_id, lease.user_id) for lease in leases}
+    usage = {
+        share: decayed(value, now_ms - at_ms, HALF_LIFE_S)
+        for share, (value, at_ms) in leases_store.usage_of_shares(conn).items()
+    }
+    for lease in leases:
+        for share, amount in share_amounts(lease, totals, now_ms).items():
+            usage[share] = usage.get(share, 0) + amount
+    return tuple(
+        Share(row.share_id, row.parent_id, row.weight, usage.get(row.share_id, 0))
+        for row in sorted(tenancy.shares(conn, sorted(pairs)), key=lambda row: row.share_id)
+    )
+
+
+def share_amounts(lease: Lease, totals: Resources, until_ms: int) -> dict[str, int]:
+    """Milli-share-seconds that this lease has used so far, for each of its three shares."""
+    seconds = max(0, until_ms - (lease.started_at_ms or lease.granted_at_ms)) // MS_PER_SECOND
+    amount = max(share_seconds(member_of(lease) * lease.members, seconds, totals))
+    user = user_share_id(lease.project_id, lease.user_id)
+    return {lease.organisation_id: amount, lease.project_id: amount, user: amount}
+
+
+def _quotas(conn: Connection, leases: Iterable[Lease]) -> tuple[Quota, ...]:
+    limits = tenancy.quotas(conn)
+    if not limits:
+        return ()
+    used: dict[str, Resources] = defaultdict(lambda: ZERO)
+    for lease in leases:
+        need = member_of(lease) * lease.members
+        for share in (lease.organisation_id, lease.project_id):
+            used[share] = used[share] + need
+    return tuple(Quota(share, limits[share], used[share]) for share in sorted(limits))
+
+
+def gather(conn: Connection, now_ms: int, policy: Policy) -> Gathered:
+    """Read everything that a round looks at, within one read transaction."""
+    all_sites = {site.site_id: site for site in sites.sites(conn)}
+    rows = [row for row in sites.pools(conn) if row.site_id in all_sites]
+    leases = leases_store.open_leases(conn)
+    groups = store.queue_groups(conn, now_ms)
+    prices = billing.prices(conn, sorted({row.price_list_id for row in rows}))
+    used = used_by_node(leases)
+    pools = tuple(
+        pool_of(
+            all_sites[row.site_id],
+            row,
+            Prices(
+                prices[row.price_list_id].core_hour,
+                prices[row.price_list_id].memory_gib_hour,
+                prices[row.price_list_id].accelerator_hour,
+            ),
+            used,
+            now_ms,
+        )
+        for row in rows
+    )
+    class_ids = {group.class_id for group in groups} | {lease.class_id for lease in leases}
+    bodies = store.class_bodies(conn, class_ids)
+    classes = {class_id: class_from(class_id, bodies[class_id]) for class_id in sorted(bodies)}
+    projects = sorted({group.project_id for group in groups})
+    funds = ledger.funds(conn, projects)
+    snapshot = Snapshot(
+        pools=pools,
+        classes=tuple(classes[class_id] for class_id in sorted(classes)),
+        queue=tuple(groups),
+        running=tuple(running_of(lease, now_ms) for lease in leases),
+        shares=_shares(conn, groups, leases, totals_of(pools), now_ms),
+        quotas=_quotas(conn, leases),
+        funds=tuple(Funds(project, funds[project]) for project in projects),
+        links=tuple(
+            Link(link.from_site, link.to_site, link.micro_yuan_per_gib, link.ms_per_gib)
+            for link in data.links(conn, list(all_sites.values()))
+        ),
+        weights=tuple(
+            (
+                organisation_id,
+                Weights(
+                    weights.money_percent,
+                    weights.wait_micro_yuan_per_hour,
+                    weights.transfer_percent,
+                ),
+            )
+            for organisation_id, weights in sorted(tenancy.weights_by_organisation(conn).items())
+        ),
+        policy=policy,
+    )
+    return Gathered(snapshot, all_sites, {row.pool_id: row for row in rows}, classes)

@@ -1,0 +1,306 @@
+"""Submit, cancel and read jobs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy.engine import Connection
+
+from suanwang.grid.data import service as data
+from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs.demand import BlobFact, Demand, demand_of
+from suanwang.grid.jobs.model import FINAL, Job, LeaseState, StopReason, Task, TaskState
+from suanwang.grid.jobs.orders import stop_leases
+from suanwang.grid.jobs.progress import Steps, settle
+from suanwang.grid.jobs.spec import JobSpec
+from suanwang.grid.sites import service as sites
+from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, NotFound
+from suanwang.platform.database import Tx
+from suanwang.protocol.messages import FailureClass
+
+MAX_BATCH = 10_000
+MAX_TASKS_PER_CALL = 200_000
+TASK_CHUNK = 10_000
+
+
+class Seal(Protocol):
+    """Encrypts secrets at rest."""
+
+    def __call__(self, secrets: dict[str, str]) -> bytes: ...
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Whose job it is and whose money."""
+
+    organisation_id: str
+    project_id: str
+    user_id: str
+
+
+def submit(
+    tx: Tx,
+    owners: Sequence[Owner],
+    specs: Sequence[JobSpec],
+    seal: Seal,
+    *,
+    idempotency_key: str | None = None,
+) -> list[str]:
+    """Queue jobs, all or none; returns their ids in order. A repeated key returns the first answer."""
+    if len(specs) > MAX_BATCH or sum(spec.array or 1 for spec in specs) > MAX_TASKS_PER_CALL:
+        raise LimitExceeded(
+            "BatchTooLarge",
+            f"One call takes at most {MAX_BATCH} jobs and {MAX_TASKS_PER_CALL} tasks.",
+            hint="Split the submission.",
+        )
+    digest = ""
+    if idempotency_key is not None and owners:
+        digest = _digest(owners, specs)
+        earlier = _earlier(tx.conn, owners[0].user_id, idempotency_key, digest)
+        if earlier is not None:
+            return earlier
+    demands = _demands(tx.conn, specs, owners)
+    job_ids = _insert(tx, owners, specs, demands, seal)
+    if idempotency_key is not None and owners:
+        store.remember(tx, owners[0].user_id, idempotency_key, digest, job_ids)
+    return job_ids
+
+
+def _digest(owners: Sequence[Owner], specs: Sequence[JobSpec]) -> str:
+    body = [
+        (owner.project_id, spec.model_dump_json())
+        for owner, spec in zip(owners, specs, strict=True)
+    ]
+    return hashlib.sha256(msgspec.msgpack.encode(body)).hexdigest()
+
+
+def _earlier(conn: Connection, user_id: str, key: str, digest: str) -> list[str] | None:
+    row = store.remembered(conn, user_id, key)
+    if row is None:
+        return None
+    if row.request_digest != digest:
+        raise Conflict(
+            "IdempotencyKeyReused",
+            "This Idempotency-Key was used for a different submission.",
+            hint="Use a new key for each new submission.",
+        )
+    return list(row.result)
+
+
+def _demands(conn: Connection, specs: Sequence[JobSpec], owners: Sequence[Owner]) -> list[Demand]:
+    by_name: dict[str, str] = {}
+
+    def site_id(name: str) -> str:
+        if name not in by_name:
+            by_name[name] = sites.find_site(conn, name).site_id
+        return by_name[name]
+
+    wanted: dict[str, set[str]] = {}
+    for spec, owner in zip(specs, owners, strict=True):
+        named = {item.digest for item in spec.inputs.values()}
+        if spec.workdir is not None:
+            named.add(spec.workdir)
+        if named:
+            wanted.setdefault(owner.organisation_id, set()).update(named)
+    facts: dict[str, dict[str, BlobFact]] = {
+        organisation_id: blob_facts(conn, organisation_id, sorted(digests))
+        for organisation_id, digests in sorted(wanted.items())
+    }
+    return [
+        demand_of(spec, facts.get(owner.organisation_id, {}), site_id)
+        for spec, owner in zip(specs, owners, strict=True)
+    ]
+
+
+def blob_facts(
+    conn: Connection, organisation_id: str, digests: Sequence[str]
+) -> dict[str, BlobFact]:
+    """Sizes and places of blobs that the organisation owns; a missing one is an input error."""
+    found = data.facts(conn, organisation_id, digests)
+    missing = [digest for digest in digests if digest not in found]
+    if missing:
+        raise InvalidInput(
+            "BlobMissing",
+            f"{missing[0]} is not in the blob store.",
+            hint="Upload it first: the command line does so for folders and files.",
+            field="inputs",
+        )
+    return {
+        digest: BlobFact(size_bytes=fact.total_bytes, at_sites=fact.at_sites)
+        for digest, fact in found.items()
+    }
+
+
+def _insert(
+    tx: Tx,
+    owners: Sequence[Owner],
+    specs: Sequence[JobSpec],
+    demands: Sequence[Demand],
+    seal: Seal,
+) -> list[str]:
+    classes: dict[str, Any] = {}
+    job_rows: list[dict[str, Any]] = []
+    task_rows: list[dict[str, Any]] = []
+    dependency_rows: list[dict[str, Any]] = []
+    for owner, spec, demand in zip(owners, specs, demands, strict=True):
+        job_id = tx.ids.new("job")
+        needs = _dependencies(tx.conn, owner, spec)
+        waits = any(job.state not in FINAL for job in needs)
+        state = TaskState.WAITING if waits else TaskState.QUEUED
+        classes[demand.demand_class.class_id] = demand.demand_class
+        job_rows.append(_job_row(tx, job_id, owner, spec, demand, state, seal))
+        dependency_rows.extend(
+            {"job_id": job_id, "needs_job_id": job.job_id}
+            for job in sorted(needs, key=lambda job: job.job_id)
+        )
+        task_rows.extend(_task_rows(tx, job_id, owner, spec, demand, state))
+        while len(task_rows) >= TASK_CHUNK:
+            store.insert_tasks(tx, task_rows[:TASK_CHUNK])
+            del task_rows[:TASK_CHUNK]
+    store.insert_classes(tx, [{"id": key, "body": classes[key]} for key in sorted(classes)])
+    if job_rows:
+        store.insert_jobs(tx, job_rows)
+    if task_rows:
+        store.insert_tasks(tx, task_rows)
+    store.insert_dependencies(tx, dependency_rows)
+    return [row["id"] for row in job_rows]
+
+
+def _dependencies(conn: Connection, owner: Owner, spec: JobSpec) -> list[Job]:
+    if not spec.depends_on:
+        return []
+    found = store.jobs_by_id(conn, spec.depends_on)
+    for job_id in spec.depends_on:
+        job = found.get(job_id)
+        if job is None or job.organisation_id != owner.organisation_id:
+            raise InvalidInput(
+                "DependencyUnknown",
+                f"depends_on names {job_id!r}, which is not a job of yours.",
+                hint="Give job ids as `suan ls` shows them.",
+                field="depends_on",
+            )
+        if job.state in FINAL and job.state is not TaskState.SUCCEEDED:
+            raise Conflict(
+                "DependencyFailed",
+                f"{job_id} ended as {job.state.value} already.",
+                field="depends_on",
+            )
+    return list(found.values())
+
+
+def _job_row(
+    tx: Tx,
+    job_id: str,
+    owner: Owner,
+    spec: JobSpec,
+    demand: Demand,
+    state: TaskState,
+    seal: Seal,
+) -> dict[str, Any]:
+    total = spec.array or 1
+    row: dict[str, Any] = {
+        "id": job_id,
+        "organisation_id": owner.organisation_id,
+        "project_id": owner.project_id,
+        "user_id": owner.user_id,
+        "name": spec.name,
+        "class_id": demand.demand_class.class_id,
+        "priority": spec.priority,
+        "state": state.value,
+        "cancel_requested": False,
+        "created_at_ms": tx.now_ms,
+        "ended_at_ms": None,
+        "total": total,
+        "depends_on": spec.depends_on,
+        "is_array": spec.array is not None,
+        "spec": demand.spec,
+        "terms": demand.terms,
+        "template": demand.template,
+        "sealed_secrets": seal(demand.secrets) if demand.secrets else None,
+    }
+    row.update({name.value: 0 for name in TaskState})
+    row[state.value] = total
+    return row
+
+
+def _task_rows(
+    tx: Tx, job_id: str, owner: Owner, spec: JobSpec, demand: Demand, state: TaskState
+) -> list[dict[str, Any]]:
+    common: dict[str, Any] = {
+        "job_id": job_id,
+        "state": state.value,
+        "attempt": 0,
+        "failures": 0,
+        "losses": 0,
+        "lease_id": None,
+        "not_before_ms": 0,
+        "class_id": demand.demand_class.class_id,
+        "organisation_id": owner.organisation_id,
+        "project_id": owner.project_id,
+        "user_id": owner.user_id,
+        "priority": spec.priority,
+        "queued_at_ms": tx.now_ms,
+        "ended_at_ms": None,
+        "exit_code": None,
+        "failure": FailureClass.NONE.value,
+        "detail": "",
+    }
+    new = tx.ids.new
+    return [{"id": new("task"), "index": index, **common} for index in range(spec.array or 1)]
+
+
+def require_job(conn: Connection, job_id: str) -> Job:
+    job = store.jobs_by_id(conn, [job_id]).get(job_id)
+    if job is None:
+        raise NotFound("JobNotFound", f"There is no job {job_id}.", hint="See `suan ls`.")
+    return job
+
+
+def cancel(tx: Tx, job_id: str) -> list[str]:
+    """End what has not started, ask sites to stop what has; returns sites with new orders.
+
+    Cancelling what has ended changes nothing.
+    """
+    store.request_cancel(tx, [job_id])
+    open_tasks = store.open_tasks_of_jobs(tx.conn, [job_id])
+    steps = Steps(tx)
+    at_sites: list[Task] = []
+    for task in open_tasks:
+        if task.state in (TaskState.WAITING, TaskState.QUEUED):
+            after = msgspec.structs.replace(
+                task, state=TaskState.CANCELLED, ended_at_ms=tx.now_ms, detail="cancelled"
+            )
+            steps.move(task, after)
+        else:
+            at_sites.append(task)
+    settle(tx, steps)
+    current = leases_store.leases_by_id(
+        tx.conn, [task.lease_id for task in at_sites if task.lease_id], lock=True
+    )
+    leases = [lease for lease in current.values() if lease.state is not LeaseState.ENDED]
+    return stop_leases(tx, leases, StopReason.CANCELLED)
+
+
+def job_page(
+    conn: Connection,
+    *,
+    organisation_id: str | None,
+    project_ids: Sequence[str] | None,
+    states: Sequence[str],
+    before_id: str | None,
+    limit: int,
+) -> list[Job]:
+    return store.page_of_jobs(
+        conn,
+        organisation_id=organisation_id,
+        project_ids=project_ids,
+        states=states,
+        before_id=before_id,
+        limit=limit,
+    )
+
+
+def job_spec(conn: Connection, job_id: str) -> Mapping[str, Any]:
+    return store.spec_of(conn, job_id)

@@ -1,0 +1,150 @@
+"""What time alone brings about: silent sites' leases are lost, retried tasks come due, arrears bite."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs.model import (
+    FINAL,
+    Lease,
+    LeaseState,
+    Outcome,
+    StopReason,
+    Task,
+    TaskState,
+)
+from suanwang.grid.jobs.orders import stop_leases
+from suanwang.grid.jobs.progress import Steps, settle
+from suanwang.grid.jobs.reports import release_holds, task_after
+from suanwang.grid.sites import service as sites
+from suanwang.kernel.time import MS_PER_SECOND
+from suanwang.platform.database import Tx
+from suanwang.protocol.messages import FailureClass
+
+END_MARGIN_MS = 60 * MS_PER_SECOND
+"""After its longest possible life an unseen, unfenced run is taken for ended."""
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep changed."""
+
+    jobs: set[str] = field(default_factory=set)
+    sites: set[str] = field(default_factory=set)
+    lost: int = 0
+
+
+def is_fenced(lease: Lease) -> bool:
+    """The site itself stops the run in time, so that a replacement can never meet it."""
+    return lease.stop_after_s is not None
+
+
+def sweep_lost(tx: Tx) -> Swept:
+    """Declare leases of silent sites lost, by each job's own settings.
+
+    Fenced: the lease ends and the task is queued again. Unfenced and `replace`: the lease stays
+    open, marked lost, and a replacement is queued. Unfenced without `replace`: it is only
+    marked; the task waits for its site.
+    """
+    swept = Swept()
+    heard = {site.site_id: site.last_contact_ms for site in sites.sites(tx.conn)}
+    silent = [
+        lease
+        for lease in leases_store.open_leases(tx.conn)
+        if tx.now_ms - max(heard.get(lease.site_id, 0), lease.granted_at_ms)
+        > lease.lost_after_s * MS_PER_SECOND
+    ]
+    if not silent:
+        return swept
+    over = [lease for lease in silent if _is_over(lease, tx.now_ms)]
+    fresh = [lease for lease in silent if lease.lost_at_ms is None and lease not in over]
+    ending = over + [lease for lease in fresh if is_fenced(lease)]
+    marked = [
+        msgspec.structs.replace(lease, lost_at_ms=tx.now_ms)
+        for lease in fresh
+        if not is_fenced(lease)
+    ]
+    leases_store.update_leases(tx, marked)
+    _requeue_unfenced(tx, [lease for lease in marked if lease.replace], swept)
+    end_as_lost(tx, ending, swept)
+    swept.lost = len(ending) + len(marked)
+    return swept
+
+
+def _is_over(lease: Lease, now_ms: int) -> bool:
+    return not is_fenced(lease) and now_ms > lease.ends_by_ms + END_MARGIN_MS
+
+
+def end_as_lost(tx: Tx, leases: Sequence[Lease], swept: Swept) -> None:
+    """End these on our books; nothing is charged for what was not reported."""
+    if not leases:
+        return
+    ended = [
+        msgspec.structs.replace(
+            lease,
+            state=LeaseState.ENDED,
+            ended_at_ms=tx.now_ms,
+            lost_at_ms=lease.lost_at_ms or tx.now_ms,
+            outcome=Outcome.LOST,
+            failure=FailureClass.LEASE_EXPIRED,
+            detail=f"SiteSilent: not heard for {lease.lost_after_s} s",
+        )
+        for lease in leases
+    ]
+    tasks = store.tasks_by_id(tx.conn, [lease.task_id for lease in ended], lock=True)
+    terms = store.terms_of(tx.conn, [lease.job_id for lease in ended])
+    jobs = store.jobs_by_id(tx.conn, [lease.job_id for lease in ended])
+    steps = Steps(tx)
+    for lease in ended:
+        task = tasks[lease.task_id]
+        if task.lease_id != lease.lease_id or task.state in FINAL:
+            continue
+        cancelled = jobs[lease.job_id].cancel_requested
+        steps.move(task, task_after(task, lease, terms[lease.job_id], cancelled, tx))
+        swept.jobs.add(lease.job_id)
+    release_holds(tx, ended)
+    leases_store.update_leases(tx, [msgspec.structs.replace(lease, hold=0) for lease in ended])
+    swept.jobs.update(job.job_id for job in settle(tx, steps))
+
+
+def _requeue_unfenced(tx: Tx, leases: Sequence[Lease], swept: Swept) -> None:
+    """Queue a replacement while the original may still run, as the job asked for."""
+    tasks = store.tasks_by_id(tx.conn, [lease.task_id for lease in leases], lock=True)
+    jobs = store.jobs_by_id(tx.conn, [lease.job_id for lease in leases])
+    steps = Steps(tx)
+    for lease in leases:
+        task = tasks[lease.task_id]
+        stale = task.lease_id != lease.lease_id or task.state in FINAL
+        if stale or jobs[lease.job_id].cancel_requested:
+            continue
+        steps.move(task, _queued_again(task))
+        swept.jobs.add(lease.job_id)
+    settle(tx, steps)
+
+
+def _queued_again(task: Task) -> Task:
+    return msgspec.structs.replace(
+        task,
+        state=TaskState.QUEUED,
+        attempt=task.attempt + 1,
+        losses=task.losses + 1,
+        detail="replaced: its site is silent",
+    )
+
+
+def stop_in_arrears(tx: Tx, project_ids: Iterable[str]) -> list[str]:
+    """Stop what runs in projects whose grace is over; returns sites with new orders."""
+    indebted = set(project_ids)
+    if not indebted:
+        return []
+    by_project: dict[str, list[Lease]] = defaultdict(list)
+    for lease in leases_store.open_leases(tx.conn):
+        if lease.project_id in indebted:
+            by_project[lease.project_id].append(lease)
+    stopping = [lease for project in sorted(by_project) for lease in by_project[project]]
+    return stop_leases(tx, stopping, StopReason.ARREARS)
