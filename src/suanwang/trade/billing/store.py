@@ -1,4 +1,4 @@
-"""Tables of billing and every statement over them but the reports."""
+"""Tables of billing and the statements that change them or read single things."""
 
 from __future__ import annotations
 

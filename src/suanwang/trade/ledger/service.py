@@ -14,6 +14,7 @@ from suanwang.trade.ledger.model import (
     CASH,
     Account,
     AccountKey,
+    AccountKind,
     AccountLine,
     Discrepancy,
     EntryDraft,
@@ -201,6 +202,11 @@ def period(
     within = store.sums_by_kind(conn, account.id, from_ms, until_ms)
     closing = account.balance_micro_yuan - later
     return closing - sum(within.values()), within, closing
+
+
+def totals(conn: Connection, kind: EntryKind, account_kind: AccountKind) -> dict[AccountKey, int]:
+    """All that entries of one kind ever posted to accounts of one kind; for auditors."""
+    return store.totals(conn, kind, account_kind)
 
 
 def account_lines(

@@ -252,6 +252,25 @@ def sums_by_kind(
     return {EntryKind(kind): int(amount) for kind, amount in conn.execute(query)}
 
 
+def totals(conn: Connection, kind: EntryKind, account_kind: AccountKind) -> dict[AccountKey, int]:
+    query = (
+        sa.select(
+            accounts.c.owner_kind,
+            accounts.c.owner_id,
+            accounts.c.kind,
+            accounts.c.currency,
+            sa.func.sum(postings.c.amount),
+        )
+        .join(postings, postings.c.account_id == accounts.c.id)
+        .where(postings.c.kind == kind.value, accounts.c.kind == account_kind.value)
+        .group_by(accounts.c.owner_kind, accounts.c.owner_id, accounts.c.kind, accounts.c.currency)
+    )
+    return {
+        AccountKey(OwnerKind(owner_kind), owner_id, AccountKind(of), currency): int(amount)
+        for owner_kind, owner_id, of, currency, amount in conn.execute(query)
+    }
+
+
 def lines(
     conn: Connection,
     account_id: str,

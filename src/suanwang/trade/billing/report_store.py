@@ -1,0 +1,124 @@
+"""The aggregates behind statements and usage reports. One query a page; no rows in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from suanwang.kernel.time import MS_PER_DAY
+from suanwang.trade.billing import rules
+from suanwang.trade.billing.model import GroupBy, Quantities, Report, ReportLine
+from suanwang.trade.billing.store import charges, usage
+
+_CHARGE_OF_USAGE = (charges.c.source == usage.c.source) & (charges.c.usage_id == usage.c.id)
+
+_KEYS: dict[GroupBy, sa.ColumnElement[Any]] = {
+    GroupBy.JOB: usage.c.job_id,
+    GroupBy.POOL: usage.c.pool_id,
+    GroupBy.DAY: (usage.c.start_ms + rules.SHANGHAI_MS) // MS_PER_DAY,
+    GroupBy.USER: usage.c.user_id,
+    GroupBy.PROJECT: usage.c.project_id,
+    GroupBy.SITE: usage.c.site_id,
+}
+
+
+def _page(
+    conn: Connection,
+    source: sa.FromClause,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    amount: sa.ColumnElement[int],
+    by: GroupBy,
+    after: str | None,
+    limit: int,
+) -> Report:
+    key = _KEYS[by]
+    query = (
+        sa.select(
+            key.label("key"),
+            sa.func.count(),
+            sa.func.sum(usage.c.billable_seconds),
+            sa.func.sum(usage.c.core_milli_seconds),
+            sa.func.sum(usage.c.memory_mib_seconds),
+            sa.func.sum(usage.c.accelerator_milli_seconds),
+            sa.func.sum(usage.c.cpu_ms),
+            sa.func.coalesce(sa.func.sum(amount), 0),
+        )
+        .select_from(source)
+        .where(*conditions)
+        .group_by(sa.text("1"))
+        .order_by(sa.text("1"))
+        .limit(limit + 1)
+    )
+    if after is not None:
+        query = query.where(key > (rules.day_number(after) if by is GroupBy.DAY else after))
+    rows = conn.execute(query).all()
+    lines = tuple(
+        ReportLine(
+            rules.date_text(row[0]) if by is GroupBy.DAY else row[0],
+            Quantities(*(int(figure) for figure in row[1:7])),
+            int(row[7]),
+        )
+        for row in rows[:limit]
+    )
+    return Report(by, lines, lines[-1].key if len(rows) > limit else None)
+
+
+def charged(
+    conn: Connection,
+    project_id: str,
+    from_ms: int,
+    until_ms: int,
+    by: GroupBy,
+    after: str | None,
+    limit: int,
+) -> Report:
+    """A project's charges that count in the span."""
+    conditions = (
+        charges.c.project_id == project_id,
+        charges.c.at_ms >= from_ms,
+        charges.c.at_ms < until_ms,
+    )
+    source = charges.join(usage, _CHARGE_OF_USAGE)
+    return _page(conn, source, conditions, charges.c.amount, by, after, limit)
+
+
+def used(
+    conn: Connection,
+    project_ids: Sequence[str],
+    from_ms: int,
+    until_ms: int,
+    by: GroupBy,
+    after: str | None,
+    limit: int,
+) -> Report:
+    """What projects used in the span, charged already or not yet."""
+    conditions = (
+        usage.c.project_id.in_(project_ids),
+        usage.c.start_ms >= from_ms,
+        usage.c.start_ms < until_ms,
+    )
+    source = usage.outerjoin(charges, _CHARGE_OF_USAGE)
+    return _page(conn, source, conditions, charges.c.amount, by, after, limit)
+
+
+def earned(
+    conn: Connection,
+    organisation_id: str,
+    from_ms: int,
+    until_ms: int,
+    by: GroupBy,
+    after: str | None,
+    limit: int,
+) -> Report:
+    """What a provider gets of the charges that count in the span."""
+    conditions = (
+        charges.c.provider_organisation_id == organisation_id,
+        charges.c.at_ms >= from_ms,
+        charges.c.at_ms < until_ms,
+    )
+    source = charges.join(usage, _CHARGE_OF_USAGE)
+    amount = charges.c.amount - charges.c.fee
+    return _page(conn, source, conditions, amount, by, after, limit)

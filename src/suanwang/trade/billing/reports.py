@@ -1,0 +1,104 @@
+"""Use cases that only read: statements, usage by whatever one asks, a provider's revenue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy.engine import Connection
+
+from suanwang.kernel.errors import InvalidInput
+from suanwang.trade.billing import report_store, rules, store
+from suanwang.trade.billing.model import GroupBy, Report, Statement
+from suanwang.trade.ledger import service as ledger
+from suanwang.trade.ledger.model import AccountKind, Discrepancy, EntryKind
+
+PAGE_LIMIT = 1_000
+
+
+def _checked(limit: int) -> int:
+    if not 1 <= limit <= PAGE_LIMIT:
+        raise InvalidInput(
+            "InvalidLimit",
+            f"A page has 1 to {PAGE_LIMIT} lines.",
+            hint="Ask for fewer and go on with `after`.",
+            field="limit",
+        )
+    return limit
+
+
+def statement(
+    conn: Connection,
+    project_id: str,
+    month: str,
+    *,
+    by: GroupBy = GroupBy.JOB,
+    after: str | None = None,
+    limit: int = 100,
+) -> Statement:
+    """A project's calendar month in Asia/Shanghai ("2026-11"): totals, and a page of its lines.
+
+    The lines of all pages sum to `charged_micro_yuan`, which is what the ledger booked.
+    """
+    from_ms, until_ms = rules.month_bounds(month)
+    report = report_store.charged(conn, project_id, from_ms, until_ms, by, after, _checked(limit))
+    account = ledger.project_account(conn, project_id)
+    opening, within, closing = (
+        ledger.period(conn, account, from_ms, until_ms) if account else (0, {}, 0)
+    )
+    topped_up = within.get(EntryKind.TOP_UP, 0)
+    charged = -within.get(EntryKind.CHARGE, 0)
+    return Statement(
+        project_id=project_id,
+        month=month,
+        from_ms=from_ms,
+        until_ms=until_ms,
+        opening_micro_yuan=opening,
+        topped_up_micro_yuan=topped_up,
+        charged_micro_yuan=charged,
+        adjusted_micro_yuan=sum(within.values()) - topped_up + charged,
+        closing_micro_yuan=closing,
+        report=report,
+    )
+
+
+def usage_summary(
+    conn: Connection,
+    project_ids: Sequence[str],
+    from_ms: int,
+    until_ms: int,
+    *,
+    by: GroupBy = GroupBy.DAY,
+    after: str | None = None,
+    limit: int = 100,
+) -> Report:
+    """What projects used in [from, until), and what of it has been charged by now."""
+    return report_store.used(conn, project_ids, from_ms, until_ms, by, after, _checked(limit))
+
+
+def provider_revenue(
+    conn: Connection,
+    organisation_id: str,
+    month: str,
+    *,
+    by: GroupBy = GroupBy.POOL,
+    after: str | None = None,
+    limit: int = 100,
+) -> Report:
+    """What an organisation's sites earned in a month, platform fee deducted."""
+    from_ms, until_ms = rules.month_bounds(month)
+    return report_store.earned(conn, organisation_id, from_ms, until_ms, by, after, _checked(limit))
+
+
+def verify(conn: Connection) -> list[Discrepancy]:
+    """The ledger's own audit, and whether each project was booked exactly its charges."""
+    booked = {
+        key.owner_id: -amount
+        for key, amount in ledger.totals(conn, EntryKind.CHARGE, AccountKind.PREPAID).items()
+    }
+    charged = store.charge_totals(conn)
+    wrong = [
+        Discrepancy("charges", project_id, charged.get(project_id, 0), booked.get(project_id, 0))
+        for project_id in sorted(charged.keys() | booked.keys())
+        if charged.get(project_id, 0) != booked.get(project_id, 0)
+    ]
+    return [*ledger.verify(conn), *wrong]
