@@ -42,7 +42,8 @@ def reserve_for(
         alternative, pool = divmod(flat, len(columns.pools))
         if not room.takes_reservation(pool) or not allowed(flat):
             continue
-        closing.append(pool)
+        if pool not in closing:
+            closing.append(pool)
         if considered == POOLS_CONSIDERED:
             if policy.backfill:
                 break

@@ -24,6 +24,9 @@ Vector = tuple[int, int, int, int]
 Spread = tuple[tuple[int, int], ...]
 """((node position in its pool, members on it), ...) by position."""
 
+Owner = tuple[str, str, str, str, int]
+"""A queue group's key."""
+
 NEVER_MS = 1 << 61
 _PLENTY = 1 << 60
 
@@ -65,7 +68,7 @@ class Releases:
 class Kept:
     """One reservation of a pool: room kept for a gang from an instant on."""
 
-    owner: tuple[str, str, str, str, int]
+    owner: Owner
     start_ms: int
     spread: Spread
     need: Vector
@@ -82,6 +85,7 @@ class PoolRoom:
         self._slice = slice(start, stop)
         self._usable = grid.usable[start:stop]
         self._all_usable = bool(self._usable.all())
+        self._positions: dict[str, int] | None = None
         self.releases = Releases(stop - start)
         self.reserved = np.zeros((stop - start, 4), dtype=np.int64)
         self.kept: list[Kept] = []
@@ -99,6 +103,22 @@ class PoolRoom:
         """What the layer's reservation leaves at its start."""
         return self._grid.spare[layer][self._slice]
 
+    def kept_for(self, owner: Owner) -> Ints:
+        """[node] what this group itself has reserved here."""
+        out = np.zeros_like(self.reserved)
+        for kept in self.kept:
+            if kept.owner == owner:
+                for node, members in kept.spread:
+                    out[node] += np.array(kept.need, dtype=np.int64) * members
+        return out
+
+    def positions(self, node_members: tuple[tuple[str, int], ...]) -> Spread:
+        """Node ids turned into positions; nodes that left the pool are dropped."""
+        if self._positions is None:
+            self._positions = {node_id: i for i, node_id in enumerate(self.node_ids)}
+        known = self._positions
+        return tuple((known[n], m) for n, m in node_members if n in known)
+
     def counts(self, room: Ints, need: Vector) -> Ints:
         fit = copies(room, need)
         return fit if self._all_usable else fit * self._usable
@@ -108,7 +128,7 @@ class PoolRoom:
         out = self._take_whole(need, members, limit, end_ms)
         left = limit - sum(times for _, times in out)
         while left > 0 and members > 1:
-            spread = self._scatter(self.counts(self.available(end_ms), need), self.free, members)
+            spread = scatter(self.counts(self.available(end_ms), need), self.free, members)
             if spread is None:
                 break
             self._occupy(spread, need, end_ms, 1)
@@ -138,22 +158,6 @@ class PoolRoom:
                 break
         return out
 
-    def _scatter(self, fit: Ints, free: Ints, members: int) -> Spread | None:
-        if int(fit.sum()) < members:
-            return None
-        order = _tightness(free)
-        in_order = fit[order]
-        chosen: list[tuple[int, int]] = []
-        left = members
-        while left > 0:
-            whole = np.flatnonzero(in_order >= left)
-            at = int(whole[0]) if len(whole) else int(np.argmax(in_order))
-            taken = min(left, int(in_order[at]))
-            chosen.append((int(order[at]), taken))
-            in_order[at] = 0
-            left -= taken
-        return tuple(sorted(chosen))
-
     def _occupy(self, spread: Spread, need: Vector, end_ms: int, times: int) -> None:
         amount = np.array(need, dtype=np.int64)
         for node, members in spread:
@@ -181,13 +185,11 @@ class PoolRoom:
         room = self.free + self.releases.until(at_ms) - self.reserved
         return int(self.counts(room, need).sum()) >= members
 
-    def reserve(
-        self, start_ms: int, need: Vector, members: int, owner: tuple[str, str, str, str, int]
-    ) -> None:
+    def reserve(self, start_ms: int, need: Vector, members: int, owner: Owner) -> None:
         """Keep room for a gang from then on. Conservative: kept for good, and in every layer."""
         at_start = self.free + self.releases.until(start_ms)
         room = at_start - self.reserved
-        spread = self._scatter(self.counts(room, need), room, members)
+        spread = scatter(self.counts(room, need), room, members)
         if spread is None:
             return
         amount = np.array(need, dtype=np.int64)
@@ -230,16 +232,11 @@ class GridRoom:
 
     def _note_running(self, pools: Sequence[Pool], running: Sequence[Running], now_ms: int) -> None:
         by_id = {p.pool_id: room for p, room in zip(pools, self.pools, strict=True)}
-        positions: dict[int, dict[str, int]] = {}
         for lease in running:
             room = by_id.get(lease.pool_id)
             if room is None:
                 continue
-            known = positions.get(room.index)
-            if known is None:
-                known = {node_id: i for i, node_id in enumerate(room.node_ids)}
-                positions[room.index] = known
-            spread = tuple((known[n], m) for n, m in lease.node_members if n in known)
+            spread = room.positions(lease.node_members)
             end_ms = max(now_ms, lease.ends_by_ms)
             room.releases.note(end_ms, spread, vector(lease.member_resources))
 
@@ -272,6 +269,24 @@ class GridRoom:
         per_node = copies(room, need) * self.usable
         sums = np.bincount(self._owner, weights=per_node, minlength=self._size)
         return sums.astype(np.int64)
+
+
+def scatter(fit: Ints, free: Ints, members: int) -> Spread | None:
+    """Where a gang goes when `fit[node]` members fit each node; None if it does not fit."""
+    if int(fit.sum()) < members:
+        return None
+    order = _tightness(free)
+    in_order = fit[order]
+    chosen: list[tuple[int, int]] = []
+    left = members
+    while left > 0:
+        whole = np.flatnonzero(in_order >= left)
+        at = int(whole[0]) if len(whole) else int(np.argmax(in_order))
+        taken = min(left, int(in_order[at]))
+        chosen.append((int(order[at]), taken))
+        in_order[at] = 0
+        left -= taken
+    return tuple(sorted(chosen))
 
 
 def _tightness(free: Ints) -> NDArray[np.intp]:

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from suanwang.engines.scheduling.model import QueueGroup, Share
+from suanwang.engines.scheduling.model import QueueGroup, Running, Share
 from suanwang.kernel.resources import Resources
 from suanwang.kernel.time import MS_PER_SECOND
 
@@ -90,7 +90,7 @@ class ShareTree:
         for leaf in self._leaves.values():
             leaf.groups.sort(key=_turn_order, reverse=True)
 
-    def _leaf(self, group: QueueGroup) -> ShareNode:
+    def _leaf(self, group: QueueGroup | Running) -> ShareNode:
         key = (group.organisation_id, group.project_id, group.user_id)
         found = self._leaves.get(key)
         if found is None:
@@ -110,13 +110,13 @@ class ShareTree:
             parent.children[share_id] = node
         return node
 
-    def path(self, group: QueueGroup) -> tuple[ShareNode, ShareNode, ShareNode]:
+    def path(self, group: QueueGroup | Running) -> tuple[ShareNode, ShareNode, ShareNode]:
         """(organisation, project, user)."""
         user = self._leaf(group)
         project = user.parent
         organisation = project.parent if project else None
         if project is None or organisation is None:
-            raise LookupError(group.key)
+            raise LookupError(group.user_id)
         return organisation, project, user
 
     def next(self) -> QueueGroup | None:
@@ -128,7 +128,7 @@ class ShareTree:
             node = node.heap[0][-1]
         return node.groups[-1] if node.groups else None
 
-    def charge(self, group: QueueGroup, amount: Kinds, times: int) -> None:
+    def charge(self, group: QueueGroup | Running, amount: Kinds, times: int) -> None:
         """`amount` per task in 1e-9 share-seconds. After `settle`, the order knows it."""
         for node in self.path(group):
             for kind in range(4):

@@ -4,8 +4,8 @@
     2. turns       the fair-share tree names a group; it starts up to one turn's worth of tasks on
                    its best-scoring pools that have room, beside the reservations
     3. blocked     a group that cannot go on leaves the order; the first ones get reservations
-    4. preemption  what may stop so that blocked demand can start in a following round
-    5. refusals    for everything still waiting, a named reason
+    4. refusals    for everything still waiting, a named reason
+    5. preemption  what may stop so that blocked demand can start in a following round
 
 Room, quotas and funds only shrink within a round, so a group or pool that failed once is never
 tried again, and the refusals can be worded from the state at the end.
@@ -13,6 +13,7 @@ tried again, and the refusals can be worded from the state at the end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +36,7 @@ from suanwang.engines.scheduling.model import (
     Weights,
 )
 from suanwang.engines.scheduling.pools import pool_columns, vector
+from suanwang.engines.scheduling.preemption import Demander, Preemptions
 from suanwang.engines.scheduling.refusals import RefusalBook, Standing
 from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms, rank
 from suanwang.kernel.errors import require
@@ -233,8 +235,7 @@ class Round:
             started += times
         if started:
             waiting.left -= started
-            hold = self._hold(demand, candidate.score)
-            self.limits.spend(waiting.group, request * demand.members, hold, started)
+            self._commit(waiting, flat, started)
             self.tree.charge(waiting.group, waiting.charges[candidate.alternative], started)
         return started
 
@@ -255,14 +256,32 @@ class Round:
             self.policy,
             waiting.group,
             waiting.ranking,
-            lambda flat: self._allowed(waiting, flat, 1) > 0,
+            self._affords(waiting),
             self.now_ms,
         )
         if reservation is not None:
             self.reservations.append(reservation)
 
     def _preemptions(self) -> tuple[Preemption, ...]:
-        return ()
+        if not self.policy.preemption:
+            return ()
+        columns = self.filters.columns
+        deciding = Preemptions(columns, self.room, self.tree, self.running, self.now_ms)
+        return deciding.decide(
+            Demander(w.group, w.ranking, w.charges, self._affords(w), self._committing(w))
+            for w in self.blocked
+        )
+
+    def _affords(self, waiting: Waiting) -> Callable[[int], bool]:
+        return lambda flat: self._allowed(waiting, flat, 1) > 0
+
+    def _committing(self, waiting: Waiting) -> Callable[[int], None]:
+        return lambda flat: self._commit(waiting, flat, 1)
+
+    def _commit(self, waiting: Waiting, flat: int, times: int) -> None:
+        demand, candidate = waiting.ranking.demand, waiting.ranking.candidate(flat)
+        need = demand.alternatives[candidate.alternative].resources * demand.members
+        self.limits.spend(waiting.group, need, self._hold(demand, candidate.score), times)
 
     def _refusals(self) -> tuple[Refusal, ...]:
         standing = Standing(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ def pool_columns(
     pools: Sequence[Pool], links: Sequence[Link], default_link: Link, extra_sites: Sequence[str]
 ) -> PoolColumns:
     """`extra_sites` hold data but no pool of this snapshot."""
-    ordered = tuple(sorted(pools, key=lambda p: p.pool_id))
+    ordered = tuple(_with_sorted_nodes(p) for p in sorted(pools, key=lambda p: p.pool_id))
     site_ids = tuple(sorted({p.site_id for p in ordered} | set(extra_sites)))
     position = {site: i for i, site in enumerate(site_ids)}
     price_lists = tuple(dict.fromkeys(p.prices for p in ordered))
@@ -117,6 +118,13 @@ def pool_columns(
         default_link=default_link,
         totals=(max(1, totals[0]), max(1, totals[1]), max(1, totals[2]), max(1, totals[3])),
     )
+
+
+def _with_sorted_nodes(pool: Pool) -> Pool:
+    ids = [n.node_id for n in pool.nodes]
+    if all(a < b for a, b in pairwise(ids)):
+        return pool
+    return replace(pool, nodes=tuple(sorted(pool.nodes, key=lambda n: n.node_id)))
 
 
 def _ints(values: Sequence[object]) -> Ints:

@@ -1,0 +1,510 @@
+"""The oracle: the scheduling round written plainly, one task at a time, from the rules alone.
+
+Slow on purpose. It shares the model and the kernel with the fast planner and nothing else, and
+looks everything up afresh. The two must give the same plan, word for word except for details.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+
+from suanwang.engines.scheduling.model import (
+    DemandClass,
+    Link,
+    Placement,
+    Plan,
+    Pool,
+    Prices,
+    QueueGroup,
+    Refusal,
+    RefusalReason,
+    Request,
+    Reservation,
+    Score,
+    Share,
+    Snapshot,
+    Weights,
+)
+from suanwang.kernel.money import scale
+from suanwang.kernel.resources import Resources
+
+Key = tuple[str, str, str, str, int]
+Four = tuple[int, int, int, int]
+R = RefusalReason
+
+ORDER = (
+    R.SITE_NOT_ALLOWED,
+    R.REGION_NOT_ALLOWED,
+    R.SITE_KIND_NOT_ALLOWED,
+    R.ARCHITECTURE,
+    R.DATA_RESIDENCY,
+    R.ACCELERATOR_MODEL,
+    R.ACCELERATOR_TOO_SMALL,
+    R.TOO_BIG_FOR_NODE,
+    R.TOO_BIG_FOR_POOL,
+    R.RUNTIME_OVER_LIMIT,
+    R.OVER_PRICE_CAP,
+    R.SITE_UNREACHABLE,
+    R.SITE_DRAINING,
+    R.PAST_DEADLINE,
+    R.QUOTA_EXCEEDED,
+    R.INSUFFICIENT_FUNDS,
+    R.NO_FREE_CAPACITY,
+    R.RESERVED_FOR_EARLIER,
+    R.BEHIND_IN_FAIR_SHARE,
+)
+MANY = 1 << 40
+
+
+def four(r: Resources) -> Four:
+    return (r.cpu_milli, r.memory_mib, r.disk_mib, r.accelerator_milli)
+
+
+def add(a: Four, b: Four, times: int = 1) -> Four:
+    return (
+        a[0] + b[0] * times,
+        a[1] + b[1] * times,
+        a[2] + b[2] * times,
+        a[3] + b[3] * times,
+    )
+
+
+def copies(need: Four, free: Four) -> int:
+    fits = [f // n for n, f in zip(need, free, strict=True) if n > 0]
+    return max(0, min(fits)) if fits else MANY
+
+
+def tightness(free: Four, name: str) -> tuple[int, int, int, int, str]:
+    return (free[3], free[0], free[1], free[2], name)
+
+
+@dataclass
+class Kept:
+    owner: Key
+    start_ms: int
+    spread: dict[str, int]
+    need: Four
+    spare: dict[str, Four]
+
+
+@dataclass
+class Room:
+    """A pool during the round."""
+
+    pool: Pool
+    free: dict[str, Four]
+    first_free: dict[str, Four]
+    releases: list[tuple[int, str, Four]] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+    closed: bool = False
+
+    def fits(self, room: dict[str, Four], need: Four) -> dict[str, int]:
+        return {
+            n.node_id: copies(need, room[n.node_id]) if n.schedulable else 0
+            for n in self.pool.nodes
+        }
+
+    def available(self, end_ms: int) -> dict[str, Four]:
+        out = dict(self.free)
+        for kept in self.kept:
+            if kept.start_ms < end_ms:
+                for name, spare in kept.spare.items():
+                    a, b = out[name], spare
+                    out[name] = (
+                        min(a[0], b[0]),
+                        min(a[1], b[1]),
+                        min(a[2], b[2]),
+                        min(a[3], b[3]),
+                    )
+        return out
+
+    def free_at(self, at_ms: int) -> dict[str, Four]:
+        out = dict(self.free)
+        for end_ms, name, amount in self.releases:
+            if end_ms <= at_ms:
+                out[name] = add(out[name], amount)
+        return out
+
+    def beside_reserved(self, room: dict[str, Four]) -> dict[str, Four]:
+        out = dict(room)
+        for kept in self.kept:
+            for name, members in kept.spread.items():
+                out[name] = add(out[name], kept.need, -members)
+        return out
+
+
+def spread_gang(fits: dict[str, int], free: dict[str, Four], members: int) -> dict[str, int] | None:
+    """The tightest node that holds the rest of the gang; else the roomiest takes what it can."""
+    fits = dict(fits)
+    if sum(fits.values()) < members:
+        return None
+    out: dict[str, int] = {}
+    left = members
+    while left > 0:
+        whole = [n for n in fits if fits[n] >= left]
+        if whole:
+            name = min(whole, key=lambda n: tightness(free[n], n))
+            out[name] = left
+            return out
+        name = min(fits, key=lambda n: (-fits[n], tightness(free[n], n)))
+        out[name] = fits[name]
+        left -= fits.pop(name)
+    return out
+
+
+def rate_of(need: Resources, members: int, prices: Prices) -> int:
+    exact = (
+        need.cpu_milli * prices.core_hour * 1024
+        + need.memory_mib * prices.memory_gib_hour * 1000
+        + need.accelerator_milli * prices.accelerator_hour * 1024
+    )
+    return scale(exact * members, 1, 1000 * 1024)
+
+
+class Reference:
+    def __init__(self, snapshot: Snapshot, now_ms: int, seed: int) -> None:
+        self.s = snapshot
+        self.now = now_ms
+        self.seed = seed
+        self.policy = snapshot.policy
+        self.classes = {c.class_id: c for c in snapshot.classes}
+        self.weights = dict(snapshot.weights)
+        self.links = {(k.from_site, k.to_site): k for k in snapshot.links}
+        pools = sorted(snapshot.pools, key=lambda p: p.pool_id)
+        self.rooms = {
+            p.pool_id: Room(
+                p,
+                {n.node_id: four(n.free) for n in p.nodes},
+                {n.node_id: four(n.free) for n in p.nodes},
+            )
+            for p in pools
+        }
+        for lease in sorted(snapshot.running, key=lambda r: r.lease_id):
+            room = self.rooms.get(lease.pool_id)
+            for name, members in lease.node_members if room else ():
+                if room and name in room.free:
+                    amount = add((0, 0, 0, 0), four(lease.member_resources), members)
+                    room.releases.append((max(now_ms, lease.ends_by_ms), name, amount))
+        self.totals: Four = (0, 0, 0, 0)
+        for p in pools:
+            for n in p.nodes:
+                self.totals = add(self.totals, four(n.capacity))
+        self.used: dict[tuple[str, ...], list[int]] = {}
+        self.quota = {q.share_id: four(q.limit - q.used) for q in snapshot.quotas}
+        self.funds = {f.project_id: f.available_micro_yuan for f in snapshot.funds}
+        self.left = {g.key: g.count for g in snapshot.queue if g.count > 0}
+        self.groups = {g.key: g for g in snapshot.queue}
+        self.placements: list[Placement] = []
+        self.reservations: list[Reservation] = []
+        self.blocked: list[QueueGroup] = []
+
+    # judging a pool
+
+    def permanent(self, d: DemandClass, r: Request, p: Pool) -> RefusalReason | None:
+        spec = p.accelerator
+        wants_cards = r.resources.accelerator_milli > 0
+        fits = [copies(four(r.resources), four(n.capacity)) for n in p.nodes]
+        cap = d.max_rate_micro_yuan_per_hour
+        residency = [i.residency_regions for i in d.inputs if i.residency_regions]
+        checks = (
+            (R.SITE_NOT_ALLOWED, bool(d.sites) and p.site_id not in d.sites),
+            (R.SITE_NOT_ALLOWED, p.site_id in d.excluded_sites),
+            (R.REGION_NOT_ALLOWED, bool(d.regions) and p.region not in d.regions),
+            (R.SITE_KIND_NOT_ALLOWED, bool(d.site_kinds) and p.site_kind not in d.site_kinds),
+            (R.ARCHITECTURE, bool(d.architectures) and p.architecture not in d.architectures),
+            (R.DATA_RESIDENCY, any(p.region not in regions for regions in residency)),
+            (R.ACCELERATOR_MODEL, wants_cards and spec is None),
+            (
+                R.ACCELERATOR_MODEL,
+                wants_cards
+                and bool(r.accelerator_models)
+                and (spec is None or spec.model not in r.accelerator_models),
+            ),
+            (
+                R.ACCELERATOR_TOO_SMALL,
+                wants_cards
+                and spec is not None
+                and (
+                    spec.memory_mib < r.min_accelerator_memory_mib
+                    or spec.fp16_gflops < r.min_fp16_gflops
+                ),
+            ),
+            (R.TOO_BIG_FOR_NODE, max(fits, default=0) < 1),
+            (R.TOO_BIG_FOR_POOL, sum(fits) < d.members),
+            (
+                R.RUNTIME_OVER_LIMIT,
+                p.max_runtime_s is not None and p.max_runtime_s < d.max_runtime_s,
+            ),
+            (
+                R.OVER_PRICE_CAP,
+                cap is not None and rate_of(r.resources, d.members, p.prices) > cap,
+            ),
+        )
+        return next((reason for reason, bad in checks if bad), None)
+
+    def passing(self, d: DemandClass, p: Pool) -> RefusalReason | None:
+        if not p.reachable:
+            return R.SITE_UNREACHABLE
+        if p.draining:
+            return R.SITE_DRAINING
+        if d.deadline_ms is not None:
+            end = self.now + (self.wait_s(d, p) + d.expected_runtime_s) * 1000
+            if end > d.deadline_ms:
+                return R.PAST_DEADLINE
+        return None
+
+    def sources(self, d: DemandClass, p: Pool) -> list[tuple[int, Link]]:
+        """(size, cheapest link) of each input that is not at the pool's site."""
+        out = []
+        for item in d.inputs:
+            if p.site_id in item.at_sites:
+                continue
+            links = [
+                self.links.get((site, p.site_id), self.s.default_link)
+                for site in sorted(item.at_sites)
+            ] or [self.s.default_link]
+            out.append(
+                (item.size_mib, min(links, key=lambda k: (k.micro_yuan_per_gib, k.ms_per_gib)))
+            )
+        return out
+
+    def wait_s(self, d: DemandClass, p: Pool) -> int:
+        ms = sum(-(-link.ms_per_gib * size // 1024) for size, link in self.sources(d, p))
+        return p.backlog_s + -(-ms // 1000)
+
+    def score(self, d: DemandClass, r: Request, p: Pool, w: Weights) -> Score:
+        rate = rate_of(r.resources, d.members, p.prices)
+        money = scale(scale(rate, d.expected_runtime_s, 3600), w.money_percent, 100)
+        wait_s = self.wait_s(d, p)
+        wait = scale(wait_s, w.wait_micro_yuan_per_hour, 3600)
+        moved = sum(scale(k.micro_yuan_per_gib, size, 1024) for size, k in self.sources(d, p))
+        transfer = scale(moved, w.transfer_percent, 100)
+        return Score(money + wait + transfer, money, wait, transfer, rate, wait_s)
+
+    def candidates(self, g: QueueGroup) -> list[tuple[Score, int, str]]:
+        """Passing (score, alternative, pool id), best first."""
+        d = self.classes[g.class_id]
+        w = self.weights.get(g.organisation_id, Weights())
+        out = [
+            (self.score(d, r, room.pool, w), i, name)
+            for i, r in enumerate(d.alternatives)
+            for name, room in self.rooms.items()
+            if self.permanent(d, r, room.pool) is None and self.passing(d, room.pool) is None
+        ]
+        return sorted(out, key=lambda c: (c[0].total, c[1], c[2]))
+
+    # whose turn
+
+    def usage(self, parent: str | None, share: str, path: tuple[str, ...]) -> tuple[list[int], int]:
+        known = [s for s in self.s.shares if (s.parent_id, s.share_id) == (parent, share)]
+        at = known[-1] if known else Share(share, parent, 1)
+        extra = self.used.get(path, [0, 0, 0, 0])
+        base = [(at.usage + kind) * 1_000_000 for kind in at.usage_by_kind]
+        return [b + e for b, e in zip(base, extra, strict=True)], at.weight
+
+    def standing(
+        self, parent: str | None, share: str, path: tuple[str, ...]
+    ) -> tuple[int, int, str]:
+        used, weight = self.usage(parent, share, path)
+        tie = zlib.crc32(f"{self.seed}:{share}".encode()) if self.seed else 0
+        return (max(used) * 2**20 // weight, tie, share)
+
+    def next(self) -> QueueGroup | None:
+        active = [g for g in self.groups.values() if self.left.get(g.key) and g not in self.blocked]
+        if not active:
+            return None
+        organisations = sorted({g.organisation_id for g in active})
+        o = min(organisations, key=lambda o: self.standing(None, o, (o,)))
+        projects = sorted({g.project_id for g in active if g.organisation_id == o})
+        p = min(projects, key=lambda p: self.standing(o, p, (o, p)))
+        mine = [g for g in active if (g.organisation_id, g.project_id) == (o, p)]
+        first = {
+            u: min(
+                (g for g in mine if g.user_id == u),
+                key=lambda g: (-g.priority, g.oldest_submitted_at_ms, g.class_id),
+            )
+            for u in sorted({g.user_id for g in mine})
+        }
+        u = min(first, key=lambda u: (-first[u].priority, self.standing(p, u, (o, p, u))))
+        return first[u]
+
+    def charge(self, path: tuple[str, str, str], amount: list[int]) -> None:
+        for depth in (1, 2, 3):
+            at = self.used.setdefault(path[:depth], [0, 0, 0, 0])
+            for kind in range(4):
+                at[kind] += amount[kind]
+
+    def amount(self, need: Resources, seconds: int) -> list[int]:
+        return [
+            part * seconds * 10**9 // max(1, whole)
+            for part, whole in zip(four(need), self.totals, strict=True)
+        ]
+
+    def turn(self, d: DemandClass) -> int:
+        whole = four(d.alternatives[0].resources * d.members)
+        parts = [
+            self.policy.turn_share_ppm * max(1, total) // (10**6 * need)
+            for need, total in zip(whole, self.totals, strict=True)
+            if need > 0
+        ]
+        return max(1, min(parts)) if parts else 1
+
+    # limits
+
+    def hold(self, d: DemandClass, rate: int) -> int:
+        return scale(rate, d.max_runtime_s * self.policy.runtime_hold_percent, 360_000)
+
+    def limited(self, g: QueueGroup, need: Resources, hold: int) -> RefusalReason | None:
+        for share in (g.organisation_id, g.project_id, g.user_id):
+            if share in self.quota and copies(four(need), self.quota[share]) < 1:
+                return R.QUOTA_EXCEEDED
+        available = self.funds.get(g.project_id)
+        if available is not None and (available < 0 or available < hold):
+            return R.INSUFFICIENT_FUNDS
+        return None
+
+    # starting
+
+    def start(self, g: QueueGroup, score: Score, alternative: int, name: str) -> bool:
+        d = self.classes[g.class_id]
+        r = d.alternatives[alternative]
+        whole = r.resources * d.members
+        room = self.rooms[name]
+        if room.closed or self.limited(g, whole, self.hold(d, score.rate_micro_yuan_per_hour)):
+            return False
+        end = self.now + d.max_runtime_s * 1000
+        need = four(r.resources)
+        fits = room.fits(room.available(end), need)
+        spread = spread_gang(fits, room.free, d.members)
+        if spread is None:
+            return False
+        for node, members in sorted(spread.items()):
+            room.free[node] = add(room.free[node], need, -members)
+            for kept in room.kept:
+                if kept.start_ms < end:
+                    kept.spare[node] = add(kept.spare[node], need, -members)
+            room.releases.append((end, node, add((0, 0, 0, 0), need, members)))
+        self.commit(g, whole, self.hold(d, score.rate_micro_yuan_per_hour))
+        path = (g.organisation_id, g.project_id, g.user_id)
+        self.charge(path, self.amount(whole, d.expected_runtime_s))
+        self.left[g.key] -= 1
+        where = tuple(sorted(spread.items()))
+        self.placements.append(Placement(g.key, name, alternative, where, score))
+        return True
+
+    def commit(self, g: QueueGroup, whole: Resources, hold: int) -> None:
+        for share in (g.organisation_id, g.project_id, g.user_id):
+            if share in self.quota:
+                self.quota[share] = add(self.quota[share], four(whole), -1)
+        if g.project_id in self.funds:
+            self.funds[g.project_id] -= hold
+
+    def promises(self) -> None:
+        for promise in sorted(self.s.promises, key=lambda p: (p.group, p.pool_id)):
+            if self.left.get(promise.group):
+                g = self.groups[promise.group]
+                for score, alternative, name in self.candidates(g):
+                    if name == promise.pool_id and self.start(g, score, alternative, name):
+                        break
+
+    def take_turns(self) -> None:
+        self.promises()
+        while (g := self.next()) is not None:
+            for _ in range(min(self.turn(self.classes[g.class_id]), self.left[g.key])):
+                full = len(self.placements) >= self.policy.max_placements
+                if full or not any(self.start(g, *c) for c in self.candidates(g)):
+                    self.blocked.append(g)
+                    if len(self.placements) < self.policy.max_placements:
+                        self.reserve(g)
+                    break
+
+    # reservations
+
+    def reserve(self, g: QueueGroup) -> None:
+        d = self.classes[g.class_id]
+        layers = self.policy.reservations_per_pool if self.policy.backfill else 1
+        open_candidates = [
+            (order, alternative, self.rooms[name])
+            for order, (score, alternative, name) in enumerate(self.candidates(g))
+            if len(self.rooms[name].kept) < layers
+            and not self.rooms[name].closed
+            and not self.limited(
+                g,
+                d.alternatives[alternative].resources * d.members,
+                self.hold(d, score.rate_micro_yuan_per_hour),
+            )
+        ]
+        found: list[tuple[int, int, int, Room]] = []
+        for order, alternative, room in open_candidates:
+            need = four(d.alternatives[alternative].resources)
+            for at in sorted({end for end, _, _ in room.releases}):
+                beside = room.beside_reserved(room.free_at(at))
+                if sum(room.fits(beside, need).values()) >= d.members:
+                    found.append((at, order, alternative, room))
+                    break
+            if len(found) == 4:
+                break
+        if found:
+            at, _, alternative, room = min(found, key=lambda f: f[:2])
+            self.reservations.append(Reservation(g.key, room.pool.pool_id, at))
+            if self.policy.backfill:
+                self.keep(g, d, alternative, room, at)
+        if not self.policy.backfill:
+            for _, _, room in open_candidates:
+                room.closed = True
+
+    def keep(self, g: QueueGroup, d: DemandClass, alternative: int, room: Room, at: int) -> None:
+        need = four(d.alternatives[alternative].resources)
+        beside = room.beside_reserved(room.free_at(at))
+        spread = spread_gang(room.fits(beside, need), beside, d.members)
+        assert spread is not None
+        for other in room.kept:
+            for node, members in spread.items():
+                other.spare[node] = add(other.spare[node], need, -members)
+        room.kept.append(Kept(g.key, at, spread, need, {}))
+        room.kept[-1].spare = room.beside_reserved(room.free_at(at))
+
+    # refusals
+
+    def reason(self, g: QueueGroup) -> RefusalReason:
+        """The reason of the pool that came furthest."""
+        if not self.rooms:
+            return R.NO_SITES
+        d = self.classes[g.class_id]
+        started = self.left[g.key] < g.count
+        end = self.now + d.max_runtime_s * 1000
+        reasons = []
+        for r in d.alternatives:
+            for room in self.rooms.values():
+                rate = rate_of(r.resources, d.members, room.pool.prices)
+                reason = (
+                    self.permanent(d, r, room.pool)
+                    or self.passing(d, room.pool)
+                    or self.limited(g, r.resources * d.members, self.hold(d, rate))
+                )
+                need = four(r.resources)
+                if reason is None:
+                    beside = {} if room.closed else room.fits(room.available(end), need)
+                    if sum(beside.values()) >= d.members:
+                        reason = R.BEHIND_IN_FAIR_SHARE
+                    elif sum(room.fits(room.free, need).values()) >= d.members:
+                        reason = R.RESERVED_FOR_EARLIER
+                    elif (
+                        not started and sum(room.fits(room.first_free, need).values()) >= d.members
+                    ):
+                        reason = R.BEHIND_IN_FAIR_SHARE
+                    else:
+                        reason = R.NO_FREE_CAPACITY
+                reasons.append(reason)
+        return max(reasons, key=ORDER.index)
+
+
+def reference_plan(snapshot: Snapshot, now_ms: int, seed: int = 0) -> Plan:
+    """Everything but preemptions, which have their own properties."""
+    round_ = Reference(snapshot, now_ms, seed)
+    round_.take_turns()
+    refusals = tuple(
+        Refusal(g.key, round_.left[g.key], round_.reason(g), "") for g in round_.blocked
+    )
+    return Plan(tuple(round_.placements), refusals, (), tuple(round_.reservations))
