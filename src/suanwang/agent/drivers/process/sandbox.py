@@ -39,7 +39,7 @@ def command(
     The system is read-only; the run's work folder alone is writable and keeps its path, while the
     folder of the agent's own records, which holds it, is hidden.
     """
-    words = [program, "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    words = [program, "--die-with-parent", "--cap-drop", "ALL"]
     words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     if options.get("network") == "none":
         words.append("--unshare-net")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from suanwang.agent.drivers.process.warden import procfs
@@ -24,28 +24,25 @@ _SWEEP_S = 10.0
 
 
 def orphans(roots: Collection[int]) -> list[int]:
-    """Children of this process that it did not make itself, zombies excepted."""
-    found = [pid for pid in procfs.own_children() if pid not in roots]
-    return [pid for pid in found if (stat := procfs.stat(pid)) and stat.state not in "ZX"]
+    """Children of this process that it did not make itself, unburied ones included."""
+    return [pid for pid in procfs.own_children() if pid not in roots]
 
 
-def attribute(pids: Iterable[int], mark: str, runs: Iterable[Run]) -> dict[str, list[int]]:
-    """lease → the orphans that are its."""
-    candidates = list(runs)
-    by_lease = {run.lease: run for run in candidates}
-    by_session = {pid: run for run in candidates for pid, _ in run.members}
+def attribute(pids: Iterable[int], mark: str, sessions: Mapping[int, Run]) -> dict[str, list[int]]:
+    """lease → the orphans that are its. `sessions`: first process → its run, for all not ended."""
+    by_lease = {run.lease: run for run in sessions.values()}
     owned: dict[str, list[int]] = {}
     for pid in pids:
         found = procfs.stat(pid)
         if found is None:
             continue
-        run = by_session.get(found.session)
-        if run is None:
+        run = sessions.get(found.session)
+        if run is None and found.state not in "ZX":
             values = procfs.environment(pid)
             if values.get(MARK) == mark:
                 run = by_lease.get(values.get(LEASE, ""))
             else:
-                run = _only_elder(candidates, found.start_ticks)
+                run = _only_elder(list(by_lease.values()), found.start_ticks)
         if run is not None:
             owned.setdefault(run.lease, []).append(pid)
     return owned

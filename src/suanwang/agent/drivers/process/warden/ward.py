@@ -33,6 +33,9 @@ class Ward:
         self._deadlines: list[tuple[int, str, str]] = []
         """(instant, kind, lease); looked at again when due, so stale ones do no harm"""
         self._roots: dict[int, Run] = {}
+        """first processes not yet ended"""
+        self._sessions: dict[int, Run] = {}
+        """first processes of all runs not yet ended: the ids of their sessions too"""
         self._draining: dict[str, Run] = {}
         self._boot = procfs.boot_id()
         self.runs: dict[str, Run] = {}
@@ -87,7 +90,7 @@ class Ward:
                 return explain(error, member, work)
             run.live[pid] = index
             run.members.append((pid, procfs.start_ticks(pid)))
-            self._roots[pid] = run
+            self._roots[pid] = self._sessions[pid] = run
         return ""
 
     def _abandon(self, run: Run, trouble: str) -> None:
@@ -147,8 +150,7 @@ class Ward:
         orphans = leftovers.orphans(self._roots)
         if not orphans:
             return {}
-        live = [run for run in self.runs.values() if run.ended_at_ms is None]
-        return leftovers.attribute(orphans, self._mark, live)
+        return leftovers.attribute(orphans, self._mark, self._sessions)
 
     # -- deadlines ---------------------------------------------------------------------------
 
@@ -197,25 +199,36 @@ class Ward:
         """Bury the dead, then deal with what they left."""
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 break
-            if pid == 0:
+            if dead is None:
                 break
-            run = self._roots.pop(pid, None)
-            if run is None:
-                continue
-            run.cpu_us += int((usage.ru_utime + usage.ru_stime) * 1_000_000)
-            run.max_rss_kib = max(run.max_rss_kib, usage.ru_maxrss)
-            index = run.live.pop(pid)
-            failed = run.member_ended(status)
-            if not run.live:
-                self._draining[run.lease] = run
-            elif failed:
-                run.culprit = index
-                self._stop(run, min(run.grace_ms, _NO_GRACE_MS), "member", "")
+            self._bury(dead.si_pid)
         if self._draining:
             self._drain()
+
+    def _bury(self, pid: int) -> None:
+        run = self._roots.pop(pid, None)
+        first = run is not None
+        if run is None:
+            # An orphan. Its session tells whose, as long as it is not buried.
+            found = procfs.stat(pid)
+            run = self._sessions.get(found.session) if found is not None else None
+        _, status, usage = os.wait4(pid, 0)
+        if run is None:
+            return
+        run.cpu_us += int((usage.ru_utime + usage.ru_stime) * 1_000_000)
+        run.max_rss_kib = max(run.max_rss_kib, usage.ru_maxrss)
+        if not first:
+            return
+        index = run.live.pop(pid)
+        failed = run.member_ended(status)
+        if not run.live:
+            self._draining[run.lease] = run
+        elif failed:
+            run.culprit = index
+            self._stop(run, min(run.grace_ms, _NO_GRACE_MS), "member", "")
 
     def _drain(self) -> None:
         """End every draining run of which nothing is left; kill what is left of the others."""
@@ -234,6 +247,8 @@ class Ward:
 
     def _conclude(self, run: Run, *, tell: bool = True) -> None:
         self._draining.pop(run.lease, None)
+        for pid, _ in run.members:
+            self._sessions.pop(pid, None)
         run.conclude(procfs.now_ms())
         if run.group is not None and self._groups is not None:
             self._groups.remove(run.group)

@@ -1,0 +1,84 @@
+"""The process driver under the contract suite, bare and confined."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from driver_case import DriverCase, until_gone
+
+from suanwang.agent.config import PoolConfig
+from suanwang.agent.drivers.process.driver import ProcessDriver
+from suanwang.agent.machine import Machine
+from suanwang.agent.port import Driver
+
+LINGER_S = 30.0
+
+
+async def make(folder: Path, *, isolation: str = "none", limits: str = "none") -> DriverCase:
+    state = folder / "state"
+    pool = PoolConfig(name="local", nodes=3, cpus=1, isolation=isolation, limits=limits)
+
+    async def build() -> Driver:
+        driver = ProcessDriver(state, [pool], Machine(), linger_s=LINGER_S)
+        await driver.open()
+        return driver
+
+    async def dispose() -> None:
+        await case.driver.close()
+        await end_warden(state)
+
+    case = DriverCase(
+        await build(),
+        "local",
+        state / "runs",
+        build,
+        abandon,
+        dispose,
+        gang=[("local-0", 2), ("local-2", 1)],
+    )
+    return case
+
+
+def abandon(driver: Driver) -> None:
+    assert isinstance(driver, ProcessDriver)
+    link = driver._link
+    link._closed = True
+    if link._transport is not None:
+        link._transport.abort()
+
+
+def warden_pid(state: Path) -> int:
+    """The warden of a state folder, known by its lock and its working directory; 0 if none."""
+    found = [pid for pid in map(int, _pids()) if _serves(pid, state / "process")]
+    return max(found, default=0)
+
+
+def keeper_pid(state: Path) -> int:
+    found = [pid for pid in map(int, _pids()) if _serves(pid, state / "process")]
+    return min(found, default=0) if len(found) > 1 else 0
+
+
+async def end_warden(state: Path) -> None:
+    """The warden's own way out: it stops what runs and leaves."""
+    pid, keeper = warden_pid(state), keeper_pid(state)
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+        await asyncio.wait_for(until_gone(pid), 30)
+    if keeper:
+        await until_gone(keeper)
+
+
+def _pids() -> list[str]:
+    return [name for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _serves(pid: int, folder: Path) -> bool:
+    try:
+        at = os.readlink(f"/proc/{pid}/cwd")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return at == str(folder.resolve()) and b"warden.keeper" in command

@@ -1,0 +1,31 @@
+"""The drivers under contract. `case` is a DriverCase; see driver_case.py for how to add one."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from driver_case import DriverCase
+
+_CASES = [  # (module, its options)
+    pytest.param(("process", {}), id="process"),
+    pytest.param(
+        ("process", {"isolation": "auto", "limits": "auto"}),
+        id="process-confined",
+        marks=pytest.mark.skipif(shutil.which("bwrap") is None, reason="no bubblewrap"),
+    ),
+]
+
+
+@pytest.fixture(params=_CASES)
+async def case(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[DriverCase]:
+    name, options = request.param
+    module = importlib.import_module(f"case_{name}")
+    made: DriverCase = await module.make(tmp_path, **options)
+    try:
+        yield made
+    finally:
+        await made.dispose()
