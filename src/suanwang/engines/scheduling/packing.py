@@ -17,21 +17,17 @@ once. Cost per choice ~ changed nodes + one argmin, so ask for equal needs in a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from suanwang.engines.scheduling.packing_measure import UNIT, IntArray, Measure
+from suanwang.engines.scheduling.packing_measure import IntArray, Measure, NodeState
 from suanwang.engines.scheduling.packing_model import CARD, DemandMix, Need, PackNode, Spot
 from suanwang.kernel.errors import require
 
-NEVER = np.iinfo(np.int64).max
+NEVER = 1 << 62
 """Score of a node that cannot take the need."""
-
-CPU, MEMORY, DISK, LARGEST, WHOLE = range(5)
-"""Columns of the free matrix; the last two are the fullest free card and the whole free cards."""
 
 
 @dataclass(slots=True)
@@ -39,8 +35,7 @@ class _NeedClass:
     """Scores of one need on all nodes, right up to `seen` in the log of changes."""
 
     need: Need
-    take: IntArray
-    admitted: npt.NDArray[np.bool_] | None
+    models: frozenset[int] | None
     scores: IntArray
     seen: int
 
@@ -49,51 +44,24 @@ class NodePacker:
     """Mutable book of free capacity, with a node choice that leaves the least unusable."""
 
     def __init__(self, nodes: Sequence[PackNode], mix: DemandMix) -> None:
-        self.nodes = tuple(sorted(nodes, key=lambda node: node.node_id))
-        self._index = {node.node_id: i for i, node in enumerate(self.nodes)}
-        require(len(self._index) == len(self.nodes), "NodeIdsUnique", "Node ids are unique.")
-        count = len(self.nodes)
-        models = tuple(sorted({node.model for node in self.nodes}))
-        width = max((len(node.cards_milli) for node in self.nodes), default=0)
-        self._measure = Measure(mix, models, width)
-        self._model = np.array([models.index(node.model) for node in self.nodes], dtype=np.int64)
-        self._bare = np.array([not node.cards_milli for node in self.nodes], dtype=bool)
-        self._any_bare = bool(self._bare.any())
-        self._cards = np.zeros((count, width), dtype=np.int64)
-        self._free = np.zeros((count, 5), dtype=np.int64)
-        self._total = np.zeros(count, dtype=np.int64)
-        self._untouched = np.ones(count, dtype=bool)
-        self._group = self._fill_and_group()
-        self._value = self._values(np.arange(count), self._free[:, CPU], self._total, self._cards)
-        self._log = np.zeros(1024, dtype=np.int64)
-        self._changes = 0
+        ordered = sorted(nodes, key=lambda node: node.node_id)
+        self._ids = [node.node_id for node in ordered]
+        self._index = {node_id: i for i, node_id in enumerate(self._ids)}
+        require(len(self._index) == len(ordered), "NodeIdsUnique", "Node ids are unique.")
+        models = tuple(sorted({node.model for node in ordered}))
+        model_index = {model: i for i, model in enumerate(models)}
+        widest = max((len(node.cards_milli) for node in ordered), default=0)
+        self._measure = Measure(mix, models, widest)
+        self._cards = [list(node.cards_milli) for node in ordered]
+        self._states = [_state(model_index[node.model], node) for node in ordered]
+        groups: dict[NodeState, int] = {}
+        grouped = [groups.setdefault(state, len(groups)) for state in self._states]
+        self._group = np.array(grouped, dtype=np.int64)
+        self._group_states = list(groups)
+        values = [self._measure.value(state) for state in self._group_states]
+        self._values = [values[group] for group in grouped]
+        self._log: list[int] = []
         self._classes: dict[Need, _NeedClass] = {}
-
-    def _fill_and_group(self) -> IntArray:
-        """Loads the nodes; answers for each the number of its group of equal states."""
-        groups: dict[tuple[int, int, int, str, tuple[int, ...]], int] = {}
-        group = np.zeros(len(self.nodes), dtype=np.int64)
-        for i, node in enumerate(self.nodes):
-            require(
-                all(0 <= c <= CARD for c in node.cards_milli),
-                "CardRange",
-                "A card is free between 0 and 1000 milli.",
-            )
-            self._cards[i, : len(node.cards_milli)] = node.cards_milli
-            self._free[i, : DISK + 1] = node.cpu_milli, node.memory_mib, node.disk_mib
-            state = (
-                node.cpu_milli,
-                node.memory_mib,
-                node.disk_mib,
-                node.model,
-                node.cards_milli,
-            )
-            group[i] = groups.setdefault(state, len(groups))
-        if self._cards.size:
-            self._free[:, LARGEST] = self._cards.max(axis=1)
-            self._free[:, WHOLE] = (self._cards == CARD).sum(axis=1)
-            self._total[:] = self._cards.sum(axis=1)
-        return group
 
     # Choice
 
@@ -119,129 +87,75 @@ class NodePacker:
             spots.append(spot)
         return tuple(spots)
 
+    def score(self, need: Need, node_id: str) -> int | None:
+        """Growth of the measure if the need went to this node, or None if it does not fit."""
+        value = int(self._refreshed(need).scores[self._index[node_id]])
+        return None if value == NEVER else value
+
     def _undo(self, need: Need, spots: Sequence[Spot]) -> None:
         for spot in reversed(spots):
             self.release(need, spot)
 
-    def score(self, need: Need, node_id: str) -> int | None:
-        """Growth of the measure if the need went to this node, or None if it does not fit."""
-        of_class = self._refreshed(need)
-        value = int(of_class.scores[self._index[node_id]])
-        return None if value == NEVER else value
-
     def _best(self, need: Need) -> Spot | None:
-        if not self.nodes:
+        if not self._ids:
             return None
         scores = self._refreshed(need).scores
         node = int(scores.argmin())
         if scores[node] == NEVER:
             return None
-        return Spot(self.nodes[node].node_id, self._best_cards(need, node))
+        return Spot(self._ids[node], self._best_cards(need, node))
 
     def _best_cards(self, need: Need, node: int) -> tuple[int, ...]:
         if not need.cards:
             return ()
-        free: list[int] = self._cards[node].tolist()
+        cards = self._cards[node]
         if need.card_milli == CARD:
-            return tuple([i for i, milli in enumerate(free) if milli == CARD][: need.cards])
-        left = int(self._free[node, CPU]) - need.cpu_milli
-        row = int(self._measure.rows(self._model[node], np.int64(left)))  # type: ignore[arg-type]
-        idle = self._measure.card[row]
-        whole = self._measure.whole[row]
-        count = int(self._free[node, WHOLE])
-        opening = int(whole[count - 1] - whole[count]) if count else 0
-        growth = [
-            (int(idle[milli - need.card_milli]) - int(idle[milli]) + opening * (milli == CARD), i)
-            for i, milli in enumerate(free)
-            if milli >= need.card_milli
-        ]
-        return (min(growth)[1],)
+            return tuple([i for i, milli in enumerate(cards) if milli == CARD][: need.cards])
+        _, free = self._measure.best_after(self._states[node], need)
+        return (cards.index(free),)
 
     # Scores
 
     def _refreshed(self, need: Need) -> _NeedClass:
-        of_class = self._classes.get(need)
-        if of_class is None:
-            of_class = self._first_scores(need)
-            self._classes[need] = of_class
-        elif of_class.seen < self._changes:
-            stale = self._log[of_class.seen : self._changes]
-            if len(stale) > 48:
-                stale = np.unique(stale)
-            of_class.scores[stale] = self._scores(of_class, stale)
-        of_class.seen = self._changes
-        return of_class
+        known = self._classes.get(need)
+        if known is None:
+            known = self._classes[need] = self._first_scores(need)
+        elif known.seen < len(self._log):
+            self._rescore(known, dict.fromkeys(self._log[known.seen :]))
+            known.seen = len(self._log)
+        return known
 
     def _first_scores(self, need: Need) -> _NeedClass:
-        whole = need.cards if need.card_milli == CARD else 0
-        take = [need.cpu_milli, need.memory_mib, need.disk_mib, need.card_milli, whole]
-        admitted = None
+        """Every group of untouched nodes once, then the touched nodes one by one."""
+        models = None
         if need.models:
-            fit = [model in need.models for model in self._measure.models]
-            admitted = np.array(fit, dtype=bool)[self._model]
-        scores = np.full(len(self.nodes), NEVER, dtype=np.int64)
-        of_class = _NeedClass(need, np.array(take, dtype=np.int64), admitted, scores, 0)
-        same = np.flatnonzero(self._untouched)
-        _, first, inverse = np.unique(self._group[same], return_index=True, return_inverse=True)
-        scores[same] = self._scores(of_class, same[first])[inverse]
-        touched = np.flatnonzero(~self._untouched)
-        scores[touched] = self._scores(of_class, touched)
-        return of_class
+            named = enumerate(self._measure.models)
+            models = frozenset(i for i, model in named if model in need.models)
+        per_group = np.empty(len(self._group_states), dtype=np.int64)
+        fresh = _NeedClass(need, models, per_group, len(self._log))
+        for i, state in enumerate(self._group_states):
+            per_group[i] = self._growth(fresh, state, self._measure.value(state))
+        fresh.scores = per_group[self._group]
+        self._rescore(fresh, dict.fromkeys(self._log))
+        return fresh
 
-    def _scores(self, of_class: _NeedClass, nodes: IntArray) -> IntArray:
-        """Growth of the measure on each of these nodes; NEVER where the need does not fit."""
-        left = self._free[nodes] - of_class.take
-        fits = (left >= 0).all(axis=1)
-        if of_class.admitted is not None:
-            fits &= of_class.admitted[nodes]
-        scores = np.full(len(nodes), NEVER, dtype=np.int64)
-        at = nodes[fits]
-        if len(at):
-            need = of_class.need
-            cpu = left[fits, CPU]
-            total = self._total[at] - need.cards * need.card_milli
-            if 0 < need.card_milli < CARD:
-                after = self._values_with_share(at, cpu, total, need.card_milli)
-            else:
-                after = self._values(at, cpu, total, self._cards[at], need.cards)
-            scores[fits] = after - self._value[at]
-        return scores
+    def _rescore(self, known: _NeedClass, nodes: Iterable[int]) -> None:
+        scores, states, values = known.scores, self._states, self._values
+        for node in nodes:
+            scores[node] = self._growth(known, states[node], values[node])
 
-    def _values(
-        self, at: IntArray, cpu: IntArray, total: IntArray, cards: IntArray, taken: int = 0
-    ) -> IntArray:
-        """The measure of nodes with so much free CPU, once `taken` whole cards are gone."""
-        measure = self._measure
-        rows = measure.rows(self._model[at], cpu)
-        value: IntArray = measure.card[rows[:, None], cards].sum(axis=1, dtype=np.int64)
-        value += measure.stranded(total, cpu)
-        if taken:
-            value -= taken * measure.card[rows, CARD]
-        if measure.has_gangs_of_cards:
-            value += measure.whole[rows, self._free[at, WHOLE] - taken]
-        if self._any_bare:
-            value += np.where(self._bare[at], measure.bare(cpu), 0)
-        return value
-
-    def _values_with_share(
-        self, at: IntArray, cpu: IntArray, total: IntArray, milli: int
-    ) -> IntArray:
-        """The same once a share is taken from the card where that costs least."""
-        measure = self._measure
-        rows = measure.rows(self._model[at], cpu)
-        cards = self._cards[at]
-        idle = measure.card[rows[:, None], cards]
-        growth = measure.card[rows[:, None], np.maximum(cards - milli, 0)] - idle.astype(np.int64)
-        if measure.has_gangs_of_cards:
-            whole = self._free[at, WHOLE]
-            opening = measure.whole[rows, np.maximum(whole - 1, 0)] - measure.whole[rows, whole]
-            growth += np.where(cards == CARD, opening[:, None], 0)
-        growth[cards < milli] = NEVER
-        value: IntArray = idle.sum(axis=1, dtype=np.int64) + growth.min(axis=1)
-        value += measure.stranded(total, cpu)
-        if measure.has_gangs_of_cards:
-            value += measure.whole[rows, whole]
-        return value
+    def _growth(self, known: _NeedClass, state: NodeState, value: int) -> int:
+        need = known.need
+        if (
+            need.card_milli > state.largest
+            or need.cpu_milli > state.cpu_milli
+            or need.memory_mib > state.memory_mib
+            or need.disk_mib > state.disk_mib
+            or (need.card_milli == CARD and need.cards > state.whole)
+            or (known.models is not None and state.model not in known.models)
+        ):
+            return NEVER
+        return self._measure.best_after(state, need)[0] - value
 
     # The book
 
@@ -256,42 +170,56 @@ class NodePacker:
     def free(self, node_id: str) -> PackNode:
         """The node as it is now."""
         i = self._index[node_id]
-        node = self.nodes[i]
-        cpu, memory, disk = self._free[i, : DISK + 1].tolist()
-        cards = tuple(self._cards[i, : len(node.cards_milli)].tolist())
-        return PackNode(node_id, cpu, memory, disk, cards, node.model)
+        state = self._states[i]
+        return PackNode(
+            node_id,
+            state.cpu_milli,
+            state.memory_mib,
+            state.disk_mib,
+            tuple(self._cards[i]),
+            self._measure.models[state.model],
+        )
 
     def _move(self, need: Need, spot: Spot, sign: int) -> None:
         i = self._index[spot.node_id]
-        cards: list[int] = self._cards[i].tolist()
-        width = len(self.nodes[i].cards_milli)
+        old = self._states[i]
+        cards = self._cards[i].copy()
         require(
-            len(set(spot.cards)) == need.cards,
+            len(set(spot.cards)) == len(spot.cards) == need.cards,
             "CardCount",
-            "A need takes as many cards as it asks for.",
+            "A need takes as many different cards as it asks for.",
         )
         for card in spot.cards:
-            require(0 <= card < width, "CardExists", "The card is one of the node's.")
+            require(0 <= card < len(cards), "CardExists", "The card is one of the node's.")
             cards[card] -= sign * need.card_milli
-            require(
-                0 <= cards[card] <= CARD, "CardRange", "A card is free between 0 and 1000 milli."
-            )
-        row = self._free[i]
-        cpu, memory, disk = row[: DISK + 1].tolist()
-        cpu -= sign * need.cpu_milli
-        memory -= sign * need.memory_mib
-        disk -= sign * need.disk_mib
-        require(min(cpu, memory, disk) >= 0, "NodeCapacity", "A node is never over capacity.")
+            require(0 <= cards[card] <= CARD, "CardRange", "A card has 0 to 1000 milli free.")
+        cpu = old.cpu_milli - sign * need.cpu_milli
+        memory = old.memory_mib - sign * need.memory_mib
+        disk = old.disk_mib - sign * need.disk_mib
+        require(
+            cpu >= 0 and memory >= 0 and disk >= 0,
+            "NodeCapacity",
+            "A node is never over capacity.",
+        )
+        state = _cards_state(old.model, cpu, memory, disk, cards)
         self._cards[i] = cards
-        self._total[i] = total = sum(cards)
-        row[:] = cpu, memory, disk, max(cards, default=0), cards.count(CARD)
-        at = np.array([i])
-        self._value[i] = self._values(at, np.array([cpu]), np.array([total]), self._cards[at])[0]
-        self._untouched[i] = False
-        if self._changes == len(self._log):
-            self._log = np.concatenate([self._log, np.zeros_like(self._log)])
-        self._log[self._changes] = i
-        self._changes += 1
+        self._states[i] = state
+        self._values[i] = self._measure.value(state)
+        self._log.append(i)
 
 
-__all__ = ["NEVER", "UNIT", "DemandMix", "Need", "NodePacker", "PackNode", "Spot"]
+def _state(model: int, node: PackNode) -> NodeState:
+    for milli in node.cards_milli:
+        require(0 <= milli <= CARD, "CardRange", "A card has 0 to 1000 milli free.")
+    return _cards_state(model, node.cpu_milli, node.memory_mib, node.disk_mib, node.cards_milli)
+
+
+def _cards_state(model: int, cpu: int, memory: int, disk: int, cards: Sequence[int]) -> NodeState:
+    parts = tuple([milli for milli in cards if 0 < milli < CARD])
+    whole = cards.count(CARD)
+    largest = CARD if whole else max(parts, default=0)
+    total = whole * CARD + sum(parts)
+    return NodeState(model, cpu, memory, disk, whole, parts, largest, total, len(cards))
+
+
+__all__ = ["DemandMix", "Need", "NodePacker", "PackNode", "Spot"]

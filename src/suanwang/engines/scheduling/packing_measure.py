@@ -1,11 +1,16 @@
-"""How much accelerator capacity a node state will leave idle, as integer tables looked up at speed.
+"""How much accelerator capacity a node will leave idle: integer tables, looked up at speed.
 
-The yardstick of node choice: the milli-accelerators of a node that the usual mix of demands will
-never use, in millionths (`UNIT`). Placing a demand changes the measure; the node where it grows
-least is taken. docs/mechanisms/packing.md derives the three terms.
+The yardstick of node choice, in millionths (`UNIT`) of a milli-accelerator. Placing a demand
+changes the measure; the node where it grows least is taken. Its three terms (what the usual mix
+cannot fill of each card, what demands for several cards lose, what the free CPU and memory
+cannot feed) are derived in docs/mechanisms/packing.md.
 """
 
 from __future__ import annotations
+
+from bisect import bisect_right
+from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +22,29 @@ IntArray = npt.NDArray[np.int64]
 UNIT = 1_000_000
 """Steps of the measure per milli-accelerator."""
 MIX_TOTAL = 1_000_000
-"""Weights of the mix are brought to this total, so that integer arithmetic keeps six digits."""
-CLOSING = MIX_TOTAL // 100
-"""Weight of 'nobody comes any more': a card is offered to a hundred demands on average."""
+"""Weights are brought to this total: int64 sums stay exact and keep six digits."""
+OFFERS = 100
+"""Demands that a card is offered to, on average, before it is closed with what is left."""
+STAGES = 4
+"""Closing takes so many steps, which narrows the spread of the offers around their mean."""
 MAX_LEVELS = 64
 """CPU thresholds that the tables tell apart; a longer mix is thinned evenly."""
 
+WeightedNeeds = list[tuple[Need, int]]
 
-def _normalised(mix: DemandMix) -> list[tuple[Need, int]]:
-    total = sum(weight for _, weight in mix.classes)
-    scaled = [(need, weight * MIX_TOTAL // total) for need, weight in mix.classes]
-    return [(need, weight) for need, weight in scaled if weight > 0]
+
+class NodeState(NamedTuple):
+    """Free resources of a node. `parts` are the free milli of cards neither full nor empty."""
+
+    model: int
+    cpu_milli: int
+    memory_mib: int
+    disk_mib: int
+    whole: int
+    parts: tuple[int, ...]
+    largest: int
+    total: int
+    cards: int
 
 
 def _thinned(levels: list[int]) -> list[int]:
@@ -36,92 +53,172 @@ def _thinned(levels: list[int]) -> list[int]:
     return [levels[i * len(levels) // MAX_LEVELS] for i in range(MAX_LEVELS)]
 
 
-class Measure:
-    """Tables for one mix and the accelerator models present (`models`, sorted).
+def _scaled(needs: WeightedNeeds) -> WeightedNeeds:
+    total = sum(weight for _, weight in needs)
+    scaled = [(need, weight * MIX_TOTAL // total) for need, weight in needs]
+    return [(need, weight) for need, weight in scaled if weight > 0]
 
-    A table row is a pair (model, CPU level): `row(model, cpu)`. `card[row, r]` is what a card
-    with r milli free will leave idle; `whole[row, n]` what n wholly free cards on one node are
-    worth to demands for several (negative). Both in UNIT per milli.
+
+class Measure:
+    """The measure for one mix, on nodes whose accelerator models are `models`.
+
+    A demand that needs more CPU than a node has free cannot use its cards, therefore there is a
+    table row for each (model, CPU level); equal rows are one object.
     """
 
     def __init__(self, mix: DemandMix, models: tuple[str, ...], max_cards: int) -> None:
-        needs = _normalised(mix)
-        with_cards = [(need, weight) for need, weight in needs if need.cards]
         self.models = models
-        self.levels: IntArray = np.array(
-            _thinned(sorted({need.cpu_milli for need, _ in with_cards})), dtype=np.int64
-        )
-        self.rows_per_model = len(self.levels) + 1
-        self.card = self._card_table([(n, w) for n, w in with_cards if n.cards == 1])
-        self.whole = self._whole_table([(n, w) for n, w in with_cards if n.cards > 1], max_cards)
-        self.has_gangs_of_cards = bool(self.whole.any())
-        asked = sum(n.accelerator_milli * w for n, w in with_cards)
-        self.cpu_worth = _worth(asked, sum(n.cpu_milli * w for n, w in with_cards))
-        """UNITs of accelerator that one milli-core keeps usable in the mix."""
-        self.bare_levels, self.bare_missing = self._bare_table(needs)
+        with_cards = [(need, weight) for need, weight in mix.classes if need.cards]
+        plain = [(n, w) for n, w in mix.classes if not n.cards and n.cpu_milli]
+        self._levels = _thinned(sorted({need.cpu_milli for need, _ in with_cards}))
+        self._idle = self._idle_rows([(n, w) for n, w in with_cards if n.cards == 1])
+        self._together = self._together_rows(with_cards, max_cards)
+        cards = sum(need.accelerator_milli * weight for need, weight in with_cards)
+        self._cpu_feeds = _feeds(cards, sum(n.cpu_milli * w for n, w in with_cards))
+        self._memory_feeds = _feeds(cards, sum(n.memory_mib * w for n, w in with_cards))
+        self._disk_feeds = _feeds(cards, sum(n.disk_mib * w for n, w in with_cards))
+        self._plain_levels = _thinned(sorted({need.cpu_milli for need, _ in plain}))
+        self._plain_refused = self._refused(plain)
+
+    def _level(self, cpu_milli: int) -> int:
+        return bisect_right(self._levels, cpu_milli)
 
     def _admits(self, need: Need) -> npt.NDArray[np.bool_]:
-        """(model, level) pairs on which the need may run, as a matrix."""
+        """Where the need may run, as a matrix over (model, CPU level)."""
         model_ok = np.array([not need.models or m in need.models for m in self.models], dtype=bool)
-        level_ok = np.zeros(self.rows_per_model, dtype=bool)
-        level_ok[int(np.searchsorted(self.levels, need.cpu_milli)) + 1 :] = True
+        floor = [0, *self._levels]
+        level_ok = np.array([i > 0 and need.cpu_milli <= c for i, c in enumerate(floor)])
         return np.logical_and.outer(model_ok, level_ok)
 
-    def _card_table(self, single: list[tuple[Need, int]]) -> npt.NDArray[np.int32]:
-        """idle(r) = (closing·r + Σ w·idle(r - m)) / (closing + Σ w) over the demands that fit."""
-        shape = (len(self.models), self.rows_per_model)
-        sizes = sorted({need.card_milli for need, _ in single})
-        weights = np.zeros((*shape, len(sizes)), dtype=np.int64)
-        for need, weight in single:
+    def _idle_rows(self, single: WeightedNeeds) -> list[list[list[int]]]:
+        """Per model and CPU level: milli free on a card → what of it will stay idle."""
+        needs = _scaled(single)
+        sizes = sorted({need.card_milli for need, _ in needs})
+        weights = np.zeros((len(self.models), len(self._levels) + 1, len(sizes)), dtype=np.int64)
+        for need, weight in needs:
             weights[:, :, sizes.index(need.card_milli)] += weight * self._admits(need)
-        idle = np.empty((*shape, CARD + 1), dtype=np.int64)
-        idle[:] = np.arange(CARD + 1) * UNIT
-        reached = np.cumsum(weights, axis=2) + CLOSING
-        for free in range(sizes[0] if sizes else CARD + 1, CARD + 1):
-            fitting = sum(1 for size in sizes if size <= free)
-            rest = idle[:, :, [free - size for size in sizes[:fitting]]]
-            total = (weights[:, :, :fitting] * rest).sum(axis=2) + CLOSING * UNIT * free
-            idle[:, :, free] = total // reached[:, :, fitting - 1]
-        return idle.reshape(-1, CARD + 1).astype(np.int32)
+        flat = weights.reshape(-1, len(sizes))
+        distinct, which = np.unique(flat, axis=0, return_inverse=True)
+        rows = idle_by_free(distinct, sizes)
+        of_level = which.reshape(weights.shape[:2]).tolist()
+        return [[rows[row] for row in levels] for levels in of_level]
 
-    def _whole_table(self, several: list[tuple[Need, int]], max_cards: int) -> IntArray:
-        """Minus the whole free cards, times the share of the mix that can use them together."""
-        worth = np.zeros((len(self.models), self.rows_per_model, max_cards + 1), dtype=np.int64)
-        for need, weight in several:
-            free = np.arange(max_cards + 1)
-            gain = np.where(free >= need.cards, free * CARD, 0) * (weight * UNIT // MIX_TOTAL)
-            worth -= self._admits(need)[:, :, None] * gain[None, None, :]
-        return worth.reshape(-1, max_cards + 1)
+    def _together_rows(self, needs: WeightedNeeds, max_cards: int) -> list[list[list[int]]]:
+        """Per model and CPU level: whole free cards of a node → minus their use to demands for
+        several cards: those cards, times the share of the mix that can take them together."""
+        shape = (len(self.models), len(self._levels) + 1, max_cards + 1)
+        together = np.zeros(shape, dtype=np.int64)
+        free = np.arange(max_cards + 1)
+        for need, weight in _scaled(needs):
+            if need.cards > 1:
+                usable = np.where(free >= need.cards, free * CARD, 0)
+                together -= self._admits(need)[:, :, None] * (usable * (weight * UNIT // MIX_TOTAL))
+        rows: list[list[list[int]]] = together.tolist()
+        return rows
 
-    def _bare_table(self, needs: list[tuple[Need, int]]) -> tuple[IntArray, IntArray]:
-        """For nodes without cards: the share of CPU demands that a given free CPU cannot take."""
-        plain = [(need, weight) for need, weight in needs if not need.cards and need.cpu_milli]
-        levels = _thinned(sorted({need.cpu_milli for need, _ in plain}))
+    def _refused(self, plain: WeightedNeeds) -> list[int]:
+        """Per level of free CPU: the share of demands without cards that it cannot take."""
         total = sum(weight for _, weight in plain)
-        missing = [
-            sum(w for n, w in plain if n.cpu_milli > level) * UNIT // total for level in levels
+        floors = [-1, *self._plain_levels]
+        return [
+            sum(w for n, w in plain if n.cpu_milli > floor) * UNIT // max(total, 1)
+            for floor in floors
         ]
-        return (
-            np.array(levels, dtype=np.int64),
-            np.array([UNIT if total else 0, *missing], dtype=np.int64),
-        )
 
-    def rows(self, model: IntArray, cpu_milli: IntArray) -> IntArray:
-        level: IntArray = np.searchsorted(self.levels, cpu_milli, side="right")
-        return model * self.rows_per_model + level
+    def value(self, state: NodeState) -> int:
+        """What the node will leave idle, in UNITs of a milli-accelerator."""
+        model, cpu, memory, disk, whole, parts, _, total, cards = state
+        if not cards:
+            return self._plain_value(cpu)
+        level = bisect_right(self._levels, cpu)
+        idle = self._idle[model][level]
+        value = whole * idle[CARD] + self._together[model][level][whole]
+        for part in parts:
+            value += idle[part]
+        return value + self._stranded(total, cpu, memory, disk)
 
-    def stranded(self, accelerator_milli: IntArray, cpu_milli: IntArray) -> IntArray:
-        """Free accelerators beyond what the free CPU can feed at the mix's usual ratio."""
-        out: IntArray = np.maximum(accelerator_milli * UNIT - cpu_milli * self.cpu_worth, 0)
-        return out
+    def best_after(self, state: NodeState, need: Need) -> tuple[int, int]:
+        """The value once a fitting need is placed, and the free milli of the card it takes.
 
-    def bare(self, cpu_milli: IntArray) -> IntArray:
-        """Fragmentation of a node without cards, brought to accelerators by the usual ratio."""
-        level = np.searchsorted(self.bare_levels, cpu_milli, side="right")
-        out: IntArray = cpu_milli * self.bare_missing[level] // CARD
-        return out
+        A share goes to the card where the measure grows least, ties to the fuller card.
+        """
+        model, cpu, memory, disk, whole, parts, _, total, cards = state
+        cpu -= need.cpu_milli
+        if not cards:
+            return self._plain_value(cpu), 0
+        level = bisect_right(self._levels, cpu)
+        idle = self._idle[model][level]
+        together = self._together[model][level]
+        milli = need.card_milli
+        value, card = 0, milli
+        if milli == CARD:
+            whole -= need.cards
+        elif milli:
+            value, card = self._best_card(idle, together, whole, parts, milli)
+        value += whole * idle[CARD] + together[whole]
+        for part in parts:
+            value += idle[part]
+        total -= need.cards * milli
+        value += self._stranded(total, cpu, memory - need.memory_mib, disk - need.disk_mib)
+        return value, card
+
+    def _best_card(
+        self, idle: list[int], together: list[int], whole: int, parts: tuple[int, ...], milli: int
+    ) -> tuple[int, int]:
+        growth, card = 0, 0
+        if whole:
+            growth = idle[CARD - milli] - idle[CARD] + together[whole - 1] - together[whole]
+            card = CARD
+        for part in parts:
+            if part >= milli:
+                grown = idle[part - milli] - idle[part]
+                if not card or grown < growth or (grown == growth and part < card):
+                    growth, card = grown, part
+        return growth, card
+
+    def _stranded(self, total: int, cpu: int, memory: int, disk: int) -> int:
+        """Free accelerators beyond what the scarcest companion can feed at the usual ratio."""
+        fed = total * UNIT
+        for feeds, free in (
+            (self._cpu_feeds, cpu),
+            (self._memory_feeds, memory),
+            (self._disk_feeds, disk),
+        ):
+            if feeds and free * feeds < fed:
+                fed = free * feeds
+        return total * UNIT - fed
+
+    def _plain_value(self, cpu: int) -> int:
+        """A node without cards: free CPU that demands cannot take, as accelerators by the ratio."""
+        refused = self._plain_refused[bisect_right(self._plain_levels, cpu)]
+        return cpu * refused * (self._cpu_feeds or UNIT) // UNIT
 
 
-def _worth(accelerator_milli: int, cpu_milli: int) -> int:
-    """Without CPU in the mix nothing is stranded by it: a milli-core keeps everything usable."""
-    return accelerator_milli * UNIT // cpu_milli if cpu_milli else UNIT * CARD * CARD
+def _feeds(accelerator_milli: int, companion: int) -> int:
+    """UNITs of milli-accelerator that one unit of a companion keeps usable; 0 = not asked for."""
+    return accelerator_milli * UNIT // companion if companion else 0
+
+
+def idle_by_free(weights: IntArray, sizes: list[int]) -> list[list[int]]:
+    """Expected idle milli (in UNITs) of a card with 0..1000 milli free, one list per weight row.
+
+    A card meets demands of the given sizes with these weights until it closes:
+    idle(r) = (closing · last(r) + Σ w·idle(r - m)) / (closing + Σ w), the sum over sizes m ≤ r,
+    with `last` the previous stage's answer, at first r itself. Sizes are multiples of a step, so
+    what lies between two multiples is idle for certain.
+    """
+    step = gcd(CARD, *sizes)
+    counts = [size // step for size in sizes]
+    steps = CARD // step
+    closing = MIX_TOTAL * STAGES // OFFERS
+    sums = np.cumsum(weights, axis=1) + closing
+    idle = np.tile(np.arange(steps + 1, dtype=np.int64) * (step * UNIT), (len(weights), 1))
+    for _ in range(STAGES if sizes else 0):
+        for free in range(counts[0], steps + 1):
+            fitting = sum(count <= free for count in counts)
+            rest = idle[:, [free - count for count in counts[:fitting]]]
+            met = (weights[:, :fitting] * rest).sum(axis=1) + closing * idle[:, free]
+            idle[:, free] = met // sums[:, fitting - 1]
+    free_milli = np.arange(CARD + 1)
+    every: list[list[int]] = (idle[:, free_milli // step] + free_milli % step * UNIT).tolist()
+    return every
