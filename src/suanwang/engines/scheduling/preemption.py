@@ -242,11 +242,11 @@ class Preemptions:
         mine = self._tree.path(group)[depth]
         theirs = self._tree.path(lease)[depth]
         used = [a + b for a, b in zip(mine.used, demander.charges[alternative], strict=True)]
-        rest = list(theirs.used)
-        for other in victims:
-            if self._tree.path(other.lease)[depth] is theirs:
-                rest = [a - b for a, b in zip(rest, other.weight, strict=True)]
-        return max(used) * theirs.weight <= max(rest) * mine.weight
+        # the least that may be left to them: usage need not be known by kind
+        rest = max(theirs.used) - sum(
+            max(other.weight) for other in victims if self._tree.path(other.lease)[depth] is theirs
+        )
+        return max(used) * theirs.weight <= rest * mine.weight
 
     def _apply(
         self,

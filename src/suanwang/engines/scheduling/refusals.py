@@ -55,7 +55,10 @@ class RefusalBook:
         verdicts = self.verdicts(group, ranking, started=count < group.count, most=VERDICTS_KEPT)
         first = verdicts[0]
         reason = first.reason or RefusalReason.BEHIND_IN_FAIR_SHARE
-        return Refusal(group.key, count, reason, first.detail, verdicts)
+        text = first.detail
+        if reason is RefusalReason.OVER_PRICE_CAP:
+            text = text.replace(first.pool_id, "cheapest match", 1)
+        return Refusal(group.key, count, reason, text, verdicts)
 
     def verdicts(
         self, group: QueueGroup, ranking: Ranking, *, started: bool, most: int
@@ -204,5 +207,5 @@ class RefusalBook:
                 f"by {ends} of your work"
             )
         if reason is RefusalReason.BEHIND_IN_FAIR_SHARE:
-            return f"{where} had room for {asked}, shares that used less than yours took it first"
+            return f"{where} had room for {asked}, work ahead of yours in the fair order took it"
         return f"{where} has no room for {asked} now"
