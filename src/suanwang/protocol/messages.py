@@ -234,6 +234,8 @@ class ReconcileRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
     instance_id: str
     agent_version: str
+    sequence: int
+    """Grows with every reconciliation of the instance: a delayed older one is refused."""
     pools: list[PoolReport]
     runs: list[RunReport] = []
     protocol: int = 1

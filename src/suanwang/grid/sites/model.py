@@ -37,6 +37,8 @@ class Site:
     state: SiteState
     session: int
     instance_id: str
+    sequence: int
+    """Of the instance's last reconciliation."""
     revision: int
     last_contact_ms: int
     agent_version: str

@@ -111,6 +111,7 @@ def invite(
             "state": SiteState.INVITED,
             "session": 0,
             "instance_id": "",
+            "sequence": 0,
             "revision": 0,
             "last_contact_ms": 0,
             "agent_version": "",
@@ -226,11 +227,18 @@ def open_session(tx: Tx, site_id: str, request: ReconcileRequest) -> Site:
             hint="Stop that agent, or wait until it has been silent for "
             f"{TAKEOVER_AFTER_MS // 1000} s; each site has one agent.",
         )
+    if not other and site.instance_id and request.sequence <= site.sequence:
+        raise Conflict(
+            "ReconciliationOutdated",
+            "A later reconciliation of this agent has been taken already.",
+            hint="Reconcile again.",
+        )
     store.update_site(
         tx.conn,
         site_id,
         session=site.session + 1,
         instance_id=request.instance_id,
+        sequence=request.sequence,
         last_contact_ms=tx.now_ms,
         agent_version=request.agent_version[:40],
     )

@@ -28,6 +28,7 @@ sites = sa.Table(
     sa.Column("state", sa.String(12), nullable=False),
     sa.Column("session", sa.Integer, nullable=False),
     sa.Column("instance_id", sa.String(64), nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Column("last_contact_ms", Ms, nullable=False),
     sa.Column("agent_version", sa.String(40), nullable=False),

@@ -1,0 +1,127 @@
+"""What the agent keeps in its state folder: identity, credential, and a folder for each run.
+
+STATE/instance       random identity of this agent
+STATE/credential     the site's credential, mode 0600
+STATE/sequence       count of reconciliations
+STATE/cache/         inputs by digest
+STATE/runs/LEASE/    order.msgpack, work/, stdout.log, stderr.log and the driver's own records
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from suanwang.agent.port import PreparedRun
+from suanwang.protocol.messages import (
+    InputFile,
+    LogChunk,
+    OutputFile,
+    OutputRecord,
+    RunSpec,
+    decode,
+    encode,
+)
+
+LOG_CHUNK_BYTES = 256 * 1024
+
+
+class Transfer(Protocol):
+    """Moves content between the control plane's blob store and a run's folder."""
+
+    async def fetch(self, lease_id: str, inputs: list[InputFile], work: Path) -> None: ...
+
+    async def collect(
+        self, lease_id: str, outputs: list[OutputFile], work: Path, succeeded: bool
+    ) -> tuple[OutputRecord, ...]: ...
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """The file is either as before or as given, also after a crash."""
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+class FolderRecords:
+    """Implements the host's Records on a folder."""
+
+    def __init__(self, state: Path, transfer: Transfer) -> None:
+        self._state = state
+        self._runs = state / "runs"
+        self._runs.mkdir(parents=True, exist_ok=True)
+        self._transfer = transfer
+        self.instance_id = self._identity()
+
+    def _identity(self) -> str:
+        path = self._state / "instance"
+        if not path.exists():
+            write_atomically(path, secrets.token_hex(16).encode())
+        return path.read_text(encoding="utf-8").strip()
+
+    def next_sequence(self) -> int:
+        path = self._state / "sequence"
+        before = int(path.read_text()) if path.exists() else 0
+        write_atomically(path, str(before + 1).encode())
+        return before + 1
+
+    def load(self) -> list[PreparedRun]:
+        found = []
+        for folder in sorted(self._runs.iterdir()):
+            path = folder / "order.msgpack"
+            try:
+                found.append(PreparedRun(decode(path.read_bytes(), RunSpec), folder))
+            except (OSError, msgspec.MsgspecError):
+                # half-made before a crash: it was never started
+                shutil.rmtree(folder, ignore_errors=True)
+        return found
+
+    def take(self, spec: RunSpec) -> PreparedRun:
+        folder = self._runs / spec.lease_id
+        (folder / "work").mkdir(parents=True, exist_ok=True)
+        on_disk = msgspec.structs.replace(spec, secrets={}) if spec.secrets else spec
+        path = folder / "order.msgpack"
+        temporary = folder / "order.new"
+        temporary.write_bytes(encode(on_disk))
+        os.replace(temporary, path)
+        return PreparedRun(spec, folder)
+
+    async def prepare(self, run: PreparedRun) -> None:
+        await self._transfer.fetch(run.spec.lease_id, run.spec.inputs, run.work)
+
+    async def collect(self, run: PreparedRun, succeeded: bool) -> tuple[OutputRecord, ...]:
+        return await self._transfer.collect(
+            run.spec.lease_id, run.spec.outputs, run.work, succeeded
+        )
+
+    def read_logs(self, lease_id: str, offsets: dict[str, int]) -> list[LogChunk]:
+        chunks = []
+        for path, stream in self._streams(lease_id):
+            offset = offsets.get(stream, 0)
+            try:
+                if path.stat().st_size <= offset:
+                    continue
+                with path.open("rb") as file:
+                    file.seek(offset)
+                    data = file.read(LOG_CHUNK_BYTES)
+            except OSError:
+                continue
+            if data:
+                chunks.append(LogChunk(lease_id, stream, offset, data))
+        return chunks
+
+    def _streams(self, lease_id: str) -> list[tuple[Path, str]]:
+        folder = self._runs / lease_id
+        return [(folder / "stdout.log", "stdout"), (folder / "stderr.log", "stderr")]
+
+    def forget(self, lease_id: str) -> None:
+        shutil.rmtree(self._runs / lease_id, ignore_errors=True)

@@ -1,0 +1,98 @@
+"""The loops of the jobs context: scheduling rounds and sweeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from suanwang.engines.scheduling.model import Plan, Policy, Snapshot
+from suanwang.engines.scheduling.plan import plan
+from suanwang.grid.jobs import grants, sweeps
+from suanwang.grid.jobs.snapshot import Gathered, gather, totals_of
+from suanwang.kernel.resources import ZERO, Resources
+from suanwang.kernel.time import Clock
+from suanwang.platform.database import Database
+from suanwang.platform.signals import Signals
+
+T = TypeVar("T")
+ROUND_SIGNAL = "round"
+Offload = Callable[[Callable[[], T]], Awaitable[T]]
+
+
+def site_signal(site_id: str) -> str:
+    return f"site:{site_id}"
+
+
+def job_signal(job_id: str) -> str:
+    return f"job:{job_id}"
+
+
+class Dispatcher:
+    """Plans and applies, one round at a time; keeps the last plan for those who ask why."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        signals: Signals,
+        *,
+        policy: Policy | None = None,
+        offload: Callable[[Callable[[], Plan]], Awaitable[Plan]] = asyncio.to_thread,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._signals = signals
+        self._policy = policy or Policy()
+        self._offload = offload
+        self._round = 0
+        self.totals: Resources = ZERO
+        self.last_snapshot: Snapshot = Snapshot()
+        self.last_plan: Plan = Plan()
+        self.last_at_ms = 0
+
+    async def gather(self) -> Gathered:
+        now_ms = self._clock.now_ms()
+        gathered = await self._database.read(lambda conn: gather(conn, now_ms, self._policy))
+        self.totals = totals_of(gathered.snapshot.pools)
+        return gathered
+
+    async def round(self) -> grants.Applied:
+        """Snapshot → plan → apply; wakes the sites that got orders."""
+        started_ms = self._clock.now_ms()
+        gathered = await self.gather()
+        self._round += 1
+        seed = self._round
+        made = await self._offload(lambda: plan(gathered.snapshot, started_ms, seed))
+        took_ms = self._clock.now_ms() - started_ms
+        self.last_snapshot, self.last_plan = gathered.snapshot, made
+        self.last_at_ms = started_ms
+        if not gathered.snapshot.queue:
+            return await self._clear_refusals(gathered)
+        digest = grants.digest_of(gathered) if made.placements or made.preemptions else ""
+        applied = await self._database.write(
+            lambda tx: grants.apply_plan(
+                tx, gathered, made, took_ms=took_ms, snapshot_digest=digest
+            )
+        )
+        self._signals.notify(
+            *(site_signal(site) for site in applied.sites),
+            *(job_signal(job) for job in applied.jobs),
+        )
+        return applied
+
+    async def _clear_refusals(self, gathered: Gathered) -> grants.Applied:
+        """Nobody waits: nothing to apply, but old refusals may still be on the books."""
+        return await self._database.write(
+            lambda tx: grants.apply_plan(tx, gathered, Plan(), took_ms=0, snapshot_digest="")
+        )
+
+    async def sweep(self) -> sweeps.Swept:
+        swept = await self._database.write(sweeps.sweep_lost)
+        self._signals.notify(
+            *(site_signal(site) for site in sorted(swept.sites)),
+            *(job_signal(job) for job in sorted(swept.jobs)),
+        )
+        if swept.lost:
+            self._signals.notify(ROUND_SIGNAL)
+        return swept

@@ -1,0 +1,102 @@
+"""Settings of the control plane: defaults, then `suanwang.yaml`, then SUAN_* variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from suanwang.kernel.errors import InvalidInput
+
+
+class Oidc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Login through an OpenID Connect issuer; off while `issuer` is empty."""
+
+    issuer: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    organisation: str = ""
+    """Organisation of whoever logs in, unless `organisation_claim` names it."""
+    organisation_claim: str = ""
+    provision: bool = False
+    """Create users on their first login."""
+    label: str = "OIDC"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything an operator may set."""
+
+    state: str = ".suan"
+    """Folder of database, blobs and keys in the embedded deployment."""
+    database: str = ""
+    """SQLAlchemy URL; default: SQLite in the state folder."""
+    blobs: str = ""
+    """folder:///path or s3://bucket/prefix?endpoint=…; default: a folder in the state folder."""
+    host: str = "127.0.0.1"
+    port: int = 8100
+    public_url: str = ""
+    """As browsers reach it; decides https cookies and OIDC redirects."""
+    language: str = "zh"
+    fee_percent: int = 0
+    """The platform's share of a charge."""
+    initial_credit_yuan: float = 10_000.0
+    """Credit limit of the first project, so that a newcomer can run something."""
+    preemption: bool = True
+    round_every_ms: int = 1_000
+    round_gap_ms: int = 20
+    """At least so long between two rounds."""
+    sweep_every_ms: int = 1_000
+    contact_every_ms: int = 10_000
+    max_body_mib: int = 10
+    max_log_mib: int = 16
+    """Of a run's output kept by the control plane, per stream."""
+    rate_limit_per_s: float = 200.0
+    rate_limit_burst: int = 1_000
+    arrears_grace_s: int = 3_600
+    oidc: Oidc = Oidc()
+    telemetry: bool = True
+
+    @property
+    def database_url(self) -> str:
+        if self.database:
+            return self.database
+        return f"sqlite:///{Path(self.state).absolute() / 'suanwang.db'}"
+
+    @property
+    def blobs_url(self) -> str:
+        return self.blobs or f"folder://{Path(self.state).absolute() / 'blobs'}"
+
+    @property
+    def base_url(self) -> str:
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+
+def load_settings(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: Any
+) -> Settings:
+    """Raises InvalidInput naming the file and the field."""
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise InvalidInput(
+                "SettingsUnreadable", f"{path}: {error}", hint="Mend or remove the file."
+            ) from error
+    environment = os.environ if environ is None else environ
+    for name in Settings.__struct_fields__:
+        text = environment.get(f"SUAN_{name.upper()}")
+        if text is not None and name != "oidc":
+            values[name] = text
+    values.update({key: value for key, value in overrides.items() if value is not None})
+    try:
+        settings: Settings = msgspec.convert(values, Settings, strict=False)
+        return settings
+    except msgspec.ValidationError as error:
+        raise InvalidInput(
+            "SettingsInvalid", f"Settings: {error}", hint="See docs/guides/operator.md."
+        ) from error
