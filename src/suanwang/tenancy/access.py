@@ -226,14 +226,20 @@ def end_session(tx: Tx, principal: Principal, cookie: str) -> None:
     access_changes(tx)
 
 
-def set_password(tx: Tx, principal: Principal, id_or_login: str, password_hash: str) -> None:
-    """Ends all of the user's sessions. Tokens stay: they are revoked one by one."""
-    user = people.user_of(tx.conn, principal, id_or_login)
+def whose_password(conn: Connection, principal: Principal, id_or_login: str) -> User:
+    """The user, if the caller may set his password: his own, or of somebody not above him."""
+    user = people.user_of(conn, principal, id_or_login)
     if user.id == principal.user_id:
         require_may(principal, Action.WRITE_OWN_ACCESS, user.organisation_id)
     else:
         require_may(principal, Action.WRITE_USERS, user.organisation_id)
         rules.enforce(rules.may_change_user(principal, user.id, user.role), "user", id_or_login)
+    return user
+
+
+def set_password(tx: Tx, principal: Principal, id_or_login: str, password_hash: str) -> None:
+    """Ends all of the user's sessions. Tokens stay: they are revoked one by one."""
+    user = whose_password(tx.conn, principal, id_or_login)
     store.set_password_hash(tx.conn, user.id, password_hash)
     access_store.end_sessions_of(tx.conn, user.id, tx.now_ms)
     audit(tx, principal, "password.set", "user", user.id, organisation_id=user.organisation_id)

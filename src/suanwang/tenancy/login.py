@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy.engine import Connection
 
-from suanwang.kernel.errors import Unauthenticated
+from suanwang.kernel.errors import Forbidden, Unauthenticated
 from suanwang.platform.database import Database, Tx
 from suanwang.tenancy import access, access_store, rules, store
 from suanwang.tenancy.access import NewSession, SessionPolicy
@@ -86,3 +86,17 @@ async def log_in(
         return access.open_session(tx, known.id, policy, how="password", replaces=replaces)
 
     return await database.write(sign_in)
+
+
+async def check_own_password(
+    database: Database, now_ms: int, *, user: User, password: str, address: str | None
+) -> None:
+    """Before somebody changes his password he shows that he knows it; failures count."""
+    found = await database.read(lambda conn: _look_up(conn, user.login, address, now_ms))
+    stored = None if found is None else found[1]
+    verified = await verify_password(stored, password[:1_024])
+    if not verified.ok:
+        await database.write(lambda tx: _count_failure(tx, user.login, address, user))
+        raise Forbidden(
+            "WrongPassword", "The current password is wrong.", hint="An admin can set a new one."
+        )

@@ -72,6 +72,14 @@ def create_user(
     return made
 
 
+def may_create_user(
+    conn: Connection, principal: Principal, organisation_id: str | None = None
+) -> None:
+    """The question alone, for callers who are about to hash a password for it."""
+    owner = organisation_of(conn, principal, organisation_id or principal.organisation_id)
+    require_may(principal, Action.WRITE_USERS, owner.id)
+
+
 def user(conn: Connection, user_id: str) -> User:
     """For other contexts' decisions: no principal is asked."""
     found = store.user_by(conn, user_id)
