@@ -84,7 +84,7 @@ class ProcessDriver:
                 try:
                     batch.append(self._order(run))
                 except Refused as refusal:
-                    answers[lease] = self._refused(lease, str(refusal))
+                    answers[lease] = self._refused(lease, refusal)
         if batch:
             for view in await self._hand_over(batch):
                 self._see(view)
@@ -159,14 +159,14 @@ class ProcessDriver:
                 pool.hold(view.lease, view.tag)
         return True
 
-    def _refused(self, lease: str, why: str) -> Observation:
+    def _refused(self, lease: str, refusal: Refused) -> Observation:
         now = self._host.monotonic_ms()
         observation = Observation(
             lease,
             Phase.ENDED,
             ended_at_ms=now,
-            failure=FailureClass.START_FAILED,
-            detail=why,
+            failure=refusal.failure,
+            detail=str(refusal),
         )
         self._seen[lease] = observation
         return observation

@@ -102,6 +102,7 @@ class Link(asyncio.Protocol):
 
     async def open(self) -> None:
         """Raises Unavailable when the warden cannot be started."""
+        self._closed = False
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._connect()
 
@@ -154,6 +155,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        was_up = self._up.is_set()
         self._up.clear()
         pending, self._pending = self._pending, {}
         for answer in pending.values():
@@ -161,7 +163,7 @@ class Link(asyncio.Protocol):
                 answer.set_exception(Lost())
         if self._greeting is not None and not self._greeting.done():
             self._greeting.set_exception(Lost())
-        elif not self._closed:
+        elif was_up and not self._closed:
             self._again = asyncio.ensure_future(self._reconnect())
 
     # -- making the connection ---------------------------------------------------------------
@@ -189,6 +191,7 @@ class Link(asyncio.Protocol):
                 # It was on its way out; the next attempt starts another.
                 continue
             if hello.version != PROTOCOL:
+                await self.close()
                 raise Unavailable(
                     "WardenVersion",
                     f"The warden speaks version {hello.version}, this agent {PROTOCOL}.",

@@ -14,6 +14,7 @@ from suanwang.agent.drivers.process import sandbox
 from suanwang.agent.drivers.process.link import Tag
 from suanwang.agent.drivers.process.pools import Refused, cards_of_members
 from suanwang.agent.port import PreparedRun
+from suanwang.protocol.messages import FailureClass
 
 _PORTS = (20_000, 32_000)
 """Below the range from which systems take the ports of outgoing connections."""
@@ -29,6 +30,7 @@ _VISIBLE = {
 }
 _ALL_VISIBLE = tuple(dict.fromkeys(name for names in _VISIBLE.values() for name in names))
 _DEFAULT_PIDS = 4096
+_FAILED = FailureClass.START_FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def build(run: PreparedRun, tag: Tag, confinement: Confinement) -> dict[str, Any
     """Raises Refused when the program is not there or the pool's options forbid the run."""
     spec = run.spec
     if not spec.command:
-        raise Refused("the command is empty")
+        raise Refused("the command is empty", _FAILED)
     base = _environment(run)
     program = find_program(spec.command[0], base.get("PATH", os.defpath), run.work)
     if spec.members > 1 and confinement.options.get("network") == "none":
@@ -89,7 +91,7 @@ def _command(
     words = sandbox.command(
         confinement.bubblewrap,
         run.work,
-        confinement.state,
+        [confinement.state, run.folder.parent],
         confinement.options,
         vendor=confinement.vendor,
         cards=cards,
@@ -142,15 +144,15 @@ def find_program(name: str, search_path: str, work: Path) -> str:
     if "/" in name:
         path = os.path.join(work, name)
         if not os.path.exists(path):
-            raise Refused(f"{name}: no such program")
+            raise Refused(f"{name}: no such program", _FAILED)
         if os.path.isdir(path) or not os.access(path, os.X_OK):
-            raise Refused(f"{name}: not executable")
+            raise Refused(f"{name}: not executable", _FAILED)
         return path
     for folder in search_path.split(os.pathsep):
         path = os.path.join(work, folder, name)
         if os.access(path, os.X_OK) and not os.path.isdir(path):
             return path
-    raise Refused(f"{name}: no such program in the search path {search_path}")
+    raise Refused(f"{name}: no such program in the search path {search_path}", _FAILED)
 
 
 def free_ports(count: int) -> list[int]:
@@ -172,7 +174,7 @@ def free_ports(count: int) -> list[int]:
             held.append(probe)
             if len(held) == count:
                 return [taken.getsockname()[1] for taken in held]
-        raise Refused(f"there are no {count} free ports on the loopback interface")
+        raise Refused(f"there are no {count} free ports on the loopback interface", _FAILED)
     finally:
         for taken in held:
             taken.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from suanwang.agent.config import PoolConfig
 from suanwang.agent.drivers.process.link import Tag
-from suanwang.protocol.messages import AcceleratorReport, Quantity, RunSpec
+from suanwang.protocol.messages import AcceleratorReport, FailureClass, Quantity, RunSpec
 
 WHOLE = 1000
 """Milli-cards of a card."""
@@ -33,6 +33,10 @@ class CardModel:
 
 class Refused(Exception):
     """The order cannot be carried out here; the sentence says why."""
+
+    def __init__(self, why: str, failure: FailureClass = FailureClass.REJECTED) -> None:
+        super().__init__(why)
+        self.failure = failure
 
 
 @dataclass(slots=True)

@@ -11,6 +11,8 @@ from suanwang.agent.port import Host
 PROGRAM = "bwrap"
 _HIDDEN = ("/tmp", "/var/tmp", "/run")
 """Others' scratch files, and the sockets of the machine's own services."""
+_PRIVATE = (".ssh", ".gnupg", ".aws", ".kube", ".docker", ".config")
+"""Credentials in the home of the user the agent runs as."""
 _DEVICES = {
     "nvidia": ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia{card}"),
     "ascend": (
@@ -28,7 +30,7 @@ _DEVICES = {
 def command(
     program: str,
     work: Path,
-    state: Path,
+    records: Sequence[Path],
     options: Mapping[str, str],
     *,
     vendor: str = "",
@@ -36,26 +38,30 @@ def command(
 ) -> list[str]:
     """The words before the run's own command.
 
-    The system is read-only; the run's work folder alone is writable and keeps its path, while the
-    folder of the agent's own records, which holds it, is hidden.
+    The system is read-only; the run's work folder alone is writable and keeps its path, while
+    `records`, the folders of the agent and of other runs around it, are hidden.
     """
     words = [program, "--die-with-parent", "--cap-drop", "ALL"]
     words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     if options.get("network") == "none":
         words.append("--unshare-net")
     words += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
-    hidden = [*_HIDDEN, *options.get("hide", "").split(",")]
+    hidden = [*_HIDDEN, *(os.path.expanduser(f"~/{name}") for name in _PRIVATE)]
+    hidden += options.get("hide", "").split(",")
     for folder in dict.fromkeys(path for path in hidden if path and os.path.isdir(path)):
         words += ["--tmpfs", os.path.realpath(folder)]
     resolver = os.path.realpath("/etc/resolv.conf")
     if resolver.startswith("/run/") and os.path.isfile(resolver):
         words += ["--ro-bind", resolver, resolver]
-    words += ["--tmpfs", str(state), "--bind", str(work), str(work)]
+    for folder in dict.fromkeys(map(os.path.realpath, records)):
+        words += ["--tmpfs", folder]
+    inside = os.path.realpath(work)
+    words += ["--bind", inside, inside]
     for pattern in _DEVICES.get(vendor, ()) if cards else ():
         for device in dict.fromkeys(pattern.format(card=card) for card in cards):
             if os.path.exists(device):
                 words += ["--dev-bind", device, device]
-    return [*words, "--chdir", str(work), "--"]
+    return [*words, "--chdir", inside, "--"]
 
 
 async def trial(host: Host) -> str:

@@ -14,7 +14,8 @@ from suanwang.agent.drivers.process.warden import procfs
 
 CONTROLLERS = ("cpu", "memory", "pids")
 _PERIOD_US = 100_000
-_ENTER = "cannot put the run under its limits"
+ENTER_COMPLAINT = "suanwang: cannot put the run under its limits"
+ENTER_FAILED = 125
 
 
 class Group:
@@ -29,7 +30,7 @@ class Group:
     def wrap(self, argv: list[str]) -> list[str]:
         """The command behind a shell that enters the groups and then becomes the command."""
         enter = " && ".join(f"echo 0 >{folder}/cgroup.procs" for folder in self.folders)
-        script = f'{enter} || {{ echo "{_ENTER}" >&2; exit 125; }}; exec "$@"'
+        script = f'{enter} || {{ echo "{ENTER_COMPLAINT}" >&2; exit {ENTER_FAILED}; }}; exec "$@"'
         return ["/bin/sh", "-c", script, "sh", *argv]
 
     def pids(self) -> list[int]:
@@ -77,20 +78,21 @@ class Groups:
     def create(self, limits: dict[str, Any]) -> Group:
         """`limits`: cpu_milli, memory_bytes, pids; a missing or zero entry is no limit."""
         self._next += 1
+        name = f"{os.getpid()}-{self._next}"
         folders: list[str] = []
         try:
             for top in dict.fromkeys(self._tops.values()):
-                folder = f"{top}/{self._next}"
+                folder = f"{top}/{name}"
                 os.mkdir(folder)
                 folders.append(folder)
             for controller, top in self._tops.items():
-                self._write_limits(controller, f"{top}/{self._next}", limits)
+                self._write_limits(controller, f"{top}/{name}", limits)
         except OSError:
             self._trash.extend(folders)
             raise
         memory = self._tops.get("memory")
         events = "memory.oom_control" if self.version == 1 else "memory.events"
-        return Group(folders, f"{memory}/{self._next}/{events}" if memory else "")
+        return Group(folders, f"{memory}/{name}/{events}" if memory else "")
 
     def remove(self, group: Group) -> None:
         self._trash.extend(group.folders)
@@ -100,9 +102,13 @@ class Groups:
         """Remove what could not be removed before: a group is busy until its dead are buried."""
         self._trash = [folder for folder in self._trash if not _rmdir(folder)]
 
-    def close(self) -> None:
+    def clear(self) -> None:
+        """Remove the groups of an earlier warden."""
         for folder in self._subfolders():
             _rmdir(folder)
+
+    def close(self) -> None:
+        self.clear()
         for top in dict.fromkeys(self._tops.values()):
             _rmdir(top)
 

@@ -26,6 +26,8 @@ SOCKET = "warden.sock"
 _PR_SET_CHILD_SUBREAPER = 36
 _MAX_WAIT_MS = 10_000
 """epoll does not count suspended time: look at the clock this often at least."""
+_MIN_LINGER_MS = 1_000
+"""Who started the warden has this long at least to connect."""
 _STARTS_PER_TURN = 8
 _BUFFER_LIMIT = 64 << 20
 
@@ -48,7 +50,7 @@ class Warden:
 
     def __init__(self, listener: socket.socket, mark: str, linger_ms: int) -> None:
         self._listener = listener
-        self._linger_ms = linger_ms
+        self._linger_ms = max(linger_ms, _MIN_LINGER_MS)
         self._clients: dict[int, Client] = {}
         self._starts: deque[tuple[Client, int, deque[dict[str, Any]], list[Any]]] = deque()
         self._news: dict[str, Run] = {}
@@ -180,10 +182,21 @@ class Warden:
                 return
             client, batch, orders, answers = self._starts[0]
             if orders:
-                answers.append(self.ward.start(orders.popleft()).view())
+                answers.append(self._start(orders.popleft()))
             if not orders:
                 client.send({"op": "started", "id": batch, "runs": answers})
                 self._starts.popleft()
+
+    def _start(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Whatever is wrong with one order must not cost the other runs their warden."""
+        try:
+            if self._leaving:
+                raise RuntimeError("the site is shutting down")
+            return self.ward.start(order).view()
+        except Exception as error:
+            refused = Run(str(order.get("lease")), order.get("tag"))
+            refused.fail_start(f"the warden cannot start it: {error!r}", procfs.now_ms())
+            return refused.view()
 
     def _note(self, run: Run) -> None:
         self._news[run.lease] = run

@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 from suanwang.agent.drivers.process.warden import procfs
-from suanwang.agent.drivers.process.warden.groups import Group
+from suanwang.agent.drivers.process.warden.groups import ENTER_COMPLAINT, ENTER_FAILED, Group
 
 MAX_SIGNAL = 64
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -37,6 +37,7 @@ class Run:
         "nested",
         "signalled",
         "started_at_ms",
+        "stderr",
         "stopping",
         "tag",
     )
@@ -54,6 +55,8 @@ class Run:
         """pid → member, for the first process of each member still running"""
         self.members: list[tuple[int, int]] = []
         """(pid, start ticks) of the first process of each member"""
+        self.stderr: list[str] = []
+        """each member's file, where a wrapper that could not start the program says so"""
         self.nested = False
         """behind a sandbox that reports a signal as 128 + number"""
         self.group: Group | None = None
@@ -92,6 +95,8 @@ class Run:
                 self.code = None
         elif self.code and self.group is not None and self.group.out_of_memory():
             self.failure, self.detail = "out_of_memory", "the kernel killed it at its memory limit"
+        elif complaint := self._wrapper_complaint():
+            self.failure, self.detail, self.code = "start_failed", complaint, None
         elif self.signalled:
             self.failure, self.detail = "signal", f"killed by {_signal_name(self.signalled)}"
         elif self.code:
@@ -100,6 +105,16 @@ class Run:
             also = f"member {self.culprit} failed; the others were stopped"
             self.detail = f"{self.detail}; {also}" if self.detail else also
         self.ended_at_ms = at_ms
+
+    def _wrapper_complaint(self) -> str:
+        """The sandbox's or the group shell's own last word, if it was all that was ever said."""
+        member = self.culprit or 0
+        wrapped = (self.nested and self.code == 1) or (self.group and self.code == ENTER_FAILED)
+        if not wrapped or member >= len(self.stderr):
+            return ""
+        lines = procfs.read(self.stderr[member]).strip().splitlines()
+        alone = len(lines) == 1 and lines[0].startswith(("bwrap: ", ENTER_COMPLAINT))
+        return lines[0] if alone else ""
 
     def view(self) -> dict[str, Any]:
         """What the agent is told, and what the record keeps of the end."""
@@ -150,9 +165,11 @@ def spawn(member: dict[str, Any], work: str, group: Group | None, mark: dict[str
         os.close(home)
 
 
-def explain(error: OSError, member: dict[str, Any], work: str) -> str:
+def explain(error: OSError | ValueError, member: dict[str, Any], work: str) -> str:
     """A sentence about why a program could not be started."""
     program = member["program"]
+    if isinstance(error, ValueError):
+        return f"{program}: {error} in its arguments or environment"
     if not os.path.isdir(work):
         return f"the working directory {work} is not there"
     if error.errno == errno.ENOEXEC:

@@ -19,6 +19,8 @@ from suanwang.agent.drivers.process.warden.groups import Groups
 from suanwang.agent.drivers.process.warden.run import Run, explain, polite_targets, spawn
 
 _RECHECK_MS = 50
+_STALE_LIMIT = 2_000
+"""Deadlines of ended runs are thrown out when there are more than so many."""
 _NO_GRACE_MS = 2_000
 """A failed gang's other members get this long at most."""
 
@@ -30,8 +32,9 @@ class Ward:
         self._mark = mark
         self._groups = groups
         self._changed = changed
-        self._deadlines: list[tuple[int, str, str]] = []
-        """(instant, kind, lease); looked at again when due, so stale ones do no harm"""
+        self._deadlines: list[tuple[int, int, str, Run]] = []
+        """(instant, sequence, kind, run); looked at again when due, so stale ones do no harm"""
+        self._sequence = 0
         self._roots: dict[int, Run] = {}
         """first processes not yet ended"""
         self._sessions: dict[int, Run] = {}
@@ -76,6 +79,7 @@ class Ward:
         """Returns the reason when a member could not be made ("" when all were)."""
         work = order["work"]
         run.nested = bool(order.get("nested"))
+        run.stderr = [member["stderr"] for member in order["members"]]
         run.grace_ms = int(order["grace_s"] * 1000)
         run.started_at_ms = procfs.now_ms()
         if order.get("limits") is not None and self._groups is not None:
@@ -86,7 +90,7 @@ class Ward:
         for index, member in enumerate(order["members"]):
             try:
                 pid = spawn(member, work, run.group, {leftovers.MARK: self._mark})
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 return explain(error, member, work)
             run.live[pid] = index
             run.members.append((pid, procfs.start_ticks(pid)))
@@ -100,6 +104,7 @@ class Ward:
             self._draining[run.lease] = run
             self._kill(run)
         else:
+            run.started_at_ms = None
             self._conclude(run, tell=False)
 
     def _set_deadlines(self, run: Run, order: dict[str, Any]) -> None:
@@ -127,11 +132,13 @@ class Ward:
         if run.kill_at_ms is None or kill_at < run.kill_at_ms:
             run.kill_at_ms = kill_at
             self._at(kill_at, "kill", run)
-        if run.stopping:
+        if run.stopping or not run.live:
+            # Without a live member it has ended by itself and only its leftovers are dealt with.
             return
         run.stopping, run.blame = failure, why
-        procfs.signal_all(polite_targets(run), signal.SIGTERM)
-        procfs.signal_all(procfs.descendants(self._orphans_of(run)), signal.SIGTERM)
+        targets = polite_targets(run) + procfs.descendants(self._orphans_of(run))
+        procfs.signal_all(targets, signal.SIGTERM)
+        procfs.signal_all(targets, signal.SIGCONT)
 
     def _kill(self, run: Run) -> None:
         procfs.signal_all(self._tree(run), signal.SIGKILL)
@@ -155,8 +162,9 @@ class Ward:
     # -- deadlines ---------------------------------------------------------------------------
 
     def contact(self, at_ms: int) -> None:
-        if self.contact_ms is None or at_ms > self.contact_ms:
-            self.contact_ms = at_ms
+        heard = min(at_ms, procfs.now_ms())
+        if self.contact_ms is None or heard > self.contact_ms:
+            self.contact_ms = heard
 
     def wait_ms(self, now: int) -> int | None:
         """How long until something is due; None when nothing is."""
@@ -165,9 +173,8 @@ class Ward:
     def due(self, now: int) -> None:
         """Act on every deadline that has come."""
         while self._deadlines and self._deadlines[0][0] <= now:
-            _, kind, lease = heapq.heappop(self._deadlines)
-            run = self.runs.get(lease)
-            if run is None or run.ended_at_ms is not None:
+            _, _, kind, run = heapq.heappop(self._deadlines)
+            if run.ended_at_ms is not None:
                 continue
             if kind == "timeout":
                 limit = (now - (run.started_at_ms or now)) // 1000
@@ -191,7 +198,11 @@ class Ward:
             self._at(heard + after, "contact", run)
 
     def _at(self, at_ms: int, kind: str, run: Run) -> None:
-        heapq.heappush(self._deadlines, (at_ms, kind, run.lease))
+        self._sequence += 1
+        heapq.heappush(self._deadlines, (at_ms, self._sequence, kind, run))
+        if len(self._deadlines) > _STALE_LIMIT + 4 * len(self._sessions):
+            self._deadlines = [entry for entry in self._deadlines if entry[3].ended_at_ms is None]
+            heapq.heapify(self._deadlines)
 
     # -- ends --------------------------------------------------------------------------------
 
@@ -275,6 +286,8 @@ class Ward:
             if lines.get("intent", {}).get("boot") == self._boot
         ]
         leftovers.sweep(self._mark, same_boot, self._groups)
+        if self._groups is not None:
+            self._groups.clear()
         for lease, lines in found.items():
             run = self.runs[lease] = Run(lease, lines.get("intent", {}).get("tag"))
             run.members = [(pid, ticks) for pid, ticks in lines.get("processes", [])]
