@@ -411,12 +411,15 @@ class Reference:
     def take_turns(self) -> None:
         self.promises()
         while (g := self.next()) is not None:
-            for _ in range(min(self.turn(self.classes[g.class_id]), self.left[g.key])):
-                full = len(self.placements) >= self.policy.max_placements
-                if full or not any(self.start(g, *c) for c in self.candidates(g)):
+            room_in_plan = self.policy.max_placements - len(self.placements)
+            if room_in_plan == 0:
+                self.blocked.append(g)
+                continue
+            turn = min(self.turn(self.classes[g.class_id]), self.left[g.key], room_in_plan)
+            for _ in range(turn):
+                if not any(self.start(g, *c) for c in self.candidates(g)):
                     self.blocked.append(g)
-                    if len(self.placements) < self.policy.max_placements:
-                        self.reserve(g)
+                    self.reserve(g)
                     break
 
     # reservations

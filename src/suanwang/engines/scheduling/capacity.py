@@ -10,7 +10,7 @@ accelerators, then cores, memory and disk, then the node's id.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ class Releases:
         self._noted: list[tuple[int, int, int, int, int, int]] = []
         self._columns: tuple[Ints, Ints] | None = None
 
-    def note(self, at_ms: int, spread: Spread, need: Vector) -> None:
+    def note(self, at_ms: int, spread: Iterable[tuple[int, int]], need: Vector) -> None:
         for node, members in spread:
             a, b, c, d = need
             self._noted.append((at_ms, node, a * members, b * members, c * members, d * members))
@@ -131,7 +131,8 @@ class PoolRoom:
             spread = scatter(self.counts(self.available(end_ms), need), self.free, members)
             if spread is None:
                 break
-            self._occupy(spread, need, end_ms, 1)
+            table = np.array(spread, dtype=np.int64)
+            self._occupy(table[:, 0], table[:, 1], need, end_ms)
             out.append((spread, 1))
             left -= 1
         return out
@@ -146,26 +147,21 @@ class PoolRoom:
         if len(nodes) == 0:
             return []
         nodes = nodes[_tightness(self.free[nodes])]
-        out: list[tuple[Spread, int]] = []
-        left = limit
-        for node in nodes.tolist():
-            times = min(left, int(fit[node]))
-            spread = ((node, members),)
-            self._occupy(spread, need, end_ms, times)
-            out.append((spread, times))
-            left -= times
-            if left == 0:
-                break
-        return out
+        before = np.cumsum(fit[nodes]) - fit[nodes]
+        nodes = nodes[before < limit]
+        times = np.minimum(fit[nodes], limit - before[: len(nodes)])
+        self._occupy(nodes, times * members, need, end_ms)
+        placed = zip(nodes.tolist(), times.tolist(), strict=True)
+        return [(((node, members),), count) for node, count in placed]
 
-    def _occupy(self, spread: Spread, need: Vector, end_ms: int, times: int) -> None:
-        amount = np.array(need, dtype=np.int64)
-        for node, members in spread:
-            self.free[node] -= amount * (members * times)
-            for layer, kept in enumerate(self.kept):
-                if kept.start_ms < end_ms:
-                    self.spare(layer)[node] -= amount * (members * times)
-        self.releases.note(end_ms, tuple((n, m * times) for n, m in spread), need)
+    def _occupy(self, nodes: Ints, members: Ints, need: Vector, end_ms: int) -> None:
+        """Members start on nodes, each of which is named once."""
+        amount = members[:, None] * np.array(need, dtype=np.int64)
+        self.free[nodes] -= amount
+        for layer, kept in enumerate(self.kept):
+            if kept.start_ms < end_ms:
+                self.spare(layer)[nodes] -= amount
+        self.releases.note(end_ms, zip(nodes.tolist(), members.tolist(), strict=True), need)
 
     def earliest(self, need: Vector, members: int) -> int | None:
         """When, by declared ends, the gang fits beside every reservation made so far."""
@@ -213,10 +209,15 @@ class GridRoom:
         self, pools: Sequence[Pool], running: Sequence[Running], layers: int, now_ms: int
     ) -> None:
         nodes = [n for p in pools for n in p.nodes]
-        self.free: Ints = np.array([vector(n.free) for n in nodes], dtype=np.int64).reshape(-1, 4)
-        self.at_start = self.free.copy()
+        # rows are nodes; stored by column, because the whole grid is scanned kind by kind
+        self.free: Ints = np.asfortranarray(
+            np.array([vector(n.free) for n in nodes], dtype=np.int64).reshape(-1, 4)
+        )
+        self.at_start = self.free.copy(order="F")
         self.usable: Bools = np.array([n.schedulable for n in nodes], dtype=bool)
-        self.spare: list[Ints] = [np.full_like(self.free, _PLENTY) for _ in range(layers)]
+        self.spare: list[Ints] = [
+            np.full_like(self.free, _PLENTY, order="F") for _ in range(layers)
+        ]
         self._starts: Ints = np.full((layers, len(pools)), NEVER_MS, dtype=np.int64)
         sizes = [len(p.nodes) for p in pools]
         self._owner: Ints = np.repeat(np.arange(len(pools)), sizes)
@@ -255,19 +256,36 @@ class GridRoom:
 
     def fits_now(self, need: Vector, end_ms: int) -> Ints:
         """[pool] copies that could start now beside the reservations."""
-        room = self.free
+        able = self._able(self.free, need)
+        touching = []
         for layer, starts in enumerate(self._starts):
             touched = starts < end_ms
             if touched.any():
-                at = touched[self._owner]
-                room = room.copy() if room is self.free else room
-                room[at] = np.minimum(room[at], self.spare[layer][at])
-        return self.fits_in(room, need)
+                touching.append(layer)
+                able &= self._able(self.spare[layer], need) | ~touched[self._owner]
+        rows = np.flatnonzero(able)
+        room = self.free[rows]
+        for layer in touching:
+            touched = (self._starts[layer] < end_ms)[self._owner[rows]]
+            spare = np.where(touched[:, None], self.spare[layer][rows], _PLENTY)
+            room = np.minimum(room, spare)
+        return self._by_pool(rows, copies(room, need))
 
     def fits_in(self, room: Ints, need: Vector) -> Ints:
         """[pool] copies in such a table of free capacity."""
-        per_node = copies(room, need) * self.usable
-        sums = np.bincount(self._owner, weights=per_node, minlength=self._size)
+        rows = np.flatnonzero(self._able(room, need))
+        return self._by_pool(rows, copies(room[rows], need))
+
+    def _able(self, room: Ints, need: Vector) -> Bools:
+        """[node] whether one copy fits: comparing is far cheaper than dividing."""
+        able = self.usable.copy()
+        for kind in range(4):
+            if need[kind] > 0:
+                able &= room[:, kind] >= need[kind]
+        return able
+
+    def _by_pool(self, rows: NDArray[np.intp], per_node: Ints) -> Ints:
+        sums = np.bincount(self._owner[rows], weights=per_node, minlength=self._size)
         return sums.astype(np.int64)
 
 

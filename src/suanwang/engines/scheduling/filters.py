@@ -104,6 +104,12 @@ class Filters:
             self._fits[resources] = found
         return found
 
+    def largest(self, resources: Resources) -> Ints:
+        """[pool] the largest node's accelerators, or cores if none are asked."""
+        columns = self.columns
+        kind = 3 if resources.accelerator_milli else 0
+        return np.maximum.reduceat(columns.shapes[:, kind], columns.shape_start)
+
     def transfer_money(self, demand: DemandClass) -> Column:
         """[pool] micro-yuan to bring every input there from its cheapest source."""
         total: Column = np.zeros(self._size, dtype=np.int64)

@@ -6,15 +6,7 @@ from collections.abc import Iterable
 
 from suanwang.engines.scheduling.arithmetic import UNBOUNDED
 from suanwang.engines.scheduling.model import Funds, QueueGroup, Quota
-from suanwang.kernel.money import scale
 from suanwang.kernel.resources import Resources
-
-_HOUR_S = 3_600
-
-
-def hold_micro_yuan(rate_per_hour: int, max_runtime_s: int, percent: int) -> int:
-    """What must be free in the project's account before a start: rate x declared time x percent."""
-    return scale(rate_per_hour, max_runtime_s * percent, _HOUR_S * 100)
 
 
 class Limits:

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from suanwang.engines.scheduling.backfill import reserve_for
-from suanwang.engines.scheduling.capacity import GridRoom, PoolRoom, Spread
+from suanwang.engines.scheduling.capacity import GridRoom, PoolRoom, Spread, Vector
 from suanwang.engines.scheduling.fairness import Kinds, ShareTree, share_seconds, turn_size
 from suanwang.engines.scheduling.filters import Filters
-from suanwang.engines.scheduling.limits import Limits, hold_micro_yuan
+from suanwang.engines.scheduling.limits import Limits
 from suanwang.engines.scheduling.model import (
     DemandClass,
     Placement,
@@ -31,14 +31,13 @@ from suanwang.engines.scheduling.model import (
     QueueGroup,
     Refusal,
     Reservation,
-    Score,
     Snapshot,
     Weights,
 )
-from suanwang.engines.scheduling.pools import pool_columns, vector
+from suanwang.engines.scheduling.pools import Bools, pool_columns, vector
 from suanwang.engines.scheduling.preemption import Demander, Preemptions
 from suanwang.engines.scheduling.refusals import RefusalBook, Standing
-from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms, rank
+from suanwang.engines.scheduling.scoring import Candidate, Ranking, declared_end_ms, rank
 from suanwang.kernel.errors import require
 from suanwang.kernel.resources import Resources
 
@@ -89,6 +88,7 @@ class Round:
         self._weights = dict(snapshot.weights)
         self._rankings: dict[tuple[str, Weights], Ranking] = {}
         self._shortlists: dict[int, Shortlist] = {}
+        self._had_room: dict[tuple[Vector, int, int], Bools] = {}
         queue = sorted((g for g in snapshot.queue if g.count > 0), key=lambda g: g.key)
         self.tree = ShareTree(queue, snapshot.shares, seed)
         self.waiting = {g.key: self._waiting(g) for g in queue}
@@ -129,7 +129,9 @@ class Round:
         key = (demand.class_id, self._weights.get(organisation_id, Weights()))
         found = self._rankings.get(key)
         if found is None:
-            found = rank(self.filters, demand, key[1], self.now_ms)
+            found = rank(
+                self.filters, demand, key[1], self.policy.runtime_hold_percent, self.now_ms
+            )
             self._rankings[key] = found
         return found
 
@@ -150,7 +152,9 @@ class Round:
                 continue
             for flat in waiting.ranking.order.tolist():
                 candidate = waiting.ranking.candidate(flat)
-                if candidate.pool == pool and self._start(waiting, flat, 1) == 1:
+                if candidate.pool != pool or self._allowed(waiting, flat, 1) == 0:
+                    continue
+                if self._start(waiting, flat, 1) == 1:
                     break
             if waiting.left == 0:
                 self.tree.drop(waiting.group)
@@ -177,7 +181,8 @@ class Round:
     def _shortlist(self, ranking: Ranking) -> Shortlist:
         found = self._shortlists.get(id(ranking))
         if found is None:
-            found = Shortlist(ranking.order.tolist())
+            keep = self._with_room(ranking, fresh=False)
+            found = Shortlist([f for f in ranking.order.tolist() if keep[f]])
             self._shortlists[id(ranking)] = found
         return found
 
@@ -186,51 +191,44 @@ class Round:
         shortlist.failures += 1
         del shortlist.flats[at]
         if shortlist.failures % 2 == 1:
-            keep = self._with_room(ranking)
+            keep = self._with_room(ranking, fresh=True)
             before = [f for f in shortlist.flats[:at] if keep[f]]
             shortlist.flats = before + [f for f in shortlist.flats[at:] if keep[f]]
             return len(before)
         return at
 
-    def _with_room(self, ranking: Ranking) -> list[bool]:
+    def _with_room(self, ranking: Ranking, *, fresh: bool) -> list[bool]:
+        """By flat index: whether the candidate may still have room. Room only shrinks, so what a
+        class of the same size has found full before (not `fresh`) stays full."""
         demand = ranking.demand
         end_ms = declared_end_ms(demand, self.now_ms)
-        rows = [
-            self.room.fits_now(vector(r.resources), end_ms) >= demand.members
-            for r in demand.alternatives
-        ]
+        rows = []
+        for request in demand.alternatives:
+            need = vector(request.resources)
+            key = (need, demand.members, end_ms)
+            if fresh:
+                self._had_room[key] = self.room.fits_now(need, end_ms) >= demand.members
+            found = self._had_room.get(key)
+            rows.append(np.ones(len(self.room.pools), dtype=bool) if found is None else found)
         keep: list[bool] = np.concatenate(rows).tolist()
         return keep
 
     def _allowed(self, waiting: Waiting, flat: int, want: int) -> int:
         """How many of the wanted tasks quotas and funds let start on this candidate."""
-        group, demand = waiting.group, waiting.ranking.demand
         candidate = waiting.ranking.candidate(flat)
-        need = demand.alternatives[candidate.alternative].resources * demand.members
-        room = min(want, self.limits.quota_room(group, need))
-        return min(
-            room, self.limits.funds_room(group.project_id, self._hold(demand, candidate.score))
-        )
-
-    def _hold(self, demand: DemandClass, score: Score) -> int:
-        percent = self.policy.runtime_hold_percent
-        return hold_micro_yuan(score.rate_micro_yuan_per_hour, demand.max_runtime_s, percent)
+        room = min(want, self.limits.quota_room(waiting.group, candidate.whole))
+        return min(room, self.limits.funds_room(waiting.group.project_id, candidate.hold))
 
     def _start(self, waiting: Waiting, flat: int, limit: int) -> int:
-        """Start up to `limit` tasks on a candidate; how many fitted."""
+        """Start up to `limit` tasks, which limits allow, on a candidate; how many fitted."""
         demand = waiting.ranking.demand
         candidate = waiting.ranking.candidate(flat)
-        limit = self._allowed(waiting, flat, limit)
-        if limit == 0:
-            return 0
         request = demand.alternatives[candidate.alternative].resources
         pool = self.room.pools[candidate.pool]
         end_ms = declared_end_ms(demand, self.now_ms)
         started = 0
         for spread, times in pool.take(vector(request), demand.members, limit, end_ms):
-            placement = self._placement(
-                waiting, pool, candidate.alternative, spread, candidate.score
-            )
+            placement = self._placement(waiting, pool, candidate, spread)
             self.placements.extend([placement] * times)
             started += times
         if started:
@@ -240,11 +238,13 @@ class Round:
         return started
 
     def _placement(
-        self, waiting: Waiting, pool: PoolRoom, alternative: int, spread: Spread, score: Score
+        self, waiting: Waiting, pool: PoolRoom, candidate: Candidate, spread: Spread
     ) -> Placement:
         where = self.filters.columns.pools[pool.index]
         members = tuple((pool.node_ids[node], count) for node, count in spread)
-        return Placement(waiting.group.key, where.pool_id, alternative, members, score)
+        return Placement(
+            waiting.group.key, where.pool_id, candidate.alternative, members, candidate.score
+        )
 
     def _block(self, waiting: Waiting) -> None:
         self.blocked.append(waiting)
@@ -279,13 +279,10 @@ class Round:
         return lambda flat: self._commit(waiting, flat, 1)
 
     def _commit(self, waiting: Waiting, flat: int, times: int) -> None:
-        demand, candidate = waiting.ranking.demand, waiting.ranking.candidate(flat)
-        need = demand.alternatives[candidate.alternative].resources * demand.members
-        self.limits.spend(waiting.group, need, self._hold(demand, candidate.score), times)
+        candidate = waiting.ranking.candidate(flat)
+        self.limits.spend(waiting.group, candidate.whole, candidate.hold, times)
 
     def _refusals(self) -> tuple[Refusal, ...]:
-        standing = Standing(
-            self.filters, self.room, self.limits, self.policy.runtime_hold_percent, self.now_ms
-        )
+        standing = Standing(self.filters, self.room, self.limits, self.now_ms)
         book = RefusalBook(standing)
         return tuple(book.refusal(w.group, w.ranking, w.left) for w in self.blocked)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from suanwang.engines.scheduling.arithmetic import Column
 from suanwang.engines.scheduling.capacity import GridRoom
 from suanwang.engines.scheduling.filters import CHAIN, CODE, Codes, Filters
-from suanwang.engines.scheduling.limits import Limits, hold_micro_yuan
+from suanwang.engines.scheduling.limits import Limits
 from suanwang.engines.scheduling.model import (
     PoolVerdict,
     QueueGroup,
@@ -25,7 +26,7 @@ from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms
 from suanwang.engines.scheduling.wording import detail, duration, resources
 from suanwang.kernel.money import format_yuan
 
-VERDICTS_KEPT = 8
+VERDICTS_KEPT = 5
 """A refusal in a plan carries the best few pools; `candidates` gives them all."""
 
 
@@ -36,7 +37,6 @@ class Standing:
     filters: Filters
     room: GridRoom
     limits: Limits
-    hold_percent: int
     now_ms: int
 
 
@@ -46,6 +46,7 @@ class RefusalBook:
     def __init__(self, standing: Standing) -> None:
         self._at = standing
         self._room_codes: dict[tuple[object, ...], Codes] = {}
+        self._dearest: dict[int, int] = {}
         self._shared: dict[tuple[object, ...], tuple[PoolVerdict, ...]] = {}
 
     def refusal(self, group: QueueGroup, ranking: Ranking, count: int) -> Refusal:
@@ -65,7 +66,7 @@ class RefusalBook:
     ) -> tuple[PoolVerdict, ...]:
         """Pools from the most to the least hopeful."""
         quota_full = tuple(self._quota_full(group, ranking))
-        funds = self._at.limits.funds(group.project_id)
+        funds = self._funds_short(group, ranking)
         shares = self._at.limits.quota_shares(group) if any(quota_full) else ()
         key = (ranking.demand.class_id, id(ranking), started, quota_full, shares, funds, most)
         found = self._shared.get(key)
@@ -74,6 +75,17 @@ class RefusalBook:
             found = self._worded(group, ranking, codes, most)
             self._shared[key] = found
         return found
+
+    def _funds_short(self, group: QueueGroup, ranking: Ranking) -> tuple[str, int] | None:
+        """The project and its funds where they matter: some passing pool may be too dear."""
+        funds = self._at.limits.funds(group.project_id)
+        if funds is None:
+            return None
+        dearest = self._dearest.get(id(ranking))
+        if dearest is None:
+            dearest = int(ranking.holds().max(initial=0))
+            self._dearest[id(ranking)] = dearest
+        return None if 0 <= funds >= dearest else (group.project_id, funds)
 
     def _quota_full(self, group: QueueGroup, ranking: Ranking) -> list[bool]:
         limits, demand = self._at.limits, ranking.demand
@@ -90,12 +102,10 @@ class RefusalBook:
             if full:
                 row = out[alternative]
                 row[row == 0] = CODE[RefusalReason.QUOTA_EXCEEDED]
-        if at.limits.funds(group.project_id) is not None:
-            for alternative, pool in np.argwhere(out == 0).tolist():
-                rate = int(ranking.rates[alternative, pool])
-                hold = hold_micro_yuan(rate, demand.max_runtime_s, at.hold_percent)
-                if at.limits.funds_room(group.project_id, hold) < 1:
-                    out[alternative, pool] = CODE[RefusalReason.INSUFFICIENT_FUNDS]
+        funds = at.limits.funds(group.project_id)
+        if funds is not None:
+            short = (out == 0) & ((ranking.holds() > funds) | (funds < 0))
+            out[short] = CODE[RefusalReason.INSUFFICIENT_FUNDS]
         for alternative in range(len(demand.alternatives)):
             row = out[alternative]
             open_pools = row == 0
@@ -130,9 +140,10 @@ class RefusalBook:
         at = self._at
         pools = codes.shape[1]
         near = self._nearness(ranking, codes)
-        order = sorted(range(codes.size), key=lambda f: (-int(codes.flat[f]), near[f], f))
+        flats = np.arange(codes.size)
+        order = np.lexsort((flats, near, -codes.reshape(-1)))[:most].tolist()
         out = []
-        for flat in order[:most]:
+        for flat in order:
             alternative, pool = divmod(flat, pools)
             reason = CHAIN[int(codes[alternative, pool]) - 1]
             text = detail(at.filters, ranking, alternative, pool, reason, at.now_ms)
@@ -147,28 +158,20 @@ class RefusalBook:
             )
         return tuple(out)
 
-    def _nearness(self, ranking: Ranking, codes: Codes) -> list[int]:
+    def _nearness(self, ranking: Ranking, codes: Codes) -> Column:
         """Among equal reasons: by how little it fails where that can be said, else by score."""
-        columns = self._at.filters.columns
-        out = []
-        for flat, code in enumerate(codes.reshape(-1).tolist()):
-            alternative, pool = divmod(flat, codes.shape[1])
-            request = ranking.demand.alternatives[alternative]
-            match CHAIN[code - 1]:
-                case RefusalReason.OVER_PRICE_CAP:
-                    out.append(int(ranking.rates[alternative, pool]))
-                case RefusalReason.RUNTIME_OVER_LIMIT:
-                    out.append(-int(columns.max_runtime_s[pool]))
-                case RefusalReason.TOO_BIG_FOR_POOL:
-                    out.append(-int(self._at.filters.fits(request.resources)[1][pool]))
-                case RefusalReason.TOO_BIG_FOR_NODE:
-                    kind = 3 if request.resources.accelerator_milli else 0
-                    largest = max(
-                        (vector(n.capacity)[kind] for n in columns.pools[pool].nodes), default=0
-                    )
-                    out.append(-largest)
-                case _:
-                    out.append(ranking.score(alternative, pool).total)
+        filters = self._at.filters
+        near = ranking.money + (ranking.wait + ranking.transfer)
+        for alternative, request in enumerate(ranking.demand.alternatives):
+            for reason, figure in (
+                (RefusalReason.OVER_PRICE_CAP, ranking.rates[alternative]),
+                (RefusalReason.RUNTIME_OVER_LIMIT, -filters.columns.max_runtime_s),
+                (RefusalReason.TOO_BIG_FOR_POOL, -filters.fits(request.resources)[1]),
+                (RefusalReason.TOO_BIG_FOR_NODE, -filters.largest(request.resources)),
+            ):
+                at = codes[alternative] == CODE[reason]
+                near[alternative][at] = figure[at]
+        out: Column = near.reshape(-1)
         return out
 
     def _owner_detail(
@@ -191,7 +194,7 @@ class RefusalBook:
                     )
         if reason is RefusalReason.INSUFFICIENT_FUNDS:
             rate = int(ranking.rates[alternative, pool])
-            hold = hold_micro_yuan(rate, demand.max_runtime_s, at.hold_percent)
+            hold = int(ranking.holds()[alternative, pool])
             return (
                 f"{duration(demand.max_runtime_s)} at {format_yuan(rate)} yuan/h needs "
                 f"{format_yuan(hold)} yuan free, project {group.project_id} has "

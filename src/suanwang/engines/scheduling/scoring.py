@@ -17,6 +17,7 @@ from suanwang.engines.scheduling.arithmetic import Column, Ints, scaled
 from suanwang.engines.scheduling.filters import Codes, Filters
 from suanwang.engines.scheduling.model import DemandClass, Score, Weights
 from suanwang.kernel.money import scale
+from suanwang.kernel.resources import Resources
 from suanwang.kernel.time import MS_PER_SECOND
 
 _HOUR_S = 3_600
@@ -29,6 +30,10 @@ class Candidate:
     pool: int
     alternative: int
     score: Score
+    whole: Resources
+    """Of the whole gang."""
+    hold: int
+    """Micro-yuan that must be free before a start."""
 
 
 @dataclass(slots=True)
@@ -45,15 +50,29 @@ class Ranking:
     wait_s: Column
     order: Ints
     """Flat indices (alternative x pools + pool) of the passing candidates, best first."""
+    hold_percent: int
     _made: dict[int, Candidate] = field(default_factory=dict)
 
     def candidate(self, flat: int) -> Candidate:
         found = self._made.get(flat)
         if found is None:
             alternative, pool = divmod(flat, self.codes.shape[1])
-            found = Candidate(pool, alternative, self.score(alternative, pool))
+            score = self.score(alternative, pool)
+            found = Candidate(
+                pool,
+                alternative,
+                score,
+                self.demand.alternatives[alternative].resources * self.demand.members,
+                hold_micro_yuan(
+                    score.rate_micro_yuan_per_hour, self.demand.max_runtime_s, self.hold_percent
+                ),
+            )
             self._made[flat] = found
         return found
+
+    def holds(self) -> Column:
+        """[alternative, pool] what must be free before a start."""
+        return scaled(self.rates, self.demand.max_runtime_s * self.hold_percent, _HOUR_S * 100)
 
     def score(self, alternative: int, pool: int) -> Score:
         money = int(self.money[alternative, pool])
@@ -68,11 +87,14 @@ class Ranking:
         )
 
 
-def wait_cost(wait_s: int, weights: Weights) -> int:
-    return scale(weights.wait_micro_yuan_per_hour, wait_s, _HOUR_S)
+def hold_micro_yuan(rate_per_hour: int, max_runtime_s: int, percent: int) -> int:
+    """What must be free in the project's account before a start: rate x declared time x percent."""
+    return scale(rate_per_hour, max_runtime_s * percent, _HOUR_S * 100)
 
 
-def rank(filters: Filters, demand: DemandClass, weights: Weights, now_ms: int) -> Ranking:
+def rank(
+    filters: Filters, demand: DemandClass, weights: Weights, hold_percent: int, now_ms: int
+) -> Ranking:
     codes = filters.codes(demand, now_ms)
     rates: Column = np.array([filters.rates(r, demand.members) for r in demand.alternatives])
     rates = rates.reshape(codes.shape)
@@ -84,7 +106,7 @@ def rank(filters: Filters, demand: DemandClass, weights: Weights, now_ms: int) -
     passing = np.flatnonzero(codes.reshape(-1) == 0)
     # flat indices already rise by alternative, then by pool, and the sort is stable
     order = passing[np.argsort(totals[passing], kind="stable")]
-    return Ranking(demand, codes, rates, money, wait, transfer, wait_s, order)
+    return Ranking(demand, codes, rates, money, wait, transfer, wait_s, order, hold_percent)
 
 
 def declared_end_ms(demand: DemandClass, now_ms: int) -> int:
