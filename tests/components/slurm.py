@@ -1,0 +1,416 @@
+"""A private, real Slurm on one machine: munge, slurmctld, N slurmds and, if asked, accounting.
+
+Everything lies in one temporary folder and listens on free loopback ports; nothing of the
+machine's own Slurm or munge is touched. No systemd and no cgroups are needed. As a script it
+brings a cluster up for a demonstration and takes it down again on Ctrl-C:
+
+    python tests/components/slurm.py --nodes 3 --accounting
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import getpass
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
+ACCOUNTING_PROGRAMS = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db", "mysql")
+_SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
+
+
+class SlurmMissing(Exception):
+    """A program that a private Slurm needs is not installed."""
+
+
+def missing_programs(*, accounting: bool = False) -> list[str]:
+    """What would have to be installed before `bring_up` can work."""
+    path = f"{os.environ.get('PATH', '')}:{_SBIN}"
+    wanted = PROGRAMS + (ACCOUNTING_PROGRAMS if accounting else ())
+    return [name for name in wanted if shutil.which(name, path=path) is None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the cluster shall look like."""
+
+    nodes: int = 3
+    cpus: int = 4
+    memory_mib: int = 2_000
+    gpus: int = 2
+    accounting: bool = False
+    min_job_age_s: int = 300
+    kill_wait_s: int = 2
+
+
+@dataclass
+class SlurmCluster:
+    """The running cluster: how to reach it and how to hurt it."""
+
+    folder: Path
+    layout: Layout
+    ports: list[int]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def conf(self) -> Path:
+        return self.folder / "slurm.conf"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "SLURM_CONF": str(self.conf),
+            "PATH": f"{os.environ.get('PATH', '')}:{_SBIN}",
+        }
+
+    def run(self, *argv: str, timeout_s: float = 60.0, check: bool = True) -> str:
+        """Run one of Slurm's commands; its standard output."""
+        done = subprocess.run(
+            argv, env=self.env, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        if check and done.returncode != 0:
+            raise RuntimeError(f"{' '.join(argv)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def jobs(self) -> list[str]:
+        """Ids of all jobs that are not over."""
+        return self.run("squeue", "-h", "-o", "%i").split()
+
+    def start_daemon(self, name: str, argv: Sequence[str]) -> None:
+        """Start a daemon in the foreground, its output in a file: it would inherit ours."""
+        with (self.folder / "log" / f"{name}.out").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.env,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    def end_daemon(self, name: str, signal_number: int = signal.SIGTERM) -> None:
+        process = self.processes.pop(name, None)
+        if process is None:
+            return
+        process.send_signal(signal_number)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def start_controller(self) -> None:
+        self.start_daemon("slurmctld", ["slurmctld", "-D", "-f", str(self.conf)])
+
+    def kill_controller(self) -> None:
+        self.end_daemon("slurmctld", signal.SIGKILL)
+
+    def start_node(self, name: str) -> None:
+        self.start_daemon(name, ["slurmd", "-D", "-N", name, "-f", str(self.conf)])
+
+    def wait_for_nodes(self, timeout_s: float = 60.0) -> None:
+        """Until every node can take work."""
+        until = time.monotonic() + timeout_s
+        states: list[str] = []
+        while time.monotonic() < until:
+            out = self.run("sinfo", "-h", "-N", "-o", "%N %T", check=False)
+            states = sorted(set(out.splitlines()))
+            up = {line.split()[0] for line in states if line.split()[1] in ("idle", "mixed")}
+            if len(up) == self.layout.nodes:
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"nodes did not come up: {states}; see {self.folder}/log")
+
+    def stop(self) -> None:
+        """End all jobs, then every process that belongs to this cluster, then the folder."""
+        with contextlib.suppress(Exception):
+            self.run("scancel", "--user", getpass.getuser(), timeout_s=10, check=False)
+            until = time.monotonic() + 8
+            while self.jobs() and time.monotonic() < until:
+                time.sleep(0.1)
+        for name in reversed(list(self.processes)):
+            self.end_daemon(name)
+        for pid in _processes_of(self.conf):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def bring_up(layout: Layout | None = None) -> SlurmCluster:
+    """A cluster whose nodes are idle; raises SlurmMissing when programs are not installed."""
+    layout = layout or Layout()
+    missing = missing_programs(accounting=layout.accounting)
+    if missing:
+        raise SlurmMissing(f"not installed: {', '.join(missing)}")
+    # not below pytest's own temporary folder: the database's user could not enter that
+    folder = Path(tempfile.mkdtemp(prefix="suan-slurm-"))
+    folder.chmod(0o755)
+    for name in ("state", "log", "spool", "run"):
+        (folder / name).mkdir()
+    cluster = SlurmCluster(folder, layout, _free_ports(3 + layout.nodes))
+    try:
+        _start_munge(cluster)
+        _write_configuration(cluster)
+        if layout.accounting:
+            _start_accounting(cluster)
+        cluster.start_controller()
+        for name in node_names(layout):
+            cluster.start_node(name)
+        cluster.wait_for_nodes()
+    except BaseException:
+        cluster.stop()
+        raise
+    return cluster
+
+
+@contextlib.contextmanager
+def slurm_cluster(layout: Layout | None = None) -> Iterator[SlurmCluster]:
+    cluster = bring_up(layout)
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def node_names(layout: Layout) -> list[str]:
+    return [f"n{number}" for number in range(1, layout.nodes + 1)]
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _processes_of(conf: Path) -> list[int]:
+    """Processes started with this cluster's configuration in their environment, not ourselves."""
+    mark = f"SLURM_CONF={conf}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+def _start_munge(cluster: SlurmCluster) -> None:
+    """A munged of our own, with its own key and socket."""
+    folder = cluster.folder / "munge"
+    folder.mkdir()
+    folder.chmod(0o755)
+    key = folder / "key"
+    key.write_bytes(secrets.token_bytes(1024))
+    key.chmod(0o400)
+    flags = [
+        f"--socket={folder}/socket",
+        f"--key-file={key}",
+        f"--log-file={folder}/log",
+        f"--pid-file={folder}/pid",
+        f"--seed-file={folder}/seed",
+        "--num-threads=2",
+        "--foreground",
+        "--force",
+    ]
+    cluster.start_daemon("munged", ["munged", *flags])
+    _await(lambda: (folder / "socket").exists(), "munged", 10)
+
+
+def _write_configuration(cluster: SlurmCluster) -> None:
+    folder, layout = cluster.folder, cluster.layout
+    host = socket.gethostname().split(".")[0]
+    user = getpass.getuser()
+    accounting = (
+        "AccountingStorageType=accounting_storage/slurmdbd\n"
+        "AccountingStorageHost=127.0.0.1\n"
+        f"AccountingStoragePort={cluster.ports[1]}\n"
+        f"AccountingStoragePass={folder}/munge/socket\n"
+        "AccountingStorageTRES=gres/gpu\n"
+        "AccountingStorageEnforce=associations,limits,qos"
+        if layout.accounting
+        else "AccountingStorageType=accounting_storage/none"
+    )
+    nodes = "\n".join(
+        f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={layout.cpus} "
+        f"RealMemory={layout.memory_mib} Gres=gpu:{layout.gpus} State=UNKNOWN"
+        for name, port in zip(node_names(layout), cluster.ports[3:], strict=True)
+    )
+    cards = folder / "card"
+    for number in range(layout.gpus):
+        (folder / f"card{number}").touch()
+    gres = f"Name=gpu File={cards}[0-{layout.gpus - 1}]\n" if layout.gpus else ""
+    (folder / "gres.conf").write_text(gres)
+    (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
+    cluster.conf.write_text(f"""ClusterName=suan
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={cluster.ports[0]}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/run/slurmctld.pid
+SlurmdPidFile={folder}/run/slurmd.%n.pid
+SlurmctldLogFile={folder}/log/slurmctld.log
+SlurmdLogFile={folder}/log/slurmd.%n.log
+SlurmdParameters=config_overrides
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+GresTypes=gpu
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+ReturnToService=2
+SlurmctldTimeout=30
+SlurmdTimeout=10
+MessageTimeout=5
+KillWait={layout.kill_wait_s}
+MinJobAge={layout.min_job_age_s}
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=1,sched_interval=2,sched_min_interval=100000
+PriorityType=priority/basic
+{accounting}
+{nodes}
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=spot Nodes=ALL MaxTime=60 State=UP PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
+""")
+
+
+def _start_accounting(cluster: SlurmCluster) -> None:
+    """MariaDB and slurmdbd, then the cluster, one account, the user and a QoS `scavenger`."""
+    folder, dbd_port, sql_port = cluster.folder, cluster.ports[1], cluster.ports[2]
+    data = folder / "mysql"
+    data.mkdir()
+    as_root = os.getuid() == 0
+    user = "mysql" if as_root else getpass.getuser()
+    if as_root:
+        shutil.chown(data, "mysql", "mysql")
+    subprocess.run(
+        [
+            "mariadb-install-db",
+            f"--user={user}",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ],
+        check=True,
+        stdout=(folder / "log" / "mysql-install.log").open("wb"),
+        stderr=subprocess.STDOUT,
+    )
+    flags = [
+        "--no-defaults",
+        f"--user={user}",
+        f"--datadir={data}",
+        f"--socket={data}/socket",
+        f"--port={sql_port}",
+        "--bind-address=127.0.0.1",
+        f"--pid-file={data}/pid",
+        "--innodb-buffer-pool-size=64M",
+        "--innodb-flush-log-at-trx-commit=0",
+    ]
+    cluster.start_daemon("mariadbd", ["mariadbd", *flags])
+    password = secrets.token_hex(8)
+    statements = "create database slurm_acct_db;" + "".join(
+        f"create user 'slurm'@'{host}' identified by '{password}';"
+        f"grant all on slurm_acct_db.* to 'slurm'@'{host}';"
+        for host in ("127.0.0.1", "localhost")
+    )
+    sql = ["mysql", "--no-defaults", "-u", "root", "-S", f"{data}/socket"]
+    _await(lambda: _succeeds(cluster, [*sql, "-e", "select 1"]), "mariadbd", 30)
+    cluster.run(*sql, "-e", statements)
+    conf = folder / "slurmdbd.conf"
+    conf.write_text(f"""AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={dbd_port}
+SlurmUser={getpass.getuser()}
+LogFile={folder}/log/slurmdbd.log
+PidFile={folder}/run/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={sql_port}
+StorageUser=slurm
+StoragePass={password}
+StorageLoc=slurm_acct_db
+""")
+    conf.chmod(0o600)
+    cluster.start_daemon("slurmdbd", ["slurmdbd", "-D"])
+    _await(lambda: _succeeds(cluster, ["sacctmgr", "-n", "show", "cluster"]), "slurmdbd", 30)
+    for words in (
+        "cluster suan",
+        "account research Description=research Organization=suan",
+        f"user {getpass.getuser()} Account=research",
+        "qos scavenger",
+    ):
+        cluster.run("sacctmgr", "-i", "add", *words.split())
+    cluster.run(
+        "sacctmgr", "-i", "modify", "user", getpass.getuser(), "set", "qos+=normal,scavenger"
+    )
+
+
+def _succeeds(cluster: SlurmCluster, argv: Sequence[str]) -> bool:
+    try:
+        done = subprocess.run(argv, env=cluster.env, capture_output=True, timeout=10, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def _await(ready: object, what: str, timeout_s: float) -> None:
+    until = time.monotonic() + timeout_s
+    while not (callable(ready) and ready()):
+        if time.monotonic() > until:
+            raise RuntimeError(f"{what} did not come up within {timeout_s} s")
+        time.sleep(0.05)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--cpus", type=int, default=4)
+    parser.add_argument("--memory-mib", type=int, default=2_000)
+    parser.add_argument("--gpus", type=int, default=2)
+    parser.add_argument("--accounting", action="store_true")
+    options = parser.parse_args()
+    began = time.monotonic()
+    with slurm_cluster(Layout(**vars(options))) as cluster:
+        print(f"up in {time.monotonic() - began:.1f} s\nexport SLURM_CONF={cluster.conf}")
+        print("Ctrl-C ends it.", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            signal.pause()
+
+
+if __name__ == "__main__":
+    main()
