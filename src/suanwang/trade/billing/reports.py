@@ -10,7 +10,7 @@ from suanwang.kernel.errors import InvalidInput
 from suanwang.trade.billing import report_store, rules, store
 from suanwang.trade.billing.model import GroupBy, Report, Statement
 from suanwang.trade.ledger import service as ledger
-from suanwang.trade.ledger.model import AccountKind, Discrepancy, EntryKind
+from suanwang.trade.ledger.model import AccountKind, AccountLine, Discrepancy, EntryKind
 
 PAGE_LIMIT = 1_000
 
@@ -58,6 +58,18 @@ def statement(
         adjusted_micro_yuan=sum(within.values()) - topped_up + charged,
         closing_micro_yuan=closing,
         report=report,
+    )
+
+
+def movements(
+    conn: Connection, project_id: str, month: str, *, limit: int = 200
+) -> list[AccountLine]:
+    """A month's postings of a project that are no charges: top-ups, transfers, reversals."""
+    account = ledger.project_account(conn, project_id)
+    if account is None:
+        return []
+    return ledger.account_lines(
+        conn, account.id, *rules.month_bounds(month), without=(EntryKind.CHARGE,), limit=limit
     )
 
 

@@ -71,9 +71,24 @@ def current_prices(conn: Connection, pool_ids: Sequence[str]) -> dict[str, Price
     return store.current_prices(conn, sorted(set(pool_ids)))
 
 
-def price_history(conn: Connection, pool_id: str, *, limit: int = 100) -> list[PriceList]:
-    """Price lists of a pool, the latest first."""
-    return store.price_history(conn, pool_id, limit)
+def page_of_prices(
+    conn: Connection,
+    *,
+    after: str | None = None,
+    pool_ids: Sequence[str] | None = None,
+    limit: int = 100,
+) -> list[PriceList]:
+    """Current price lists in order of pool id: of all pools, or of those named."""
+    found = store.pools_with_prices(conn, after, pool_ids, limit)
+    lists = store.current_prices(conn, found)
+    return [lists[pool_id] for pool_id in found]
+
+
+def price_history(
+    conn: Connection, pool_id: str, *, before: int | None = None, limit: int = 100
+) -> list[PriceList]:
+    """Price lists of a pool, the latest first; those before a version, if one is given."""
+    return store.price_history(conn, pool_id, before, limit)
 
 
 def record_usage(tx: Tx, outbox: Outbox, records: Sequence[UsageRecord]) -> list[UsageRecord]:

@@ -149,13 +149,28 @@ def current_prices(conn: Connection, pool_ids: Sequence[str]) -> dict[str, Price
     return found
 
 
-def price_history(conn: Connection, pool_id: str, limit: int) -> list[PriceList]:
+def pools_with_prices(
+    conn: Connection, after: str | None, pool_ids: Sequence[str] | None, limit: int
+) -> list[str]:
+    query = sa.select(price_lists.c.pool_id).distinct().order_by(price_lists.c.pool_id)
+    if after is not None:
+        query = query.where(price_lists.c.pool_id > after)
+    if pool_ids is not None:
+        query = query.where(price_lists.c.pool_id.in_(pool_ids))
+    return list(conn.execute(query.limit(limit)).scalars())
+
+
+def price_history(
+    conn: Connection, pool_id: str, before: int | None, limit: int
+) -> list[PriceList]:
     query = (
         sa.select(price_lists)
         .where(price_lists.c.pool_id == pool_id)
         .order_by(price_lists.c.version.desc())
         .limit(limit)
     )
+    if before is not None:
+        query = query.where(price_lists.c.version < before)
     return [_price_list(row) for row in conn.execute(query)]
 
 
