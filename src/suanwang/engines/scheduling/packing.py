@@ -17,7 +17,7 @@ once. Cost per choice ~ changed nodes + one argmin, so ask for equal needs in a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,7 @@ NEVER = 1 << 62
 
 @dataclass(slots=True)
 class _NeedClass:
-    """Scores of one need on all nodes, right up to `seen` in the log of changes."""
+    """Scores of one need on all nodes, right up to the change number `seen`."""
 
     need: Need
     models: frozenset[int] | None
@@ -51,16 +51,16 @@ class NodePacker:
         models = tuple(sorted({node.model for node in ordered}))
         model_index = {model: i for i, model in enumerate(models)}
         widest = max((len(node.cards_milli) for node in ordered), default=0)
+        self._widest = widest
         self._measure = Measure(mix, models, widest)
         self._cards = [list(node.cards_milli) for node in ordered]
-        self._states = [_state(model_index[node.model], node) for node in ordered]
+        self._states = [_loaded(self._measure, model_index[node.model], node) for node in ordered]
         groups: dict[NodeState, int] = {}
         grouped = [groups.setdefault(state, len(groups)) for state in self._states]
         self._group = np.array(grouped, dtype=np.int64)
         self._group_states = list(groups)
-        values = [self._measure.value(state) for state in self._group_states]
-        self._values = [values[group] for group in grouped]
-        self._log: list[int] = []
+        self._changes = 0
+        self._changed_at = np.zeros(len(ordered), dtype=np.int64)
         self._classes: dict[Need, _NeedClass] = {}
 
     # Choice
@@ -76,16 +76,31 @@ class NodePacker:
         return spots
 
     def take(self, need: Need, members: int = 1) -> tuple[Spot, ...] | None:
-        """`choose` and `place` of all members, or None and nothing changed."""
+        """`choose` and `place` of all members, or None and nothing changed.
+
+        A gang stays together where it can: as one need on one node, else by halves, so that
+        eight members of one card take one node of eight cards rather than eight nodes.
+        """
         spots: list[Spot] = []
-        for _ in range(members):
-            spot = self._best(need)
-            if spot is None:
+        together = self._most_together(need, members)
+        while len(spots) < members:
+            together = min(together, members - len(spots))
+            spot = self._best(need.times(together))
+            if spot is not None:
+                for member in _members(need, spot, together):
+                    self.place(need, member)
+                    spots.append(member)
+            elif together > 1:
+                together //= 2
+            else:
                 self._undo(need, spots)
                 return None
-            self.place(need, spot)
-            spots.append(spot)
         return tuple(spots)
+
+    def _most_together(self, need: Need, members: int) -> int:
+        if 0 < need.card_milli < CARD:
+            return 1
+        return max(1, min(members, self._widest // need.cards)) if need.cards else members
 
     def score(self, need: Need, node_id: str) -> int | None:
         """Growth of the measure if the need went to this node, or None if it does not fit."""
@@ -120,9 +135,8 @@ class NodePacker:
         known = self._classes.get(need)
         if known is None:
             known = self._classes[need] = self._first_scores(need)
-        elif known.seen < len(self._log):
-            self._rescore(known, dict.fromkeys(self._log[known.seen :]))
-            known.seen = len(self._log)
+        elif known.seen < self._changes:
+            self._rescore(known)
         return known
 
     def _first_scores(self, need: Need) -> _NeedClass:
@@ -131,31 +145,41 @@ class NodePacker:
         if need.models:
             named = enumerate(self._measure.models)
             models = frozenset(i for i, model in named if model in need.models)
-        per_group = np.empty(len(self._group_states), dtype=np.int64)
-        fresh = _NeedClass(need, models, per_group, len(self._log))
-        for i, state in enumerate(self._group_states):
-            per_group[i] = self._growth(fresh, state, self._measure.value(state))
-        fresh.scores = per_group[self._group]
-        self._rescore(fresh, dict.fromkeys(self._log))
+        fresh = _NeedClass(need, models, self._group, 0)
+        per_group = self._growths(fresh, self._group_states)
+        fresh.scores = np.array(per_group, dtype=np.int64)[self._group]
+        self._rescore(fresh)
         return fresh
 
-    def _rescore(self, known: _NeedClass, nodes: Iterable[int]) -> None:
-        scores, states, values = known.scores, self._states, self._values
-        for node in nodes:
-            scores[node] = self._growth(known, states[node], values[node])
+    def _rescore(self, known: _NeedClass) -> None:
+        """Looks again at the nodes that changed since this class last looked."""
+        stale = np.flatnonzero(self._changed_at > known.seen)
+        states = self._states
+        growths = self._growths(known, [states[node] for node in stale.tolist()])
+        known.scores[stale] = growths
+        known.seen = self._changes
 
-    def _growth(self, known: _NeedClass, state: NodeState, value: int) -> int:
-        need = known.need
-        if (
-            need.card_milli > state.largest
-            or need.cpu_milli > state.cpu_milli
-            or need.memory_mib > state.memory_mib
-            or need.disk_mib > state.disk_mib
-            or (need.card_milli == CARD and need.cards > state.whole)
-            or (known.models is not None and state.model not in known.models)
-        ):
-            return NEVER
-        return self._measure.best_after(state, need)[0] - value
+    def _growths(self, known: _NeedClass, states: Sequence[NodeState]) -> list[int]:
+        """How much the measure grows if the need goes there; NEVER where it does not fit."""
+        need, models = known.need, known.models
+        card, whole = need.card_milli, need.cards if need.card_milli == CARD else 0
+        cpu, memory, disk = need.cpu_milli, need.memory_mib, need.disk_mib
+        best_after = self._measure.best_after
+        growths: list[int] = []
+        for state in states:
+            model, has_cpu, has_memory, has_disk, has_whole, _, largest, _, _, value = state
+            if (
+                card > largest
+                or cpu > has_cpu
+                or whole > has_whole
+                or memory > has_memory
+                or disk > has_disk
+                or (models is not None and model not in models)
+            ):
+                growths.append(NEVER)
+            else:
+                growths.append(best_after(state, need)[0] - value)
+        return growths
 
     # The book
 
@@ -201,25 +225,23 @@ class NodePacker:
             "NodeCapacity",
             "A node is never over capacity.",
         )
-        state = _cards_state(old.model, cpu, memory, disk, cards)
         self._cards[i] = cards
-        self._states[i] = state
-        self._values[i] = self._measure.value(state)
-        self._log.append(i)
+        self._states[i] = self._measure.state(old.model, cpu, memory, disk, cards)
+        self._changes += 1
+        self._changed_at[i] = self._changes
 
 
-def _state(model: int, node: PackNode) -> NodeState:
+def _members(need: Need, spot: Spot, count: int) -> list[Spot]:
+    """The cards of a joint spot dealt out to its members."""
+    deal = [spot.cards[i * need.cards : (i + 1) * need.cards] for i in range(count)]
+    return [Spot(spot.node_id, cards) for cards in deal]
+
+
+def _loaded(measure: Measure, model: int, node: PackNode) -> NodeState:
     for milli in node.cards_milli:
         require(0 <= milli <= CARD, "CardRange", "A card has 0 to 1000 milli free.")
-    return _cards_state(model, node.cpu_milli, node.memory_mib, node.disk_mib, node.cards_milli)
-
-
-def _cards_state(model: int, cpu: int, memory: int, disk: int, cards: Sequence[int]) -> NodeState:
-    parts = tuple([milli for milli in cards if 0 < milli < CARD])
-    whole = cards.count(CARD)
-    largest = CARD if whole else max(parts, default=0)
-    total = whole * CARD + sum(parts)
-    return NodeState(model, cpu, memory, disk, whole, parts, largest, total, len(cards))
+    cards = node.cards_milli
+    return measure.state(model, node.cpu_milli, node.memory_mib, node.disk_mib, cards)
 
 
 __all__ = ["DemandMix", "Need", "NodePacker", "PackNode", "Spot"]

@@ -9,6 +9,7 @@ cannot feed) are derived in docs/mechanisms/packing.md.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from math import gcd
 from typing import NamedTuple
 
@@ -23,10 +24,12 @@ UNIT = 1_000_000
 """Steps of the measure per milli-accelerator."""
 MIX_TOTAL = 1_000_000
 """Weights are brought to this total: int64 sums stay exact and keep six digits."""
-OFFERS = 100
-"""Demands that a card is offered to, on average, before it is closed with what is left."""
+OFFERS = 40
+"""Demands for a share that a card is offered to, on average, before its rest stays idle."""
 STAGES = 4
-"""Closing takes so many steps, which narrows the spread of the offers around their mean."""
+"""Closing takes so many stages, which narrows the spread of the offers around their mean."""
+PLENTY = UNIT * CARD * CARD
+"""Feeding rate of a companion that nobody asks for: one unit of it is enough for any node."""
 MAX_LEVELS = 64
 """CPU thresholds that the tables tell apart; a longer mix is thinned evenly."""
 
@@ -34,7 +37,7 @@ WeightedNeeds = list[tuple[Need, int]]
 
 
 class NodeState(NamedTuple):
-    """Free resources of a node. `parts` are the free milli of cards neither full nor empty."""
+    """Free resources of a node and their measure. `parts` are the cards partly free, in milli."""
 
     model: int
     cpu_milli: int
@@ -45,6 +48,7 @@ class NodeState(NamedTuple):
     largest: int
     total: int
     cards: int
+    value: int
 
 
 def _thinned(levels: list[int]) -> list[int]:
@@ -76,9 +80,12 @@ class Measure:
         cards = sum(need.accelerator_milli * weight for need, weight in with_cards)
         self._cpu_feeds = _feeds(cards, sum(n.cpu_milli * w for n, w in with_cards))
         self._memory_feeds = _feeds(cards, sum(n.memory_mib * w for n, w in with_cards))
-        self._disk_feeds = _feeds(cards, sum(n.disk_mib * w for n, w in with_cards))
+        disk = sum(need.disk_mib * weight for need, weight in with_cards)
+        self._asks_disk = disk > 0
+        self._disk_feeds = _feeds(cards, disk)
         self._plain_levels = _thinned(sorted({need.cpu_milli for need, _ in plain}))
         self._plain_refused = self._refused(plain)
+        self._plain_worth = self._cpu_feeds if 0 < self._cpu_feeds < PLENTY else UNIT
 
     def _level(self, cpu_milli: int) -> int:
         return bisect_right(self._levels, cpu_milli)
@@ -99,7 +106,8 @@ class Measure:
             weights[:, :, sizes.index(need.card_milli)] += weight * self._admits(need)
         flat = weights.reshape(-1, len(sizes))
         distinct, which = np.unique(flat, axis=0, return_inverse=True)
-        rows = idle_by_free(distinct, sizes)
+        shares = sum(weight for need, weight in needs if need.card_milli < CARD) or MIX_TOTAL
+        rows = idle_by_free(distinct, sizes, max(1, shares * STAGES // OFFERS))
         of_level = which.reshape(weights.shape[:2]).tolist()
         return [[rows[row] for row in levels] for levels in of_level]
 
@@ -125,24 +133,31 @@ class Measure:
             for floor in floors
         ]
 
-    def value(self, state: NodeState) -> int:
-        """What the node will leave idle, in UNITs of a milli-accelerator."""
-        model, cpu, memory, disk, whole, parts, _, total, cards = state
-        if not cards:
-            return self._plain_value(cpu)
-        level = bisect_right(self._levels, cpu)
-        idle = self._idle[model][level]
-        value = whole * idle[CARD] + self._together[model][level][whole]
-        for part in parts:
-            value += idle[part]
-        return value + self._stranded(total, cpu, memory, disk)
+    def state(
+        self, model: int, cpu: int, memory: int, disk: int, cards: Sequence[int]
+    ) -> NodeState:
+        """The state of a node with these free resources, the cards given one by one."""
+        parts = tuple([milli for milli in cards if 0 < milli < CARD])
+        whole = cards.count(CARD)
+        largest = CARD if whole else max(parts, default=0)
+        total = whole * CARD + sum(parts)
+        if cards:
+            level = bisect_right(self._levels, cpu)
+            idle = self._idle[model][level]
+            value = whole * idle[CARD] + self._together[model][level][whole]
+            for part in parts:
+                value += idle[part]
+            value += self._stranded(total, cpu, memory, disk)
+        else:
+            value = self._plain_value(cpu)
+        return NodeState(model, cpu, memory, disk, whole, parts, largest, total, len(cards), value)
 
     def best_after(self, state: NodeState, need: Need) -> tuple[int, int]:
         """The value once a fitting need is placed, and the free milli of the card it takes.
 
         A share goes to the card where the measure grows least, ties to the fuller card.
         """
-        model, cpu, memory, disk, whole, parts, _, total, cards = state
+        model, cpu, memory, disk, whole, parts, _, total, cards, _ = state
         cpu -= need.cpu_milli
         if not cards:
             return self._plain_value(cpu), 0
@@ -178,28 +193,27 @@ class Measure:
 
     def _stranded(self, total: int, cpu: int, memory: int, disk: int) -> int:
         """Free accelerators beyond what the scarcest companion can feed at the usual ratio."""
-        fed = total * UNIT
-        for feeds, free in (
-            (self._cpu_feeds, cpu),
-            (self._memory_feeds, memory),
-            (self._disk_feeds, disk),
-        ):
-            if feeds and free * feeds < fed:
-                fed = free * feeds
-        return total * UNIT - fed
+        whole = total * UNIT
+        fed = cpu * self._cpu_feeds
+        memory_fed = memory * self._memory_feeds
+        if memory_fed < fed:
+            fed = memory_fed
+        if self._asks_disk and disk * self._disk_feeds < fed:
+            fed = disk * self._disk_feeds
+        return whole - fed if fed < whole else 0
 
     def _plain_value(self, cpu: int) -> int:
         """A node without cards: free CPU that demands cannot take, as accelerators by the ratio."""
         refused = self._plain_refused[bisect_right(self._plain_levels, cpu)]
-        return cpu * refused * (self._cpu_feeds or UNIT) // UNIT
+        return cpu * refused * self._plain_worth // UNIT
 
 
 def _feeds(accelerator_milli: int, companion: int) -> int:
-    """UNITs of milli-accelerator that one unit of a companion keeps usable; 0 = not asked for."""
-    return accelerator_milli * UNIT // companion if companion else 0
+    """UNITs of milli-accelerator that one unit of a companion resource keeps usable."""
+    return accelerator_milli * UNIT // companion if companion else PLENTY
 
 
-def idle_by_free(weights: IntArray, sizes: list[int]) -> list[list[int]]:
+def idle_by_free(weights: IntArray, sizes: list[int], closing: int) -> list[list[int]]:
     """Expected idle milli (in UNITs) of a card with 0..1000 milli free, one list per weight row.
 
     A card meets demands of the given sizes with these weights until it closes:
@@ -210,7 +224,6 @@ def idle_by_free(weights: IntArray, sizes: list[int]) -> list[list[int]]:
     step = gcd(CARD, *sizes)
     counts = [size // step for size in sizes]
     steps = CARD // step
-    closing = MIX_TOTAL * STAGES // OFFERS
     sums = np.cumsum(weights, axis=1) + closing
     idle = np.tile(np.arange(steps + 1, dtype=np.int64) * (step * UNIT), (len(weights), 1))
     for _ in range(STAGES if sizes else 0):

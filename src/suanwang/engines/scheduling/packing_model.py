@@ -66,6 +66,19 @@ class Need:
     def accelerator_milli(self) -> int:
         return self.cards * self.card_milli
 
+    def times(self, members: int) -> Need:
+        """The need of so many members on one node; whole cards or none only."""
+        if members == 1:
+            return self
+        return Need(
+            self.cpu_milli * members,
+            self.memory_mib * members,
+            self.disk_mib * members,
+            self.cards * members,
+            self.card_milli,
+            self.models,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PackNode:
