@@ -51,14 +51,29 @@ def abandon(driver: Driver) -> None:
 
 
 def warden_pid(state: Path) -> int:
-    """The warden of a state folder, known by its lock and its working directory; 0 if none."""
-    found = [pid for pid in map(int, _pids()) if _serves(pid, state / "process")]
-    return max(found, default=0)
+    """The warden of a state folder, known by its command and working directory; 0 if none."""
+    return _warden_and_keeper(state)[0]
 
 
 def keeper_pid(state: Path) -> int:
-    found = [pid for pid in map(int, _pids()) if _serves(pid, state / "process")]
-    return min(found, default=0) if len(found) > 1 else 0
+    """The warden's parent; 0 if there is none (any more)."""
+    return _warden_and_keeper(state)[1]
+
+
+def _warden_and_keeper(state: Path) -> tuple[int, int]:
+    found = {pid: _parent(pid) for pid in map(int, _pids()) if _serves(pid, state / "process")}
+    for pid, parent in found.items():
+        if parent in found:
+            return pid, parent
+    return next(iter(found), 0), 0
+
+
+def _parent(pid: int) -> int:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
 
 
 async def end_warden(state: Path) -> None:

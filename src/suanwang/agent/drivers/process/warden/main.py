@@ -92,7 +92,8 @@ class Warden:
         if self._starts:
             return 0.0
         due = self.ward.wait_ms(procfs.now_ms())
-        return (_MAX_WAIT_MS if due is None else min(due + 1, _MAX_WAIT_MS)) / 1000
+        wait = _MAX_WAIT_MS if due is None else min(due + 1, _MAX_WAIT_MS)
+        return (wait if self._clients else min(wait, self._linger_ms)) / 1000
 
     def _done(self) -> bool:
         if self.ward.busy or self._starts:

@@ -289,10 +289,14 @@ class Ward:
         if self._groups is not None:
             self._groups.clear()
         for lease, lines in found.items():
-            run = self.runs[lease] = Run(lease, lines.get("intent", {}).get("tag"))
+            if "intent" not in lines:
+                # Killed before the intent was written: nothing was begun.
+                records.remove(lease)
+                continue
+            run = self.runs[lease] = Run(lease, lines["intent"]["tag"])
             run.members = [(pid, ticks) for pid, ticks in lines.get("processes", [])]
             if "end" in lines:
-                self._restore_end(run, lines["end"], lines.get("intent", {}).get("boot"))
+                self._restore_end(run, lines["end"], lines["intent"]["boot"])
             else:
                 self._restore_lost(run, lines)
 
@@ -307,7 +311,7 @@ class Ward:
 
     def _restore_lost(self, run: Run, lines: dict[str, Any]) -> None:
         run.ended_at_ms = procfs.now_ms()
-        if lines.get("intent", {}).get("boot") == self._boot:
+        if lines["intent"]["boot"] == self._boot:
             run.started_at_ms = lines.get("started_at_ms")
             run.failure = "vanished"
             run.detail = "the process that watched over it was killed; what it left was killed too"
