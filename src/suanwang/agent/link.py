@@ -100,11 +100,9 @@ async def open_http(
     verify: ssl.SSLContext | bool = True
     if ca_file:
         verify = ssl.create_default_context(cafile=ca_file)
-    headers = {
-        "Authorization": f"Bearer {credential}",
-        "Content-Type": MEDIA_TYPE,
-        "Suanwang-Protocol": str(VERSION),
-    }
+    headers = {"Content-Type": MEDIA_TYPE, "Suanwang-Protocol": str(VERSION)}
+    if credential:
+        headers["Authorization"] = f"Bearer {credential}"
     limits = httpx.Limits(max_connections=16, max_keepalive_connections=8)
     async with httpx.AsyncClient(
         base_url=server, headers=headers, verify=verify, limits=limits, trust_env=False

@@ -10,12 +10,22 @@ from pathlib import Path
 import pytest
 from driver_case import DriverCase
 
+from components.slurm import missing_programs
+
 _CASES = [  # (module, its options)
     pytest.param(("process", {}), id="process"),
     pytest.param(
         ("process", {"isolation": "auto", "limits": "auto"}),
         id="process-confined",
         marks=pytest.mark.skipif(shutil.which("bwrap") is None, reason="no bubblewrap"),
+    ),
+    pytest.param(
+        ("slurm", {}),
+        id="slurm",
+        marks=[
+            pytest.mark.slurm,
+            pytest.mark.skipif(bool(missing_programs()), reason="no Slurm"),
+        ],
     ),
 ]
 

@@ -107,12 +107,13 @@ def take_poll(
     return polled
 
 
-def news(conn: Connection, site_id: str, revision: int, unseal: Unseal) -> PollReply:
-    """Orders newer than `revision`."""
-    leases = leases_store.changed_since(conn, site_id, revision, ORDERS_PER_REPLY)
+def news(conn: Connection, site_id: str, request: PollRequest, unseal: Unseal) -> PollReply:
+    """Orders newer than the request's revision, for the site's current session only."""
+    sites.check_session(conn, site_id, request.session)
+    leases = leases_store.changed_since(conn, site_id, request.revision, ORDERS_PER_REPLY)
     orders = orders_for(conn, leases, unseal)
     return PollReply(
-        revision=max([revision, *(lease.revision for lease in leases)]),
+        revision=max([request.revision, *(lease.revision for lease in leases)]),
         orders=orders,
         more=len(leases) == ORDERS_PER_REPLY,
     )

@@ -16,7 +16,8 @@ from suanwang.protocol.messages import Desired, LeaseOrder, Quantity, RunSpec
 
 ORDERS_PER_REPLY = 500
 
-Unseal = Callable[[bytes], dict[str, str]]
+Unseal = Callable[[bytes, str], dict[str, str]]
+"""(sealed, job id) → secrets."""
 
 
 def stop_leases(tx: Tx, leases: Iterable[Lease], reason: StopReason) -> list[str]:
@@ -101,7 +102,7 @@ def _run_spec(
         members=lease.members,
         nodes=lease.node_members,
         env=run.env,
-        secrets=unseal(sealed) if sealed else {},
+        secrets=unseal(sealed, lease.job_id) if sealed else {},
         inputs=run.inputs,
         outputs=run.outputs,
         array_index=task.index if run.array_count is not None else None,

@@ -18,12 +18,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     field_validator,
     model_validator,
 )
 
 from suanwang.grid.jobs.quantities import parse_mib, parse_seconds
-from suanwang.kernel.money import parse_yuan
+from suanwang.kernel.money import format_yuan, parse_yuan
 
 MAX_ARRAY = 100_000
 MAX_MEMBERS = 10_000
@@ -56,8 +57,14 @@ def _digest(value: str) -> str:
     return value
 
 
-Mib = Annotated[int, BeforeValidator(parse_mib)]
-Seconds = Annotated[int, BeforeValidator(parse_seconds)]
+# written back with their units: a specification that is shown can be submitted again
+Mib = Annotated[int, BeforeValidator(parse_mib), PlainSerializer(lambda v: f"{v}MiB")]
+Seconds = Annotated[int, BeforeValidator(parse_seconds), PlainSerializer(lambda v: f"{v}s")]
+Yuan = Annotated[
+    int,
+    BeforeValidator(lambda v: parse_yuan(v, field="max_price")),
+    PlainSerializer(lambda v: format_yuan(v, decimals=6).replace(",", "")),
+]
 Texts = Annotated[list[str], BeforeValidator(_listed)]
 Path = Annotated[str, Field(max_length=1024), AfterValidator(_relative_path)]
 Digest = Annotated[str, AfterValidator(_digest)]
@@ -196,9 +203,7 @@ class JobSpec(Strict):
     """Digest of an uploaded tree; the command line fills it in from a folder's name."""
     inputs: dict[str, InputBlob] = {}
     outputs: dict[str, OutputPath] = {}
-    max_price: (
-        Annotated[int, BeforeValidator(lambda v: parse_yuan(v, field="max_price"))] | None
-    ) = None
+    max_price: Yuan | None = None
     """Yuan per hour for the whole task."""
     max_runtime: Seconds = 3600
     deadline: datetime | None = None

@@ -333,6 +333,15 @@ def page_of_jobs(
     return [_job(row) for row in conn.execute(query)]
 
 
+def jobs_ending_with(conn: Connection, text: str, organisation_id: str | None) -> list[Job]:
+    """At most two: enough to tell none, one and several apart."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    query = sa.select(*JOB_COLUMNS).where(jobs.c.id.like(f"%{escaped}", escape="\\")).limit(2)
+    if organisation_id is not None:
+        query = query.where(jobs.c.organisation_id == organisation_id)
+    return [_job(row) for row in conn.execute(query)]
+
+
 def refusal_of(conn: Connection, task: Task) -> Row[Any] | None:
     query = sa.select(refusals).where(
         refusals.c.project_id == task.project_id,

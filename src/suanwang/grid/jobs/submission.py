@@ -27,9 +27,9 @@ TASK_CHUNK = 10_000
 
 
 class Seal(Protocol):
-    """Encrypts secrets at rest."""
+    """Encrypts secrets at rest, bound to the job they belong to."""
 
-    def __call__(self, secrets: dict[str, str]) -> bytes: ...
+    def __call__(self, secrets: dict[str, str], context: str) -> bytes: ...
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -218,7 +218,7 @@ def _job_row(
         "spec": demand.spec,
         "terms": demand.terms,
         "template": demand.template,
-        "sealed_secrets": seal(demand.secrets) if demand.secrets else None,
+        "sealed_secrets": seal(demand.secrets, job_id) if demand.secrets else None,
     }
     row.update({name.value: 0 for name in TaskState})
     row[state.value] = total
@@ -256,6 +256,24 @@ def require_job(conn: Connection, job_id: str) -> Job:
     if job is None:
         raise NotFound("JobNotFound", f"There is no job {job_id}.", hint="See `suan ls`.")
     return job
+
+
+def find_job(conn: Connection, text: str, organisation_id: str | None) -> Job:
+    """A job by id, or by the end of its id (at least four characters) where that is unique.
+
+    `organisation_id` bounds where to look; None looks everywhere.
+    """
+    exact = store.jobs_by_id(conn, [text]).get(text)
+    if exact is not None:
+        return exact
+    near = store.jobs_ending_with(conn, text, organisation_id) if len(text) >= 4 else []
+    if len(near) > 1:
+        raise Conflict(
+            "JobAmbiguous", f"Several jobs end with {text!r}.", hint="Give more of the id."
+        )
+    if not near:
+        raise NotFound("JobNotFound", f"There is no job {text}.", hint="See `suan ls`.")
+    return near[0]
 
 
 def cancel(tx: Tx, job_id: str) -> list[str]:

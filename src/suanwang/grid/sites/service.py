@@ -249,11 +249,7 @@ def open_session(tx: Tx, site_id: str, request: ReconcileRequest) -> Site:
 def contact(tx: Tx, site_id: str, session: int) -> None:
     """Note that the session's agent was heard."""
     if not store.touch(tx.conn, site_id, session, tx.now_ms):
-        raise Conflict(
-            "SessionSuperseded",
-            "A newer session of this site's agent has begun.",
-            hint="Reconcile again.",
-        )
+        raise _superseded()
 
 
 def take_inventory(tx: Tx, site_id: str, reports: list[PoolReport]) -> bool:
@@ -358,3 +354,23 @@ def pools_of_site(conn: Connection, site_id: str) -> list[PoolRow]:
 
 def next_revisions(tx: Tx, site_id: str, count: int) -> int:
     return store.next_revisions(tx.conn, site_id, count)
+
+
+def names(conn: Connection) -> dict[str, str]:
+    """Site and pool ids → their names, those of removed sites too."""
+    return store.names(conn)
+
+
+def check_session(conn: Connection, site_id: str, session: int) -> None:
+    """Raises Conflict unless this session is the site's current one."""
+    site = store.site_by_id(conn, site_id)
+    if site is None or site.session != session:
+        raise _superseded()
+
+
+def _superseded() -> Conflict:
+    return Conflict(
+        "SessionSuperseded",
+        "A newer session of this site's agent has begun.",
+        hint="Reconcile again.",
+    )

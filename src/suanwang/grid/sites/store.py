@@ -180,3 +180,9 @@ def insert_pool(conn: Connection, values: dict[str, Any]) -> None:
 
 def update_pool(conn: Connection, pool_id: str, **values: Any) -> None:
     conn.execute(sa.update(pools).where(pools.c.id == pool_id).values(**values))
+
+
+def names(conn: Connection) -> dict[str, str]:
+    found = {row.id: row.name for row in conn.execute(sa.select(sites.c.id, sites.c.name))}
+    found.update({row.id: row.name for row in conn.execute(sa.select(pools.c.id, pools.c.name))})
+    return found

@@ -1,0 +1,54 @@
+# Everything a newcomer needs: make demo, make test. See README.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+SEED ?= 1
+SEEDS ?= 1000
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test test-heavy check format bench sim components clean
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.demo: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo  ## Three sites, thirty real jobs, the bill; ARGS=--exit stops at the end
+	@$(BIN)/python -m suanwang.demo $(ARGS)
+
+components:  ## What the tests need beside Python (apt, as root on Debian)
+	@sh scripts/components.sh
+
+test: $(VENV)/.test components  ## The whole suite
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-heavy: $(VENV)/.test components  ## What takes minutes
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m heavy $(ARGS)
+
+check: $(VENV)/.test  ## Format, lint, types, import contracts, tidy tests
+	@$(BIN)/ruff format --check --quiet . || (echo "run make format"; exit 1)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --config .importlinter > /dev/null || $(BIN)/lint-imports --config .importlinter
+	@$(BIN)/python -m pytest -q tests/tidy
+
+format: $(VENV)/.test  ## Put the code into the house format
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+bench: $(VENV)/.test  ## Every bench, figures into bench/RESULTS.md by hand
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+sim: $(VENV)/.test  ## The platform under faults in virtual time: SEED=n for one, SEEDS=n for many
+	@$(BIN)/python -m suanwang.sim --seed $(SEED) $(ARGS)
+
+clean:  ## Remove what was built
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .demo

@@ -1,0 +1,90 @@
+"""Run a site's agent: enrol once, then serve until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+from pathlib import Path
+
+import suanwang
+from suanwang.agent.config import AgentConfig
+from suanwang.agent.drivers.process.driver import ProcessDriver
+from suanwang.agent.drivers.slurm.driver import SlurmDriver
+from suanwang.agent.host import AgentHost
+from suanwang.agent.link import HttpLink, open_http
+from suanwang.agent.machine import Machine
+from suanwang.agent.port import Driver
+from suanwang.agent.records import FolderRecords, write_atomically
+from suanwang.agent.transfer import HttpTransfer
+from suanwang.kernel.errors import InvalidInput, Unauthenticated
+from suanwang.protocol.messages import EnrolRequest
+
+log = logging.getLogger("suanwang.agent")
+
+
+def make_drivers(config: AgentConfig, state: Path, machine: Machine) -> dict[str, Driver]:
+    """Pool name → the driver that serves it; pools of one kind share a driver."""
+    kinds: dict[str, Driver] = {}
+    for pool in config.pools:
+        if pool.driver in kinds:
+            continue
+        if pool.driver == "process":
+            kinds["process"] = ProcessDriver(state, config.pools, machine)
+        elif pool.driver == "slurm":
+            kinds["slurm"] = SlurmDriver(state, config.pools, machine)
+        else:
+            raise InvalidInput(
+                "UnknownDriver",
+                f"Pool {pool.name} names the driver {pool.driver!r}.",
+                hint="This agent has: process, slurm.",
+                field="driver",
+            )
+    return {pool.name: kinds[pool.driver] for pool in config.pools}
+
+
+async def credential_of(config: AgentConfig, state: Path, token: str | None, instance: str) -> str:
+    """The stored credential; a one-time token, if given, is traded for a new one first."""
+    path = state / "credential"
+    if token:
+        async with open_http(config.server, "", config.ca_file) as http:
+            request = EnrolRequest(token, instance, suanwang.__version__)
+            reply = await HttpLink(http).enrol(request)
+        write_atomically(path, reply.credential.encode())
+        log.info("enrolled as site %s", reply.site_name)
+    if not path.exists():
+        raise Unauthenticated(
+            "NotEnrolled",
+            "This agent has no credential yet.",
+            hint="Start it once with --token and the one-time token of `suan site enrol`.",
+        )
+    return path.read_text(encoding="utf-8").strip()
+
+
+async def serve(config: AgentConfig, token: str | None = None) -> None:
+    """Serve until cancelled or signalled."""
+    state = Path(config.state)
+    state.mkdir(parents=True, exist_ok=True)
+    machine = Machine()
+    transfer = HttpTransfer(state / "cache")
+    records = FolderRecords(state, transfer)
+    credential = await credential_of(config, state, token, records.instance_id)
+    async with open_http(config.server, credential, config.ca_file) as http:
+        transfer.http = http
+        host = AgentHost(
+            link=HttpLink(http),
+            drivers=make_drivers(config, state, machine),
+            records=records,
+            monotonic_ms=machine.monotonic_ms,
+            jitter=random.random,
+            version=suanwang.__version__,
+        )
+        task = asyncio.ensure_future(host.run())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            log.info("the agent leaves; what runs goes on")

@@ -1,0 +1,144 @@
+"""Where implementations meet ports: the only module that knows them all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from suanwang.edge.api.app import create_app
+from suanwang.edge.api.context import Context
+from suanwang.edge.api.security import SecuritySettings
+from suanwang.engines.scheduling.model import Policy
+from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
+from suanwang.kernel.errors import SuanwangError
+from suanwang.kernel.money import parse_yuan
+from suanwang.platform.blobs import open_blob_store
+from suanwang.platform.clock import SystemClock, SystemRandom
+from suanwang.platform.database import Tx, open_database
+from suanwang.platform.migrations import migrate
+from suanwang.platform.outbox import Outbox
+from suanwang.platform.settings import Settings
+from suanwang.platform.signals import Signals, wait_for
+from suanwang.tenancy.access import bootstrap_platform
+from suanwang.tenancy.model import Bootstrap
+from suanwang.tenancy.secrets_box import SecretsBox
+from suanwang.trade.billing import service as billing
+from suanwang.trade.ledger import service as ledger
+
+log = logging.getLogger("suanwang")
+KEY_FILE = "secrets.key"
+
+
+def make_context(settings: Settings) -> Context:
+    """Open everything that the control plane stands on; the database is brought up to date."""
+    state = Path(settings.state)
+    state.mkdir(parents=True, exist_ok=True)
+    clock, random = SystemClock(), SystemRandom()
+    migrate(settings.database_url)
+    database = open_database(settings.database_url, clock, random)
+    signals = Signals()
+    outbox = Outbox()
+    billing.subscribe(outbox, fee_percent=settings.fee_percent)
+    return Context(
+        settings=settings,
+        security=SecuritySettings(
+            calls_per_second=settings.rate_limit_per_s,
+            calls_burst=settings.rate_limit_burst,
+            always_https=settings.public_url.startswith("https://"),
+        ),
+        database=database,
+        clock=clock,
+        random=random,
+        outbox=outbox,
+        signals=signals,
+        secrets=SecretsBox.from_file(state / KEY_FILE),
+        dispatcher=Dispatcher(
+            database, clock, signals, policy=Policy(preemption=settings.preemption)
+        ),
+        blobs=open_blob_store(settings.blobs_url),
+    )
+
+
+async def first_start(context: Context, admin_password: str | None = None) -> Bootstrap:
+    """Make the operator, its project and its token on an empty database; else find them."""
+    credit = parse_yuan(context.settings.initial_credit_yuan)
+
+    def use_case(tx: Tx) -> Bootstrap:
+        made = bootstrap_platform(tx, admin_password)
+        if made.created:
+            ledger.project_accounts(tx, [made.project_id])
+            ledger.set_credit_limit(tx, made.project_id, credit)
+        return made
+
+    return await context.database.write(use_case)
+
+
+class Loops:
+    """Background work of one process: rounds, sweeps, the outbox."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._context.signals.bind(asyncio.get_running_loop())
+        for loop in (self._rounds, self._sweeps, self._outbox):
+            self._tasks.append(asyncio.create_task(self._for_ever(loop)))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _for_ever(self, step: Callable[[], Awaitable[None]]) -> None:
+        """A failing step is told and tried again; it never ends the loop."""
+        while True:
+            try:
+                await step()
+            except SuanwangError as error:
+                log.warning("%s: %s", error.reason, error)
+                await asyncio.sleep(1.0)
+            except Exception:
+                log.exception("a background step failed")
+                await asyncio.sleep(1.0)
+
+    async def _rounds(self) -> None:
+        settings = self._context.settings
+        woken = self._context.signals.listen(ROUND_SIGNAL)
+        await self._context.dispatcher.round()
+        await asyncio.sleep(settings.round_gap_ms / 1000)
+        await wait_for(woken, settings.round_every_ms / 1000)
+
+    async def _sweeps(self) -> None:
+        await self._context.dispatcher.sweep()
+        await asyncio.sleep(self._context.settings.sweep_every_ms / 1000)
+
+    async def _outbox(self) -> None:
+        taken = 0
+        for name in self._context.outbox.subscribers:
+            taken += await self._context.outbox.deliver(self._context.database, name)
+        if not taken:
+            await asyncio.sleep(0.2)
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """The whole control plane of one process, for any ASGI server."""
+    context = make_context(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await first_start(context)
+        loops = Loops(context)
+        loops.start()
+        try:
+            yield
+        finally:
+            await loops.stop()
+            await context.database.close()
+
+    return create_app(context, lifespan)

@@ -1,0 +1,71 @@
+"""The application: routes, errors, security, health and metrics around one context."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+import suanwang
+from suanwang.edge.api import problems
+from suanwang.edge.api.context import Context
+from suanwang.edge.api.routes_agent import AgentRoutes
+from suanwang.edge.api.security import SecurityMiddleware
+from suanwang.edge.api.views import json_response
+
+ROUTERS = (
+    "suanwang.edge.api.routes_jobs",
+    "suanwang.edge.api.routes_sites",
+    "suanwang.edge.api.routes_tenancy",
+    "suanwang.edge.api.routes_billing",
+    "suanwang.edge.api.routes_blobs",
+)
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
+    """Routes over a context that bootstrap has made."""
+    app = FastAPI(
+        title="Suanwang",
+        version=suanwang.__version__,
+        description="One market and one dispatch desk over everybody's computers.",
+        lifespan=lifespan,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.context = context
+    problems.install(app)
+    for name in ROUTERS:
+        app.include_router(importlib.import_module(name).router)
+    app.state.agent_routes = AgentRoutes(context)
+    app.router.routes.extend(app.state.agent_routes.routes())
+    _add_health(app, context)
+    app.add_middleware(SecurityMiddleware, settings=context.security)
+    return app
+
+
+def _add_health(app: FastAPI, context: Context) -> None:
+    @app.get("/healthz", tags=["health"])
+    async def healthz() -> dict[str, Any]:
+        """The process answers."""
+        return {"status": "ok", "version": suanwang.__version__}
+
+    @app.get("/readyz", tags=["health"])
+    async def readyz() -> Response:
+        """The database answers too."""
+        try:
+            await context.database.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
+        except Exception as error:
+            return json_response({"status": "unavailable", "detail": str(error)}, 503)
+        return json_response({"status": "ready"})
+
+    @app.get("/v1/version", tags=["health"])
+    async def version(_request: Request) -> dict[str, str]:
+        return {"version": suanwang.__version__}

@@ -1,0 +1,31 @@
+"""What the routes are given: the parts of the running control plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from suanwang.edge.api.security import SecuritySettings
+from suanwang.grid.jobs.reconciler import Dispatcher
+from suanwang.kernel.time import Clock, Random
+from suanwang.platform.blobs import BlobStore
+from suanwang.platform.database import Database
+from suanwang.platform.outbox import Outbox
+from suanwang.platform.settings import Settings
+from suanwang.platform.signals import Signals
+from suanwang.tenancy.secrets_box import SecretsBox
+
+
+@dataclass(slots=True)
+class Context:
+    """Made in bootstrap, kept in `app.state.context`."""
+
+    settings: Settings
+    security: SecuritySettings
+    database: Database
+    clock: Clock
+    random: Random
+    outbox: Outbox
+    signals: Signals
+    secrets: SecretsBox
+    dispatcher: Dispatcher
+    blobs: BlobStore

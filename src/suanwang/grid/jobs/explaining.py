@@ -1,0 +1,114 @@
+"""Answers to: where could it run, why does it wait, when will it start, why did it run there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from suanwang.engines.scheduling.candidates import candidates
+from suanwang.engines.scheduling.forecast import explain
+from suanwang.engines.scheduling.model import PoolVerdict
+from suanwang.engines.scheduling.plan import plan
+from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs.demand import demand_of
+from suanwang.grid.jobs.model import Job, TaskState
+from suanwang.grid.jobs.snapshot import Gathered, class_from
+from suanwang.grid.jobs.spec import JobSpec
+from suanwang.grid.jobs.submission import Owner, blob_facts
+from suanwang.grid.sites import service as sites
+from suanwang.kernel.money import format_yuan, scale
+
+
+def candidates_for(
+    conn: Connection, gathered: Gathered, owner: Owner, spec: JobSpec, now_ms: int
+) -> dict[str, Any]:
+    """The candidate table for a specification that has not been submitted."""
+    named = {item.digest for item in spec.inputs.values()}
+    if spec.workdir is not None:
+        named.add(spec.workdir)
+    facts = blob_facts(conn, owner.organisation_id, sorted(named))
+    demand = demand_of(spec, facts, lambda name: sites.find_site(conn, name).site_id)
+    found = candidates(gathered.snapshot, demand.demand_class, owner.organisation_id, now_ms)
+    rows = [verdict_view(verdict, gathered, spec.max_runtime) for verdict in found]
+    chosen = next((i for i, verdict in enumerate(found) if verdict.score is not None), None)
+    if chosen is not None:
+        rows[chosen]["chosen"] = True
+    return {"candidates": rows, "feasible": chosen is not None}
+
+
+def verdict_view(verdict: PoolVerdict, gathered: Gathered, runtime_s: int) -> dict[str, Any]:
+    pool = gathered.pools.get(verdict.pool_id)
+    site = gathered.sites.get(pool.site_id) if pool is not None else None
+    view: dict[str, Any] = {
+        "pool_id": verdict.pool_id,
+        "pool": pool.name if pool else verdict.pool_id,
+        "site": site.name if site else "",
+        "site_name": site.display_name if site else "",
+        "accelerator": pool.accelerator.model if pool and pool.accelerator else None,
+        "architecture": pool.architecture if pool else "",
+        "alternative": verdict.alternative,
+        "chosen": False,
+        "reason": verdict.reason.value if verdict.reason else None,
+        "detail": verdict.detail,
+    }
+    score = verdict.score
+    if score is not None:
+        cost = scale(score.rate_micro_yuan_per_hour, runtime_s, 3600)
+        view.update(
+            rate_micro_yuan_per_hour=score.rate_micro_yuan_per_hour,
+            rate_yuan_per_hour=format_yuan(score.rate_micro_yuan_per_hour, decimals=4),
+            expected_wait_s=score.expected_wait_s,
+            cost_at_most_micro_yuan=cost,
+            cost_at_most_yuan=format_yuan(cost, decimals=4),
+            score={
+                "total": score.total,
+                "money": score.money,
+                "wait": score.wait,
+                "transfer": score.transfer,
+            },
+        )
+    return view
+
+
+def explain_job(conn: Connection, gathered: Gathered, job: Job, now_ms: int) -> dict[str, Any]:
+    """For a waiting job a forecast; for one that was placed, where and at what score."""
+    tasks = store.tasks_of_job(conn, job.job_id, limit=1000)
+    waiting = [task for task in tasks if task.state is TaskState.QUEUED]
+    answer: dict[str, Any] = {"job_id": job.job_id, "state": job.state.value}
+    if waiting:
+        task = waiting[0]
+        key = (task.organisation_id, task.project_id, task.user_id, task.class_id, task.priority)
+        if task.not_before_ms > now_ms:
+            answer["backoff_s"] = -(-(task.not_before_ms - now_ms) // 1000)
+        group = next((g for g in gathered.snapshot.queue if g.key == key), None)
+        if group is not None:
+            made = plan(gathered.snapshot, now_ms)
+            found = explain(gathered.snapshot, made, group, now_ms)
+            answer["waiting"] = found
+    elif job.state is TaskState.WAITING:
+        answer["depends_on"] = job.depends_on
+    placed = [task for task in tasks if task.lease_id]
+    leases = leases_store.leases_by_id(conn, [t.lease_id for t in placed[:20] if t.lease_id])
+    names = sites.names(conn)
+    answer["placements"] = [
+        {
+            "task": task.index,
+            "site": names.get(lease.site_id, ""),
+            "pool": names.get(lease.pool_id, ""),
+            "score": lease.score,
+            "attempt": lease.epoch,
+        }
+        for task in placed[:20]
+        if task.lease_id is not None and (lease := leases.get(task.lease_id)) is not None
+    ]
+    refused = [task for task in tasks if task.state is TaskState.REFUSED]
+    if refused:
+        answer["refused"] = refused[0].detail
+        bodies = store.class_bodies(conn, [job.class_id])
+        demand = class_from(job.class_id, bodies[job.class_id])
+        found_now = candidates(gathered.snapshot, demand, job.organisation_id, now_ms)
+        answer["candidates"] = [
+            verdict_view(verdict, gathered, demand.max_runtime_s) for verdict in found_now
+        ]
+    return answer
