@@ -217,7 +217,8 @@ def main() -> None:
     worst = max(r[0] for r in rounds)
     print(f"small: reference {plain_s:.3f} s, ours {fast_s:.3f} s, plans equal: {equal}")
     print(
-        f"large: median {seconds:.3f} s, worst {worst:.3f} s, processor {processor_s:.3f} s, peak {peak_mib:.0f} MiB"
+        f"large: median {seconds:.3f} s, worst {worst:.3f} s, processor {processor_s:.3f} s, "
+        f"peak {peak_mib:.0f} MiB"
     )
     print(
         f"       {len(made.placements)} started, {sum(r.count for r in made.refusals)} refused in "

@@ -125,10 +125,13 @@ class PoolRoom:
 
     def take(self, need: Vector, members: int, limit: int, end_ms: int) -> list[tuple[Spread, int]]:
         """Start up to `limit` gangs that end by then; [(where, how many gangs so placed)]."""
-        out = self._take_whole(need, members, limit, end_ms)
+        fit = self.counts(self.available(end_ms), need)
+        out = self._take_whole(fit, need, members, limit, end_ms)
         left = limit - sum(times for _, times in out)
         while left > 0 and members > 1:
-            spread = scatter(self.counts(self.available(end_ms), need), self.free, members)
+            if out:
+                fit = self.counts(self.available(end_ms), need)
+            spread = scatter(fit, self.free, members)
             if spread is None:
                 break
             table = np.array(spread, dtype=np.int64)
@@ -138,11 +141,11 @@ class PoolRoom:
         return out
 
     def _take_whole(
-        self, need: Vector, members: int, limit: int, end_ms: int
+        self, fit_each: Ints, need: Vector, members: int, limit: int, end_ms: int
     ) -> list[tuple[Spread, int]]:
         """Gangs that fit on one node. Filling the tightest node keeps it the tightest, so a whole
         batch is the nodes in order of tightness, each filled up."""
-        fit = self.counts(self.available(end_ms), need) // members
+        fit = fit_each // members if members > 1 else fit_each
         nodes = np.flatnonzero(fit)
         if len(nodes) == 0:
             return []
@@ -254,8 +257,8 @@ class GridRoom:
         self._starts[layer, room.index] = kept.start_ms
         self._open -= 1
 
-    def fits_now(self, need: Vector, end_ms: int) -> Ints:
-        """[pool] copies that could start now beside the reservations."""
+    def room_now(self, need: Vector, members: int, end_ms: int) -> Bools:
+        """[pool] whether a gang could start now beside the reservations."""
         able = self._able(self.free, need)
         touching = []
         for layer, starts in enumerate(self._starts):
@@ -264,17 +267,21 @@ class GridRoom:
                 touching.append(layer)
                 able &= self._able(self.spare[layer], need) | ~touched[self._owner]
         rows = np.flatnonzero(able)
+        if members == 1 or len(rows) == 0:
+            return self._any_by_pool(rows)
         room = self.free[rows]
         for layer in touching:
             touched = (self._starts[layer] < end_ms)[self._owner[rows]]
             spare = np.where(touched[:, None], self.spare[layer][rows], _PLENTY)
             room = np.minimum(room, spare)
-        return self._by_pool(rows, copies(room, need))
+        return self._sum_by_pool(rows, copies(room, need)) >= members
 
-    def fits_in(self, room: Ints, need: Vector) -> Ints:
-        """[pool] copies in such a table of free capacity."""
+    def room_in(self, room: Ints, need: Vector, members: int) -> Bools:
+        """[pool] whether a gang fits in such a table of free capacity."""
         rows = np.flatnonzero(self._able(room, need))
-        return self._by_pool(rows, copies(room[rows], need))
+        if members == 1 or len(rows) == 0:
+            return self._any_by_pool(rows)
+        return self._sum_by_pool(rows, copies(room[rows], need)) >= members
 
     def _able(self, room: Ints, need: Vector) -> Bools:
         """[node] whether one copy fits: comparing is far cheaper than dividing."""
@@ -284,7 +291,12 @@ class GridRoom:
                 able &= room[:, kind] >= need[kind]
         return able
 
-    def _by_pool(self, rows: NDArray[np.intp], per_node: Ints) -> Ints:
+    def _any_by_pool(self, rows: NDArray[np.intp]) -> Bools:
+        out = np.zeros(self._size, dtype=bool)
+        out[self._owner[rows]] = True
+        return out
+
+    def _sum_by_pool(self, rows: NDArray[np.intp], per_node: Ints) -> Ints:
         sums = np.bincount(self._owner[rows], weights=per_node, minlength=self._size)
         return sums.astype(np.int64)
 

@@ -207,7 +207,7 @@ class Round:
             need = vector(request.resources)
             key = (need, demand.members, end_ms)
             if fresh:
-                self._had_room[key] = self.room.fits_now(need, end_ms) >= demand.members
+                self._had_room[key] = self.room.room_now(need, demand.members, end_ms)
             found = self._had_room.get(key)
             rows.append(np.ones(len(self.room.pools), dtype=bool) if found is None else found)
         keep: list[bool] = np.concatenate(rows).tolist()

@@ -122,14 +122,14 @@ class RefusalBook:
         key = (need, demand.members, end_ms, started)
         found = self._room_codes.get(key)
         if found is None:
-            now_free = room.fits_in(room.free, need) >= demand.members
-            then_free = room.fits_in(room.at_start, need) >= demand.members
+            now_free = room.room_in(room.free, need, demand.members)
+            then_free = room.room_in(room.at_start, need, demand.members)
             found = np.full(len(now_free), CODE[RefusalReason.NO_FREE_CAPACITY], dtype=np.int8)
             if not started:
                 found[then_free] = CODE[RefusalReason.BEHIND_IN_FAIR_SHARE]
             found[now_free] = CODE[RefusalReason.RESERVED_FOR_EARLIER]
             # room beside the reservations is left only if the round reached its placement limit
-            beside = room.fits_now(need, end_ms) >= demand.members
+            beside = room.room_now(need, demand.members, end_ms)
             found[beside] = CODE[RefusalReason.BEHIND_IN_FAIR_SHARE]
             self._room_codes[key] = found
         return found
@@ -194,7 +194,7 @@ class RefusalBook:
                     )
         if reason is RefusalReason.INSUFFICIENT_FUNDS:
             rate = int(ranking.rates[alternative, pool])
-            hold = int(ranking.holds()[alternative, pool])
+            hold = ranking.candidate(alternative * ranking.codes.shape[1] + pool).hold
             return (
                 f"{duration(demand.max_runtime_s)} at {format_yuan(rate)} yuan/h needs "
                 f"{format_yuan(hold)} yuan free, project {group.project_id} has "
