@@ -101,6 +101,9 @@ troubles = sa.Table(
     sa.Column("at_ms", Ms, nullable=False),
 )
 
+_PRICES_BY_ID = sa.select(price_lists).where(
+    price_lists.c.id.in_(sa.bindparam("ids", expanding=True))
+)
 # a record is written as the tuple of its fields
 _RECORD_COLUMNS = [usage.c[name] for name in UsageRecord.__struct_fields__]
 
@@ -125,7 +128,7 @@ def _price_list(row: Row[Any]) -> PriceList:
 def prices(conn: Connection, ids: Sequence[str]) -> dict[str, PriceList]:
     found = {}
     for chunk in _chunks(ids):
-        for row in conn.execute(sa.select(price_lists).where(price_lists.c.id.in_(chunk))):
+        for row in conn.execute(_PRICES_BY_ID, {"ids": chunk}):
             found[row.id] = _price_list(row)
     return found
 

@@ -81,6 +81,12 @@ postings = sa.Table(
     sqlite_with_rowid=False,
 )
 
+_OF_OWNERS = sa.select(accounts).where(
+    accounts.c.owner_id.in_(sa.bindparam("owners", expanding=True))
+)
+_CURRENCIES = sa.select(accounts.c.id, accounts.c.currency).where(
+    accounts.c.id.in_(sa.bindparam("ids", expanding=True))
+)
 _MOVE = (
     sa.update(accounts)
     .where(accounts.c.id == sa.bindparam("account"))
@@ -116,7 +122,7 @@ def find_accounts(conn: Connection, keys: Sequence[AccountKey]) -> dict[AccountK
     owners = sorted({key.owner_id for key in keys})
     found = {}
     for chunk in _chunks(owners):
-        for row in conn.execute(sa.select(accounts).where(accounts.c.owner_id.in_(chunk))):
+        for row in conn.execute(_OF_OWNERS, {"owners": chunk}):
             account = _account(row)
             if account.key in wanted:
                 found[account.key] = account
@@ -147,8 +153,7 @@ def insert_accounts(tx: Tx, keys: Sequence[AccountKey]) -> None:
 def currencies(conn: Connection, account_ids: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for chunk in _chunks(account_ids):
-        query = sa.select(accounts.c.id, accounts.c.currency).where(accounts.c.id.in_(chunk))
-        found.update((row.id, row.currency) for row in conn.execute(query))
+        found.update((row[0], row[1]) for row in conn.execute(_CURRENCIES, {"ids": chunk}))
     return found
 
 
@@ -167,7 +172,7 @@ def insert_entries(tx: Tx, drafts: Sequence[EntryDraft]) -> dict[str, str]:
         )
         for draft in drafts
     ]
-    return dict(map(tuple, insert_new_rows(tx.conn, entries, rows, ("key", "id"))))
+    return {row[0]: row[1] for row in insert_new_rows(tx.conn, entries, rows, ("key", "id"))}
 
 
 def insert_postings(conn: Connection, drafts: Sequence[EntryDraft], ids: Mapping[str, str]) -> None:
