@@ -14,6 +14,7 @@ from suanwang.edge.api.app import create_app
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.security import SecuritySettings
 from suanwang.engines.scheduling.model import Policy
+from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
 from suanwang.kernel.errors import SuanwangError
 from suanwang.kernel.money import parse_yuan
@@ -44,6 +45,17 @@ def make_context(settings: Settings) -> Context:
     signals = Signals()
     outbox = Outbox()
     billing.subscribe(outbox, fee_percent=settings.fee_percent)
+    secrets = SecretsBox.from_file(state / KEY_FILE)
+    dispatcher = Dispatcher(database, clock, signals, policy=Policy(preemption=settings.preemption))
+    desk = AgentDesk(
+        database,
+        outbox,
+        signals,
+        dispatcher,
+        secrets.open,
+        settings,
+        single_process=settings.database_url.startswith("sqlite"),
+    )
     return Context(
         settings=settings,
         security=SecuritySettings(
@@ -56,10 +68,9 @@ def make_context(settings: Settings) -> Context:
         random=random,
         outbox=outbox,
         signals=signals,
-        secrets=SecretsBox.from_file(state / KEY_FILE),
-        dispatcher=Dispatcher(
-            database, clock, signals, policy=Policy(preemption=settings.preemption)
-        ),
+        secrets=secrets,
+        dispatcher=dispatcher,
+        desk=desk,
         blobs=open_blob_store(settings.blobs_url),
     )
 

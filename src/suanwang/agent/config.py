@@ -50,7 +50,7 @@ class PoolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: str = "auto"
     """process: auto, none, cgroup."""
     options: dict[str, str] = {}
-    """slurm: partition, account, qos, constraint, bin (folder of the commands), conf (slurm.conf)."""
+    """slurm: partition, account, qos, constraint, bin (folder of commands), conf (slurm.conf)."""
 
 
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     server: str
     state: str
-    """Folder of the agent's own records and of the runs; on a Slurm site it must be shared with the nodes."""
+    """Folder of records and runs; on a Slurm site it is shared with the nodes."""
     pools: list[PoolConfig]
     site: str = ""
     ca_file: str = ""

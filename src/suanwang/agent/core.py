@@ -80,7 +80,7 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """After a restart: a run that this site had taken over, as its folder and the driver know it."""
+    """After a restart: a run taken over before, as its folder and the driver know it."""
 
     spec: RunSpec
     observation: Observation | None

@@ -94,7 +94,7 @@ class Driver(Protocol):
     name: str
 
     async def open(self) -> None:
-        """Connect to the engine and re-adopt what runs. Raises Unavailable with a hint if it cannot."""
+        """Connect to the engine and re-adopt what runs. Raises Unavailable with a hint."""
         ...
 
     async def close(self) -> None:
@@ -106,7 +106,7 @@ class Driver(Protocol):
         ...
 
     async def start(self, runs: Sequence[PreparedRun]) -> list[Observation]:
-        """Hand runs to the engine; one observation each, in order (ENDED/START_FAILED if refused)."""
+        """Hand over runs; one observation each, in order (ENDED/START_FAILED if refused)."""
         ...
 
     async def stop(self, lease_id: str, grace_s: int, failure: FailureClass) -> None:

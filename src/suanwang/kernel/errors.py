@@ -13,7 +13,7 @@
         ├── Unavailable         a component does not answer
         └── StaleWrite          somebody else wrote first
 
-Each error carries a `reason` (a stable name), a sentence for a person, and a `hint`: what to do next.
+Each error carries a `reason` (a stable name), a sentence for a person, and a `hint`: what to do.
 """
 
 from __future__ import annotations

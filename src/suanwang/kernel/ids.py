@@ -41,7 +41,7 @@ def base32(value: int, length: int) -> str:
 
 
 class IdFactory:
-    """Makes ids that increase strictly, even within one millisecond or when the clock steps back."""
+    """Makes ids that increase strictly, within a millisecond and when the clock steps back."""
 
     def __init__(self, clock: Clock, random: Random) -> None:
         self._clock = clock

@@ -28,7 +28,7 @@ def hour_of(at_ms: int) -> int:
 
 
 def split_by_hour(start_ms: int, end_ms: int) -> list[tuple[int, int, int]]:
-    """Cut [start, end) at hour boundaries into (hour index, start_ms, end_ms); empty if end <= start."""
+    """Cut [start, end) at hours into (hour index, start_ms, end_ms); empty if end <= start."""
     pieces = []
     at = start_ms
     while at < end_ms:

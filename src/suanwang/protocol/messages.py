@@ -230,7 +230,7 @@ class EnrolReply(msgspec.Struct, frozen=True):
 
 
 class ReconcileRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Everything the agent has: opens (or confirms) a session. Sent at start, after any gap, and now and then."""
+    """Everything the agent has; opens a session. At start, after a gap, now and then."""
 
     instance_id: str
     agent_version: str
@@ -254,7 +254,7 @@ class ReconcileReply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PollRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Wait for orders newer than `revision`; also carries news, so that one round trip does both."""
+    """Wait for orders newer than `revision`; also carries news: one round trip does both."""
 
     session: int
     revision: int
@@ -265,7 +265,7 @@ class PollRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PollReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Orders in order of revision; an answered report is durable. More may follow at once if `more`."""
+    """Orders in order of revision; an answered report is durable. `more` follow at once."""
 
     revision: int
     orders: list[LeaseOrder] = []
@@ -290,7 +290,7 @@ class LogRequest(msgspec.Struct, frozen=True):
 
 
 class LogReply(msgspec.Struct, frozen=True):
-    """Lease and stream → how many bytes the control plane has; −1 = send no more (limit or unknown lease)."""
+    """(lease, stream, bytes stored); −1 = send no more (limit reached or unknown lease)."""
 
     stored: list[tuple[str, str, int]]
 

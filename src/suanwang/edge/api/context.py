@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from suanwang.edge.api.security import SecuritySettings
+from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.reconciler import Dispatcher
 from suanwang.kernel.time import Clock, Random
 from suanwang.platform.blobs import BlobStore
@@ -28,4 +29,5 @@ class Context:
     signals: Signals
     secrets: SecretsBox
     dispatcher: Dispatcher
+    desk: AgentDesk
     blobs: BlobStore

@@ -12,19 +12,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from suanwang.edge.api.context import Context
-from suanwang.grid.jobs import agents
-from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, job_signal, site_signal
-from suanwang.grid.jobs.reports import Taken
 from suanwang.grid.sites import service as sites
 from suanwang.kernel.errors import InvalidInput, SuanwangError, Unauthenticated
-from suanwang.platform.signals import wait_for
 from suanwang.protocol import VERSION
 from suanwang.protocol.messages import (
     EnrolReply,
     EnrolRequest,
-    LogReply,
     LogRequest,
-    PollReply,
     PollRequest,
     ProtocolError,
     ReconcileRequest,
@@ -35,8 +29,6 @@ from suanwang.protocol.messages import (
 T = TypeVar("T")
 MEDIA_TYPE = "application/msgpack"
 MAX_BODY = 64 * 1024 * 1024
-MAX_WAIT_MS = 60_000
-TOUCH_EVERY_S = 2.0
 CREDENTIAL_TTL_S = 5.0
 
 
@@ -60,12 +52,11 @@ async def body_of(request: Request, kind: type[T]) -> T:
 
 
 class AgentRoutes:
-    """Handlers over one context; small caches spare a look-up for every poll."""
+    """Handlers over one context; a small cache spares a look-up for every poll."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._credentials: dict[str, tuple[str, float]] = {}
-        self._touched: dict[str, float] = {}
 
     def routes(self) -> list[BaseRoute]:
         handlers = {
@@ -127,87 +118,17 @@ class AgentRoutes:
     async def reconcile(self, request: Request) -> Response:
         site_id = await self.site_of(request)
         message = await body_of(request, ReconcileRequest)
-        context = self._context
-        done = await context.database.write(
-            lambda tx: agents.reconcile(
-                tx,
-                context.outbox,
-                site_id,
-                message,
-                unseal=context.secrets.open,
-                totals=context.dispatcher.totals,
-                contact_every_ms=context.settings.contact_every_ms,
-            )
-        )
-        self._announce(done.taken)
-        context.signals.notify(ROUND_SIGNAL)
-        return reply(done.reply)
+        return reply(await self._context.desk.reconcile(site_id, message))
 
     async def poll(self, request: Request) -> Response:
         site_id = await self.site_of(request)
         message = await body_of(request, PollRequest)
-        context = self._context
-        extra: agents.Polled | None = None
-        if message.reports or message.pools is not None or self._touch_due(site_id):
-            extra = await context.database.write(
-                lambda tx: agents.take_poll(
-                    tx, context.outbox, site_id, message, totals=context.dispatcher.totals
-                )
-            )
-            self._announce(extra.taken)
-            if extra.inventory_changed:
-                context.signals.notify(ROUND_SIGNAL)
-        news = await self._news(site_id, message)
-        if extra is not None and extra.taken.orders:
-            news = msgspec.structs.replace(news, orders=[*news.orders, *extra.taken.orders])
-        return reply(news)
-
-    async def _news(self, site_id: str, message: PollRequest) -> PollReply:
-        """Orders at once if there are any, else as soon as the site is woken, else none."""
-        context = self._context
-        wait_s = min(message.wait_ms, MAX_WAIT_MS, context.settings.contact_every_ms) / 1000
-        until = time.monotonic() + wait_s
-        while True:
-            woken = context.signals.listen(site_signal(site_id))
-            found = await context.database.read(
-                lambda conn: agents.news(conn, site_id, message, context.secrets.open)
-            )
-            left = until - time.monotonic()
-            if found.orders or left <= 0:
-                woken.cancel()
-                return found
-            # other processes' changes are found at the next look
-            await wait_for(woken, min(left, 1.0) if not self._single else left)
-
-    @property
-    def _single(self) -> bool:
-        return self._context.settings.database_url.startswith("sqlite")
-
-    def _touch_due(self, site_id: str) -> bool:
-        at_s = time.monotonic()
-        if at_s - self._touched.get(site_id, -TOUCH_EVERY_S) < TOUCH_EVERY_S:
-            return False
-        self._touched[site_id] = at_s
-        return True
-
-    def _announce(self, taken: Taken) -> None:
-        signals = self._context.signals
-        signals.notify(
-            *(job_signal(job) for job in sorted(taken.jobs)),
-            *(site_signal(site) for site in sorted(taken.sites)),
-        )
-        if taken.freed:
-            signals.notify(ROUND_SIGNAL)
+        return reply(await self._context.desk.poll(site_id, message))
 
     async def logs(self, request: Request) -> Response:
         site_id = await self.site_of(request)
         message = await body_of(request, LogRequest)
-        limit = self._context.settings.max_log_mib * 1024 * 1024
-        stored = await self._context.database.write(
-            lambda tx: agents.take_logs(tx, site_id, message.chunks, limit)
-        )
-        self._context.signals.notify(*sorted({f"log:{lease_id}" for lease_id, _, _ in stored}))
-        return reply(LogReply(stored))
+        return reply(await self._context.desk.logs(site_id, message))
 
 
 Handler = Callable[[Request], Awaitable[Response]]

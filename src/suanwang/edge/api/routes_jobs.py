@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -15,12 +15,12 @@ from suanwang.edge.api.auth import Caller
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.paging import Paging, encode_cursor
 from suanwang.edge.api.views import instant, job_view, json_response, task_view
-from suanwang.grid.jobs import explaining, leases_store, store, submission
+from suanwang.grid.jobs import explaining, reading, submission
+from suanwang.grid.jobs.desk import log_signal
 from suanwang.grid.jobs.model import FINAL, Job, TaskState
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, job_signal, site_signal
 from suanwang.grid.jobs.spec import JobSpec
 from suanwang.grid.sites import service as sites
-from suanwang.kernel.errors import NotFound
 from suanwang.platform.database import Tx
 from suanwang.platform.signals import wait_for
 from suanwang.tenancy import service as tenancy
@@ -42,7 +42,7 @@ def job_for(
     conn: Connection, principal: Principal, job_id: str, action: Action = Action.READ_JOBS
 ) -> Job:
     """The job, if the caller may; foreign jobs do not exist for him."""
-    job = submission.find_job(conn, job_id, _visible_organisation(principal))
+    job = reading.find_job(conn, job_id, _visible_organisation(principal))
     require_may(principal, action, job.organisation_id, job.project_id, kind="job", identity=job_id)
     return job
 
@@ -90,7 +90,7 @@ async def submit_job(
     """Queue one job. The same Idempotency-Key gives the same answer and no second job."""
     job_ids = await _submit(request, principal, [spec], idempotency_key)
     database = context_of(request).database
-    job = await database.read(lambda conn: submission.require_job(conn, job_ids[0]))
+    job = await database.read(lambda conn: reading.require_job(conn, job_ids[0]))
     return json_response(job_view(job), 201, {"Location": f"/v1/jobs/{job.job_id}"})
 
 
@@ -131,7 +131,7 @@ async def list_jobs(
 
     def query(conn: Connection) -> list[Job]:
         organisation_id, projects = visible_projects(conn, principal, project)
-        return submission.job_page(
+        return reading.job_page(
             conn,
             organisation_id=organisation_id,
             project_ids=projects,
@@ -171,7 +171,7 @@ async def show_job(request: Request, job_id: str, principal: Caller) -> Response
     def query(conn: Connection) -> dict[str, Any]:
         job = job_for(conn, principal, job_id)
         view = job_view(job)
-        view["spec"] = submission.job_spec(conn, job.job_id)
+        view["spec"] = reading.job_spec(conn, job.job_id)
         view["task_list"] = _tasks(conn, job, -1, 100)
         return view
 
@@ -179,12 +179,9 @@ async def show_job(request: Request, job_id: str, principal: Caller) -> Response
 
 
 def _tasks(conn: Connection, job: Job, after_index: int, limit: int) -> list[dict[str, Any]]:
-    tasks = store.tasks_of_job(conn, job.job_id, after_index=after_index, limit=limit)
-    leases: dict[str, list[Any]] = {}
-    for lease in leases_store.leases_of_tasks(conn, [task.task_id for task in tasks]):
-        leases.setdefault(lease.task_id, []).append(lease)
     names = sites.names(conn)
-    return [task_view(task, leases.get(task.task_id, []), names) for task in tasks]
+    found = reading.tasks_with_leases(conn, job.job_id, after_index=after_index, limit=limit)
+    return [task_view(task, leases, names) for task, leases in found]
 
 
 @router.get("/jobs/{job_id}/tasks")
@@ -208,7 +205,7 @@ async def list_tasks(
 
 @router.get("/jobs/{job_id}/explain")
 async def explain_job(request: Request, job_id: str, principal: Caller) -> Response:
-    """Why it waits, when it may start, what would make it start sooner; or why it ran where it ran."""
+    """Why it waits, when it may start, what would help; or why it ran where it ran."""
     context = context_of(request)
     job = await context.database.read(lambda conn: job_for(conn, principal, job_id))
     gathered = await context.dispatcher.gather()
@@ -228,7 +225,7 @@ async def cancel_job(request: Request, job_id: str, principal: Caller) -> Respon
         job = job_for(tx.conn, principal, job_id, Action.WRITE_JOBS)
         woken = submission.cancel(tx, job.job_id)
         audit(tx, principal, "job.cancel", "job", job.job_id, organisation_id=job.organisation_id)
-        return submission.require_job(tx.conn, job.job_id), woken
+        return reading.require_job(tx.conn, job.job_id), woken
 
     job, woken = await context.database.write(use_case)
     context.signals.notify(*(site_signal(site) for site in woken), job_signal(job.job_id))
@@ -247,65 +244,64 @@ async def read_logs(
     offset: Annotated[int, Query(ge=0)] = 0,
     follow: bool = False,
 ) -> Response:
-    """Output of one task's attempt (the last if not named) from an offset; `follow` until it ends."""
+    """Output of a task's attempt (the last one by default); `follow` until the job ends."""
     context = context_of(request)
 
-    def find(conn: Connection) -> tuple[str, str] | None:
+    def find(conn: Connection) -> str | None:
         job = job_for(conn, principal, job_id)
-        found = store.tasks_of_job(conn, job.job_id, after_index=task - 1, limit=1)
-        if not found or found[0].index != task:
-            raise NotFound("TaskNotFound", f"The job has no task {task}.")
-        leases = leases_store.leases_of_tasks(conn, [found[0].task_id])
-        chosen = [lease for lease in leases if attempt is None or lease.epoch == attempt]
-        return (chosen[-1].lease_id, job.job_id) if chosen else None
+        return reading.lease_of_attempt(conn, job.job_id, task, attempt)
 
-    found = await context.database.read(find)
-    if found is None and not follow:
-        return Response(b"", media_type="text/plain; charset=utf-8", headers={"Next-Offset": "0"})
-    if not follow and found is not None:
-        data, after = await context.database.read(
-            lambda conn: leases_store.read_log(conn, found[0], stream, offset, LOG_CHUNK)
-        )
-        return Response(
-            data,
-            media_type="text/plain; charset=utf-8",
-            headers={"Next-Offset": str(after), "Lease": found[0]},
-        )
+    lease_id = await context.database.read(find)
+    if not follow:
+        data, after = b"", 0
+        if lease_id is not None:
+            wanted = lease_id
+            data, after = await context.database.read(
+                lambda conn: reading.output(conn, wanted, stream, offset, LOG_CHUNK)
+            )
+        headers = {"Next-Offset": str(after), "Lease": lease_id or ""}
+        return Response(data, media_type="text/plain; charset=utf-8", headers=headers)
     return StreamingResponse(
         _follow(context, find, job_id, stream, offset), media_type="text/plain; charset=utf-8"
     )
 
 
 async def _follow(
-    context: Context, find: Any, job_id: str, stream: str, offset: int
+    context: Context,
+    find: Callable[[Connection], str | None],
+    job_id: str,
+    stream: str,
+    offset: int,
 ) -> AsyncIterator[bytes]:
-    """Bytes as they come, through retries, until the job's task is over."""
+    """Bytes as they come, through retries, until the job is over."""
     current = ""
     while True:
-        found = await context.database.read(find)
-        lease_id = found[0] if found else ""
+        lease_id = await context.database.read(find) or ""
         if lease_id != current:
             current, offset = lease_id, offset if not current else 0
-        news = context.signals.listen(f"log:{current}" if current else job_signal(job_id))
-        ended = await context.database.read(
-            lambda conn: submission.find_job(conn, job_id, None).state in FINAL
-        )
-        data = b""
-        if current:
-            at, where = offset, current
-            data, offset = await context.database.read(
-                lambda conn, where=where, at=at: leases_store.read_log(  # type: ignore[misc]
-                    conn, where, stream, at, LOG_CHUNK
-                )
-            )
+        news = context.signals.listen(log_signal(current) if current else job_signal(job_id))
+        look = _look(job_id, current, stream, offset)
+        ended, data, offset = await context.database.read(look)
         if data:
-            news.cancel()
             yield data
-            continue
-        if ended:
-            news.cancel()
+        elif ended:
             return
-        await wait_for(news, 1.0)
+        else:
+            await wait_for(news, 1.0)
+        news.cancel()
+
+
+def _look(
+    job_id: str, lease_id: str, stream: str, offset: int
+) -> Callable[[Connection], tuple[bool, bytes, int]]:
+    def look(conn: Connection) -> tuple[bool, bytes, int]:
+        ended = reading.require_job(conn, job_id).state in FINAL
+        if not lease_id:
+            return ended, b"", offset
+        data, after = reading.output(conn, lease_id, stream, offset, LOG_CHUNK)
+        return ended, data, after
+
+    return look
 
 
 @router.get("/jobs/{job_id}/events")

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from suanwang.edge.api.auth import Caller
 from suanwang.edge.api.routes_jobs import context_of
 from suanwang.edge.api.views import json_response, money, pool_view, site_view
-from suanwang.grid.jobs import leases_store
+from suanwang.grid.jobs import reading
 from suanwang.grid.jobs.offers import offers
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL
 from suanwang.grid.sites import service as sites
@@ -135,7 +135,7 @@ async def show_site(request: Request, principal: Caller, name: str) -> Response:
         site = site_for(conn, principal, name, Action.READ_SITES)
         view = site_view(site, now_ms)
         view["pools"] = [pool_view(pool) for pool in sites.pools_of_site(conn, site.site_id)]
-        view["open_leases"] = leases_store.count_open_of_site(conn, site.site_id)
+        view["open_leases"] = reading.open_leases_at(conn, site.site_id)
         return view
 
     return json_response(await context.database.read(query))
@@ -191,9 +191,7 @@ async def remove_site(request: Request, principal: Caller, name: str) -> Respons
     def use_case(tx: Tx) -> None:
         site = site_for(tx.conn, principal, name, Action.WRITE_SITES)
         audit(tx, principal, "site.remove", "site", site.site_id)
-        sites.remove(
-            tx, site.site_id, lambda t, site_id: leases_store.count_open_of_site(t.conn, site_id)
-        )
+        sites.remove(tx, site.site_id, reading.open_leases_at)
 
     await context.database.write(use_case)
     request.app.state.agent_routes.forget_credentials()

@@ -51,6 +51,9 @@ class Applied:
     """Jobs whose state changed."""
 
 
+NOTHING = Applied(placed=0, stale=0, refused=0, sites=(), jobs=())
+
+
 class _Capacity:
     """Free resources per node as the database has them now, less what this plan takes."""
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from suanwang.engines.scheduling.model import Plan, Policy, Snapshot
 from suanwang.engines.scheduling.plan import plan
 from suanwang.grid.jobs import grants, sweeps
-from suanwang.grid.jobs.snapshot import Gathered, gather, totals_of
+from suanwang.grid.jobs.snapshot import Gathered, gather, somebody_waits, totals_of
 from suanwang.kernel.resources import ZERO, Resources
 from suanwang.kernel.time import Clock
 from suanwang.platform.database import Database
@@ -60,6 +60,8 @@ class Dispatcher:
     async def round(self) -> grants.Applied:
         """Snapshot → plan → apply; wakes the sites that got orders."""
         started_ms = self._clock.now_ms()
+        if not await self._database.read(lambda conn: somebody_waits(conn, started_ms)):
+            return grants.NOTHING
         gathered = await self.gather()
         self._round += 1
         seed = self._round
@@ -67,8 +69,6 @@ class Dispatcher:
         took_ms = self._clock.now_ms() - started_ms
         self.last_snapshot, self.last_plan = gathered.snapshot, made
         self.last_at_ms = started_ms
-        if not gathered.snapshot.queue:
-            return await self._clear_refusals(gathered)
         digest = grants.digest_of(gathered) if made.placements or made.preemptions else ""
         applied = await self._database.write(
             lambda tx: grants.apply_plan(
@@ -80,12 +80,6 @@ class Dispatcher:
             *(job_signal(job) for job in applied.jobs),
         )
         return applied
-
-    async def _clear_refusals(self, gathered: Gathered) -> grants.Applied:
-        """Nobody waits: nothing to apply, but old refusals may still be on the books."""
-        return await self._database.write(
-            lambda tx: grants.apply_plan(tx, gathered, Plan(), took_ms=0, snapshot_digest="")
-        )
 
     async def sweep(self) -> sweeps.Swept:
         swept = await self._database.write(sweeps.sweep_lost)

@@ -298,7 +298,7 @@ def _note_outputs(tx: Tx, runs: Sequence[tuple[Lease, RunReport]]) -> None:
 
 
 def account_shares(tx: Tx, leases: Sequence[Lease], totals: Resources) -> None:
-    """Add what ended leases used to the decayed accounts of their organisation, project and user."""
+    """Add what ended leases used to the decayed accounts of their three shares."""
     amounts: dict[str, int] = defaultdict(int)
     for lease in leases:
         if lease.started_at_ms is None:

@@ -243,3 +243,8 @@ def gather(conn: Connection, now_ms: int, policy: Policy) -> Gathered:
         policy=policy,
     )
     return Gathered(snapshot, all_sites, {row.pool_id: row for row in rows}, classes)
+
+
+def somebody_waits(conn: Connection, now_ms: int) -> bool:
+    """Is a round worth its while? Also when only old refusals are left to take back."""
+    return store.has_queued(conn, now_ms) or store.has_refusals(conn)

@@ -187,7 +187,7 @@ class OutputPath(Strict):
 
 
 class JobSpec(Strict):
-    """One demand. `command` is run by the shell; `argv` is run as it is; `script` is a whole file."""
+    """One demand. The shell runs `command` and `script`; `argv` is run as it is."""
 
     name: str = Field(default="job", min_length=1, max_length=120)
     project: str | None = Field(default=None, max_length=120)

@@ -118,6 +118,19 @@ def queue_groups(conn: Connection, now_ms: int) -> list[QueueGroup]:
     return sorted(groups, key=lambda group: group.key)
 
 
+def has_queued(conn: Connection, now_ms: int) -> bool:
+    query = (
+        sa.select(tasks.c.id)
+        .where(tasks.c.state == sa.literal_column("'queued'"), tasks.c.not_before_ms <= now_ms)
+        .limit(1)
+    )
+    return conn.execute(query).first() is not None
+
+
+def has_refusals(conn: Connection) -> bool:
+    return conn.execute(sa.select(refusals.c.class_id).limit(1)).first() is not None
+
+
 def heads(
     conn: Connection, key: tuple[str, str, str, str, int], count: int, now_ms: int
 ) -> list[Row[Any]]:

@@ -1,9 +1,9 @@
-"""Submit, cancel and read jobs."""
+"""Submit and cancel jobs."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -17,7 +17,7 @@ from suanwang.grid.jobs.orders import stop_leases
 from suanwang.grid.jobs.progress import Steps, settle
 from suanwang.grid.jobs.spec import JobSpec
 from suanwang.grid.sites import service as sites
-from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, NotFound
+from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded
 from suanwang.platform.database import Tx
 from suanwang.protocol.messages import FailureClass
 
@@ -48,7 +48,7 @@ def submit(
     *,
     idempotency_key: str | None = None,
 ) -> list[str]:
-    """Queue jobs, all or none; returns their ids in order. A repeated key returns the first answer."""
+    """Queue jobs, all or none; their ids in order. A repeated key gives the first answer."""
     if len(specs) > MAX_BATCH or sum(spec.array or 1 for spec in specs) > MAX_TASKS_PER_CALL:
         raise LimitExceeded(
             "BatchTooLarge",
@@ -251,31 +251,6 @@ def _task_rows(
     return [{"id": new("task"), "index": index, **common} for index in range(spec.array or 1)]
 
 
-def require_job(conn: Connection, job_id: str) -> Job:
-    job = store.jobs_by_id(conn, [job_id]).get(job_id)
-    if job is None:
-        raise NotFound("JobNotFound", f"There is no job {job_id}.", hint="See `suan ls`.")
-    return job
-
-
-def find_job(conn: Connection, text: str, organisation_id: str | None) -> Job:
-    """A job by id, or by the end of its id (at least four characters) where that is unique.
-
-    `organisation_id` bounds where to look; None looks everywhere.
-    """
-    exact = store.jobs_by_id(conn, [text]).get(text)
-    if exact is not None:
-        return exact
-    near = store.jobs_ending_with(conn, text, organisation_id) if len(text) >= 4 else []
-    if len(near) > 1:
-        raise Conflict(
-            "JobAmbiguous", f"Several jobs end with {text!r}.", hint="Give more of the id."
-        )
-    if not near:
-        raise NotFound("JobNotFound", f"There is no job {text}.", hint="See `suan ls`.")
-    return near[0]
-
-
 def cancel(tx: Tx, job_id: str) -> list[str]:
     """End what has not started, ask sites to stop what has; returns sites with new orders.
 
@@ -299,26 +274,3 @@ def cancel(tx: Tx, job_id: str) -> list[str]:
     )
     leases = [lease for lease in current.values() if lease.state is not LeaseState.ENDED]
     return stop_leases(tx, leases, StopReason.CANCELLED)
-
-
-def job_page(
-    conn: Connection,
-    *,
-    organisation_id: str | None,
-    project_ids: Sequence[str] | None,
-    states: Sequence[str],
-    before_id: str | None,
-    limit: int,
-) -> list[Job]:
-    return store.page_of_jobs(
-        conn,
-        organisation_id=organisation_id,
-        project_ids=project_ids,
-        states=states,
-        before_id=before_id,
-        limit=limit,
-    )
-
-
-def job_spec(conn: Connection, job_id: str) -> Mapping[str, Any]:
-    return store.spec_of(conn, job_id)

@@ -1,4 +1,4 @@
-"""What time alone brings about: silent sites' leases are lost, retried tasks come due, arrears bite."""
+"""What time alone brings about: leases of silent sites are lost, arrears bite."""
 
 from __future__ import annotations
 

@@ -324,10 +324,10 @@ def _pool_named(conn: Connection, site_id: str, name: str) -> PoolRow:
     raise NotFound("PoolNotFound", f"The site has no pool {name!r}.", hint="See `suan site show`.")
 
 
-def remove(tx: Tx, site_id: str, open_leases: Callable[[Tx, str], int]) -> None:
+def remove(tx: Tx, site_id: str, open_leases: Callable[[Connection, str], int]) -> None:
     """Remove a site that holds no work; its name is free again, its past stays on the books."""
     site = require_site(tx.conn, site_id)
-    count = open_leases(tx, site_id)
+    count = open_leases(tx.conn, site_id)
     if count:
         raise Conflict(
             "SiteBusy",

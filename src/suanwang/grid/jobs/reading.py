@@ -1,0 +1,91 @@
+"""Read jobs, tasks, leases and output; what pages and routes show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs.model import Job, Lease, Task
+from suanwang.kernel.errors import Conflict, NotFound
+
+
+def require_job(conn: Connection, job_id: str) -> Job:
+    job = store.jobs_by_id(conn, [job_id]).get(job_id)
+    if job is None:
+        raise NotFound("JobNotFound", f"There is no job {job_id}.", hint="See `suan ls`.")
+    return job
+
+
+def find_job(conn: Connection, text: str, organisation_id: str | None) -> Job:
+    """A job by id, or by the end of its id (at least four characters) where that is unique.
+
+    `organisation_id` bounds where to look; None looks everywhere.
+    """
+    exact = store.jobs_by_id(conn, [text]).get(text)
+    if exact is not None:
+        return exact
+    near = store.jobs_ending_with(conn, text, organisation_id) if len(text) >= 4 else []
+    if len(near) > 1:
+        raise Conflict(
+            "JobAmbiguous", f"Several jobs end with {text!r}.", hint="Give more of the id."
+        )
+    if not near:
+        raise NotFound("JobNotFound", f"There is no job {text}.", hint="See `suan ls`.")
+    return near[0]
+
+
+def job_page(
+    conn: Connection,
+    *,
+    organisation_id: str | None,
+    project_ids: Sequence[str] | None,
+    states: Sequence[str],
+    before_id: str | None,
+    limit: int,
+) -> list[Job]:
+    return store.page_of_jobs(
+        conn,
+        organisation_id=organisation_id,
+        project_ids=project_ids,
+        states=states,
+        before_id=before_id,
+        limit=limit,
+    )
+
+
+def job_spec(conn: Connection, job_id: str) -> Mapping[str, Any]:
+    return store.spec_of(conn, job_id)
+
+
+def tasks_with_leases(
+    conn: Connection, job_id: str, *, after_index: int = -1, limit: int = 100
+) -> list[tuple[Task, list[Lease]]]:
+    """Tasks by index, each with all its attempts, the oldest first."""
+    tasks = store.tasks_of_job(conn, job_id, after_index=after_index, limit=limit)
+    by_task: dict[str, list[Lease]] = {}
+    for lease in leases_store.leases_of_tasks(conn, [task.task_id for task in tasks]):
+        by_task.setdefault(lease.task_id, []).append(lease)
+    return [(task, by_task.get(task.task_id, [])) for task in tasks]
+
+
+def lease_of_attempt(conn: Connection, job_id: str, index: int, epoch: int | None) -> str | None:
+    """The lease id of a task's attempt, the last one if `epoch` is None; None before the first."""
+    found = tasks_with_leases(conn, job_id, after_index=index - 1, limit=1)
+    if not found or found[0][0].index != index:
+        raise NotFound("TaskNotFound", f"The job has no task {index}.")
+    chosen = [lease for lease in found[0][1] if epoch is None or lease.epoch == epoch]
+    return chosen[-1].lease_id if chosen else None
+
+
+def output(
+    conn: Connection, lease_id: str, stream: str, offset: int, limit: int
+) -> tuple[bytes, int]:
+    """Bytes of a run's stdout or stderr from an offset on, and the offset after them."""
+    return leases_store.read_log(conn, lease_id, stream, offset, limit)
+
+
+def open_leases_at(conn: Connection, site_id: str) -> int:
+    return leases_store.count_open_of_site(conn, site_id)
