@@ -10,6 +10,7 @@ brings a cluster up for a demonstration and takes it down again on Ctrl-C:
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import ctypes
 import getpass
@@ -88,6 +89,15 @@ class SlurmCluster:
         """Ids of all jobs that are not over."""
         return self.run("squeue", "-h", "-o", "%i").split()
 
+    def empty(self, timeout_s: float = 30.0) -> None:
+        """Cancel every job and wait until the queue is empty."""
+        self.run("scancel", "--user", getpass.getuser(), check=False)
+        until = time.monotonic() + timeout_s
+        while left := self.jobs():
+            if time.monotonic() > until:
+                raise RuntimeError(f"jobs that do not end: {left}")
+            time.sleep(0.1)
+
     def start_daemon(self, name: str, argv: Sequence[str]) -> None:
         """Start a daemon in the foreground, its output in a file: it would inherit ours."""
         with (self.folder / "log" / f"{name}.out").open("ab") as log:
@@ -137,10 +147,7 @@ class SlurmCluster:
     def stop(self) -> None:
         """End all jobs, then every process that belongs to this cluster, then the folder."""
         with contextlib.suppress(Exception):
-            self.run("scancel", "--user", getpass.getuser(), timeout_s=10, check=False)
-            until = time.monotonic() + 8
-            while self.jobs() and time.monotonic() < until:
-                time.sleep(0.1)
+            self.empty(timeout_s=8)
         for name in reversed(list(self.processes)):
             self.end_daemon(name)
         for pid in _processes_of(self.conf):
@@ -176,6 +183,18 @@ def bring_up(layout: Layout | None = None) -> SlurmCluster:
     return cluster
 
 
+_shared: dict[Layout, SlurmCluster] = {}
+
+
+def shared_cluster(layout: Layout | None = None) -> SlurmCluster:
+    """One cluster of a layout for all tests of this process; it ends with the process."""
+    layout = layout or Layout()
+    if layout not in _shared:
+        _shared[layout] = bring_up(layout)
+        atexit.register(_shared[layout].stop)
+    return _shared[layout]
+
+
 @contextlib.contextmanager
 def slurm_cluster(layout: Layout | None = None) -> Iterator[SlurmCluster]:
     cluster = bring_up(layout)
@@ -190,6 +209,7 @@ def node_names(layout: Layout) -> list[str]:
 
 
 def _die_with_parent() -> None:
+    """Strictly: with the thread that started it. Bring clusters up from the main thread."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 

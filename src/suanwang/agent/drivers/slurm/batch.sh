@@ -56,6 +56,18 @@ await() { # the exit code of $1, however often a signal interrupts the wait
   wait "$1"; code=$?
 }
 
+sweep() { # what the command left outside its process group; cgroups, where they are, do it too
+  local round file pids own="/proc/$$/environ"
+  for round in 1 2 3 4 5; do
+    pids=()
+    for file in $(grep -lzxFs "SUAN_LEASE_ID=$lease" /proc/[0-9]*/environ); do
+      [ "$file" != "$own" ] && grep -qzxFs "SUAN_MEMBER=$member" "$file" || continue
+      file=${file#/proc/}; pids+=("${file%/environ}")
+    done
+    [ ${#pids[@]} -gt 0 ] && kill -KILL "${pids[@]}" 2>/dev/null || return 0
+  done
+}
+
 if [ "$role" = member ]; then
   member=$SLURM_PROCID suffix=; tmp=$rec.times.$member
   [ "$member" = 0 ] || suffix=.$member
@@ -65,6 +77,7 @@ if [ "$role" = member ]; then
   (launch) & await $!
   # the first to fail names the end; a link is made once, whoever is second
   [ "$code" = 0 ] || ln -s "$code" "$rec.first" 2>/dev/null
+  sweep
   children_cpu_ms; rm -f "$tmp"
   echo "$cpu" >"$rec.cpu.$member"
   exit "$code"
@@ -127,7 +140,7 @@ sample_memory() { # KiB of everything in the command's process group
 }
 
 watchdog() { # time limit and contact, judged here, on the node, with nobody's help
-  local step left pause=500
+  local step left pause=100
   trap - TERM USR1 USR2
   while :; do
     uptime_ms
@@ -235,6 +248,7 @@ await "$child"
 children_cpu_ms; spent=$((cpu - own))
 kill -KILL -- "-$watch" 2>/dev/null
 [ -z "${killer:-}" ] || { kill "$killer" 2>/dev/null; signal_run KILL; }
+sweep
 [ ! -r "$tmp.rss" ] || read -r rss <"$tmp.rss"
 rm -f "$tmp.rss"
 [ -n "$cause" ] || cause=exit

@@ -6,7 +6,7 @@
     submissions/<name>.json  one per sbatch, written before it: which leases it carries
     submissions/<name>.map   lease per line, for the elements of an array job
     specs/<lease>.sh         what to run
-    records/<lease>.*        claim, start, exit: written on the node; stop: written here
+    records/<lease>.*        claim, start, exit: written on the node; stop, end: written here
 
 Everything is written aside and renamed. A submission is flushed to the disk before `sbatch`,
 so that whatever crashes, a job is never in Slurm without its leases being written here.
@@ -22,9 +22,11 @@ from pathlib import Path
 import msgspec
 
 from suanwang.agent.drivers.slurm import script
+from suanwang.agent.port import Observation
 from suanwang.protocol.messages import FailureClass, Quantity
 
-_KINDS = ("claim", "start", "exit", "stop")
+_KINDS = ("claim", "start", "exit", "stop", "end")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Entry(msgspec.Struct):
@@ -80,6 +82,13 @@ class Exit(msgspec.Struct, frozen=True):
     nodes: tuple[str, ...]
 
 
+class End(msgspec.Struct, frozen=True):
+    """A verdict once given, so that a restarted agent does not judge anew."""
+
+    observation: Observation
+    boot_id: str
+
+
 class Book:
     """The folder and its files."""
 
@@ -90,6 +99,7 @@ class Book:
         self._submissions = folder / "submissions"
         self._specs = folder / "specs"
         self._records = folder / "records"
+        self._boot_id = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
 
     def open(self) -> list[Submission]:
         """Make the folder ready; the submissions it holds."""
@@ -184,6 +194,18 @@ class Book:
 
     def write_stop(self, lease_id: str, stop: Stop) -> None:
         _write(self._records / f"{lease_id}.stop", msgspec.json.encode(stop).decode())
+
+    def end_of(self, lease_id: str) -> Observation | None:
+        """The end as it was told; its instants count until the machine boots again."""
+        try:
+            end = msgspec.json.decode((self._records / f"{lease_id}.end").read_bytes(), type=End)
+        except FileNotFoundError:
+            return None
+        return end.observation if end.boot_id == self._boot_id else None
+
+    def write_end(self, observation: Observation) -> None:
+        end = End(observation, self._boot_id)
+        _write(self._records / f"{observation.lease_id}.end", msgspec.json.encode(end).decode())
 
     def touch_contact(self, lag_ms: int) -> None:
         """The file's new mtime is "now" on the file server; the content says how old that is."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from suanwang.agent.config import PoolConfig
@@ -58,7 +58,7 @@ class SlurmDriver:
         vanish_s = max([int(each.get("vanish_s", 60)) for each in options] or [60])
         self._roster = Roster(self._book, host, vanish_s * 1000)
         self._config: dict[str, str] = {}
-        self._limits: dict[str, int | None] = {}
+        self._bounds: dict[str, inventory.Bounds] = {}
         self._stops: set[str] = set()
         self._killed_ms: dict[str, int] = {}
         self._round_task: asyncio.Task[None] | None = None
@@ -79,8 +79,8 @@ class SlurmDriver:
         self._config = parse.settings(found)
         largest = parse.whole(self._config.get("MaxArraySize", "1"))
         self._submitter.largest_array = max(1, min(largest, _LARGEST_ARRAY))
-        partitions = inventory.partition_facts(await self._query(self._slurm.show_partitions()))
-        self._keep_limits(partitions)
+        nodes = await self._query(self._slurm.show_nodes())
+        self._keep_bounds(nodes, await self._query(self._slurm.show_partitions()))
         begun_ms = self._host.monotonic_ms()
         lines = parse.squeue(await self._query(self._slurm.squeue(_user())))
         for submission in submissions:
@@ -101,7 +101,7 @@ class SlurmDriver:
             self._query(self._slurm.show_partitions()),
             self._query(self._slurm.pending(partitions)),
         )
-        self._keep_limits(inventory.partition_facts(facts))
+        self._keep_bounds(nodes, facts)
         return inventory.reports(
             list(self._pools.values()),
             nodes,
@@ -119,14 +119,14 @@ class SlurmDriver:
             }
             good = []
             for run in fresh.values():
-                why = refusal(run.spec, self._pools)
+                why = refusal(run.spec, self._pools, self._bounds)
                 if why:
                     self._refuse_unplanned(run, why)
                 else:
                     good.append(run)
             if any(run.spec.stop_on_client_after_s is not None for run in good):
                 self._keep_contact()
-            planned = self._submitter.plan(good, self._pools, self._limits)
+            planned = self._submitter.plan(good, self._pools, self._bounds)
             for waiting in planned:
                 self._roster.track(waiting.submission)
             await self._submit(planned)
@@ -395,10 +395,10 @@ class SlurmDriver:
             hint="Does sinfo work for the agent's user? See the pool's options bin and conf.",
         )
 
-    def _keep_limits(self, partitions: Mapping[str, Mapping[str, str]]) -> None:
-        self._limits = {
-            name: parse.duration_s(facts.get("MaxTime", "")) for name, facts in partitions.items()
-        }
+    def _keep_bounds(self, nodes: str, partitions: str) -> None:
+        pools = self._pools.values()
+        gres = {commands.partition_of(pool): pool.options.get("gres", "gpu") for pool in pools}
+        self._bounds = inventory.bounds(nodes, partitions, gres)
 
 
 def _one_slurm(pools: Sequence[PoolConfig]) -> Slurm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from suanwang.agent.config import PoolConfig
 from suanwang.agent.drivers.slurm import parse
@@ -26,6 +27,12 @@ _UNLIMITED_S = 86_400
 _MICRO = 1_000_000
 _VENDORS = {"npu": "ascend", "dcu": "hygon", "mlu": "cambricon"}
 
+_RESOURCES = (
+    ("cpu_milli", "cores", 1000),
+    ("memory_mib", "MiB", 1),
+    ("accelerator_milli", "cards", 1000),
+)
+
 Use = Mapping[str, Quantity]
 """Node name → what our own runs hold of it."""
 
@@ -47,6 +54,72 @@ def reports(
         _pool(pool, nodes, partitions.get(partition_of(pool), {}), waiting, config, ours)
         for pool in pools
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one partition could give at best, whatever is up or free now."""
+
+    limit_s: int | None = None
+    largest: Quantity = field(default_factory=Quantity)
+    """Of each resource the most that any one node has."""
+    total: Quantity = field(default_factory=Quantity)
+
+    def refuses(self, member: Quantity, members: int) -> str:
+        """Why this can never be placed here; "" when it can."""
+        for name, words, unit in _RESOURCES:
+            need, one, all_of_it = (getattr(q, name) for q in (member, self.largest, self.total))
+            if need > one:
+                sizes = f"{need / unit:g} {words}, the largest node has {one / unit:g}"
+                return f"a member needs {sizes}"
+            if need * members > all_of_it:
+                sizes = (
+                    f"{need * members / unit:g} {words}, all nodes together {all_of_it / unit:g}"
+                )
+                return f"{members} members need {sizes}"
+        return ""
+
+
+def bounds(nodes_text: str, partitions_text: str, gres: Mapping[str, str]) -> dict[str, Bounds]:
+    """By partition; `gres` says which generic resource counts as cards there."""
+    nodes = [parse.key_values(line) for line in nodes_text.splitlines() if "NodeName=" in line]
+    found = {}
+    for name, facts in partition_facts(partitions_text).items():
+        sizes = [
+            capacity(node, gres.get(name, "gpu"))
+            for node in nodes
+            if name in node.get("Partitions", "").split(",")
+        ]
+        columns = [list(column) for column in zip(*map(_numbers, sizes), strict=True)]
+        found[name] = Bounds(
+            parse.duration_s(facts.get("MaxTime", "")),
+            Quantity(*(max(column) for column in columns)),
+            Quantity(*(sum(column) for column in columns)),
+        )
+    return found
+
+
+def _numbers(quantity: Quantity) -> tuple[int, ...]:
+    return (
+        quantity.cpu_milli,
+        quantity.memory_mib,
+        quantity.disk_mib,
+        quantity.accelerator_milli,
+    )
+
+
+def capacity(node: Mapping[str, str], gres: str) -> Quantity:
+    """What Slurm gives out of a node: without specialised cores and memory."""
+    count, _ = parse.gres(node.get("Gres", ""), gres)
+    cpus = parse.whole(node.get("CPUEfctv")) or parse.whole(node.get("CPUTot"))
+    return Quantity(
+        cpu_milli=cpus * 1000,
+        memory_mib=max(
+            0, parse.whole(node.get("RealMemory")) - parse.whole(node.get("MemSpecLimit"))
+        ),
+        disk_mib=parse.whole(node.get("TmpDisk")),
+        accelerator_milli=count * 1000,
+    )
 
 
 def partition_facts(text: str) -> dict[str, dict[str, str]]:
@@ -91,15 +164,6 @@ def _pool(
 
 
 def _node(node: Mapping[str, str], gres: str, ours: Quantity | None, closed: str) -> NodeReport:
-    count, _ = parse.gres(node.get("Gres", ""), gres)
-    cpus = parse.whole(node.get("CPUEfctv")) or parse.whole(node.get("CPUTot"))
-    reserved_mib = parse.whole(node.get("MemSpecLimit"))
-    capacity = Quantity(
-        cpu_milli=cpus * 1000,
-        memory_mib=max(0, parse.whole(node.get("RealMemory")) - reserved_mib),
-        disk_mib=parse.whole(node.get("TmpDisk")),
-        accelerator_milli=count * 1000,
-    )
     own = ours or Quantity()
     used = Quantity(
         cpu_milli=parse.whole(node.get("CPUAlloc")) * 1000,
@@ -112,7 +176,13 @@ def _node(node: Mapping[str, str], gres: str, ours: Quantity | None, closed: str
         accelerator_milli=max(0, used.accelerator_milli - own.accelerator_milli),
     )
     trouble = closed or _trouble(node)
-    return NodeReport(node.get("NodeName", ""), capacity, foreign, up=not trouble, detail=trouble)
+    return NodeReport(
+        node.get("NodeName", ""),
+        capacity(node, gres),
+        foreign,
+        up=not trouble,
+        detail=trouble,
+    )
 
 
 def _cards_used(node: Mapping[str, str], gres: str) -> int:

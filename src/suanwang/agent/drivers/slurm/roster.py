@@ -29,7 +29,8 @@ class Roster:
         for index, entry in submission.entries.items():
             run = self.runs.get(entry.lease_id)
             if run is None:
-                first = Observation(entry.lease_id, Phase.ACCEPTED)
+                known = self._book.end_of(entry.lease_id)
+                first = known or Observation(entry.lease_id, Phase.ACCEPTED)
                 run = Tracked(entry, submission, index, first)
                 run.stop = self._book.stop_of(entry.lease_id)
                 self.runs[entry.lease_id] = run
@@ -65,7 +66,10 @@ class Roster:
                 run.exit, run.exit_seen_ms = self._book.exit_of(lease_id), begun_ms
         now = Now(self._host.monotonic_ms(), self._host.wall_ms(), self._vanish_ms)
         for run in self.runs.values():
-            run.observation = judge(run, now)
+            if not run.ended:
+                run.observation = judge(run, now)
+                if run.ended:
+                    self._book.write_end(run.observation)
         return took_ms
 
     def book_answer(self, lines: Sequence[JobLine], begun_ms: int, mark: str) -> None:

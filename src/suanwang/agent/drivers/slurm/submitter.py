@@ -16,6 +16,7 @@ from suanwang.agent.config import PoolConfig
 from suanwang.agent.drivers.slurm import commands, parse, script
 from suanwang.agent.drivers.slurm.book import Book, Entry, Submission
 from suanwang.agent.drivers.slurm.commands import Slurm
+from suanwang.agent.drivers.slurm.inventory import Bounds
 from suanwang.agent.port import Host, PreparedRun
 from suanwang.protocol.messages import RunSpec
 
@@ -67,13 +68,13 @@ class Submitter:
         self,
         runs: Sequence[PreparedRun],
         pools: Mapping[str, PoolConfig],
-        limits: Mapping[str, int | None],
+        bounds: Mapping[str, Bounds],
     ) -> list[Waiting]:
         """Group runs that ask for the same into array jobs; written to disk, not submitted."""
         groups: dict[_Key, list[PreparedRun]] = {}
         for run in runs:
             pool = pools[run.spec.pool]
-            limit = limits.get(commands.partition_of(pool))
+            limit = bounds.get(commands.partition_of(pool), Bounds()).limit_s
             resources = tuple(commands.resource_words(run.spec, pool, limit))
             alone = "" if commands.enabled(pool, "arrays", "yes") else run.spec.lease_id
             secrets = tuple(sorted(run.spec.secrets.items()))
@@ -200,7 +201,7 @@ def mark(instance: str) -> str:
     return f"suan/{instance}/"
 
 
-def refusal(spec: RunSpec, pools: Mapping[str, PoolConfig]) -> str:
+def refusal(spec: RunSpec, pools: Mapping[str, PoolConfig], bounds: Mapping[str, Bounds]) -> str:
     """Why a run cannot even be tried; "" when it can."""
     if spec.pool not in pools:
         return f"there is no pool {spec.pool} at this site"
@@ -209,7 +210,11 @@ def refusal(spec: RunSpec, pools: Mapping[str, PoolConfig]) -> str:
     odd = [name for name in spec.secrets if not script.proper_name(name)]
     if odd:
         return f"secret {odd[0]!r}: not a name that a shell can export"
-    return ""
+    partition = commands.partition_of(pools[spec.pool])
+    if partition not in bounds:
+        return f"Slurm has no partition {partition}"
+    # Slurm itself would take it and let it wait for ever, unless EnforcePartLimits is set
+    return bounds[partition].refuses(spec.member_quantity, spec.members)
 
 
 def _entry(run: PreparedRun) -> Entry:
