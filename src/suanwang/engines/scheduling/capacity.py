@@ -166,6 +166,11 @@ class PoolRoom:
                 self.spare(layer)[nodes] -= amount
         self.releases.note(end_ms, zip(nodes.tolist(), members.tolist(), strict=True), need)
 
+    def put(self, node_members: tuple[tuple[str, int], ...], need: Vector, end_ms: int) -> None:
+        """Start members on these very nodes."""
+        table = np.array(self.positions(node_members), dtype=np.int64).reshape(-1, 2)
+        self._occupy(table[:, 0], table[:, 1], need, end_ms)
+
     def earliest(self, need: Vector, members: int) -> int | None:
         """When, by declared ends, the gang fits beside every reservation made so far."""
         ends = self.releases.instants()
@@ -184,13 +189,13 @@ class PoolRoom:
         room = self.free + self.releases.until(at_ms) - self.reserved
         return int(self.counts(room, need).sum()) >= members
 
-    def reserve(self, start_ms: int, need: Vector, members: int, owner: Owner) -> None:
+    def reserve(self, start_ms: int, need: Vector, members: int, owner: Owner) -> bool:
         """Keep room for a gang from then on. Conservative: kept for good, and in every layer."""
         at_start = self.free + self.releases.until(start_ms)
         room = at_start - self.reserved
         spread = scatter(self.counts(room, need), room, members)
         if spread is None:
-            return
+            return False
         amount = np.array(need, dtype=np.int64)
         for node, count in spread:
             self.reserved[node] += amount * count
@@ -198,6 +203,7 @@ class PoolRoom:
                 self.spare(layer)[node] -= amount * count
         kept = Kept(owner, start_ms, spread, need)
         self._grid.add_reservation(self, kept, at_start - self.reserved)
+        return True
 
     def close(self) -> None:
         """Nothing more starts here in this round."""

@@ -98,6 +98,32 @@ class Round:
         self.blocked: list[Waiting] = []
 
     def run(self) -> Plan:
+        self.start_all()
+        refusals = self._refusals()
+        return Plan(tuple(self.placements), refusals, self._preemptions(), tuple(self.reservations))
+
+    def replay(self, made: Plan) -> None:
+        """Bring a fresh round to the end of a plan that was made of the same snapshot."""
+        index = {p.pool_id: i for i, p in enumerate(self.filters.columns.pools)}
+        for placed in made.placements:
+            waiting = self.waiting[placed.group]
+            demand, pool = waiting.ranking.demand, index[placed.pool_id]
+            need = vector(demand.alternatives[placed.alternative].resources)
+            end_ms = declared_end_ms(demand, self.now_ms)
+            self.room.pools[pool].put(placed.node_members, need, end_ms)
+            waiting.left -= 1
+            self._commit(waiting, placed.alternative * len(index) + pool, 1)
+        for kept in made.reservations:
+            demand, pool = self.waiting[kept.group].ranking.demand, index[kept.pool_id]
+            any(
+                self.room.pools[pool].reserve(
+                    kept.start_at_ms, vector(request.resources), demand.members, kept.group
+                )
+                for request in demand.alternatives
+            )
+
+    def start_all(self) -> None:
+        """Everything that starts in this round, and the reservations of what does not."""
         self._keep_promises()
         while (group := self.tree.next()) is not None:
             waiting = self.waiting[group.key]
@@ -108,8 +134,6 @@ class Round:
             if not goes_on and waiting.left > 0:
                 self._block(waiting)
             self.tree.settle(group, retire=not goes_on)
-        refusals = self._refusals()
-        return Plan(tuple(self.placements), refusals, self._preemptions(), tuple(self.reservations))
 
     def _waiting(self, group: QueueGroup) -> Waiting:
         demand = self.classes.get(group.class_id)
