@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from manual_clock import ManualClock
 from suanwang.kernel.time import Random
 from suanwang.platform.database import (
     InlineDatabase,
@@ -23,22 +24,6 @@ from suanwang.platform.database import (
     open_database,
 )
 from suanwang.platform.schema import metadata
-
-START_MS = 1_767_225_600_000
-"""2026-01-01T00:00:00Z."""
-
-
-class ManualClock:
-    """Stands still until told to move."""
-
-    def __init__(self, now_ms: int = START_MS) -> None:
-        self.at_ms = now_ms
-
-    def now_ms(self) -> int:
-        return self.at_ms
-
-    def advance(self, *, s: int = 0, ms: int = 0) -> None:
-        self.at_ms += s * 1_000 + ms
 
 
 @pytest.fixture

@@ -275,23 +275,36 @@ def insert_identity(conn: Connection, issuer: str, subject: str, user_id: str, n
     )
 
 
-def failures_of(conn: Connection, subject: str) -> tuple[int, int, int]:
-    """(failures in a row, last at, blocked until), zeros when there are none."""
-    row = conn.execute(
-        sa.select(login_failures).where(login_failures.c.subject == subject)
-    ).one_or_none()
-    return (0, 0, 0) if row is None else (row.failures, row.last_at_ms, row.blocked_until_ms)
+def blocked_until_ms(conn: Connection, subject: str) -> int:
+    found = conn.execute(
+        sa.select(login_failures.c.blocked_until_ms).where(login_failures.c.subject == subject)
+    ).scalar_one_or_none()
+    return found or 0
 
 
-def note_failure(
-    conn: Connection, subject: str, failures: int, now_ms: int, blocked_until_ms: int
-) -> None:
-    values = {
-        "failures": failures,
-        "last_at_ms": now_ms,
-        "blocked_until_ms": blocked_until_ms,
-    }
-    upsert(conn, login_failures, {"subject": subject}, values)
+def count_failure(conn: Connection, subject: str, now_ms: int, forget_before_ms: int) -> int:
+    """One more in a row, atomically; returns how many that makes."""
+    old = login_failures.c
+    upsert(
+        conn,
+        login_failures,
+        {"subject": subject},
+        {"failures": 1, "last_at_ms": now_ms, "blocked_until_ms": 0},
+        changed={
+            "failures": sa.case((old.last_at_ms < forget_before_ms, 1), else_=old.failures + 1),
+            "last_at_ms": now_ms,
+        },
+    )
+    query = sa.select(old.failures).where(old.subject == subject)
+    return int(conn.execute(query).scalar_one())
+
+
+def block_until(conn: Connection, subject: str, until_ms: int) -> None:
+    conn.execute(
+        sa.update(login_failures)
+        .where(login_failures.c.subject == subject)
+        .values(blocked_until_ms=until_ms)
+    )
 
 
 def forget_failures(conn: Connection, subject: str) -> None:

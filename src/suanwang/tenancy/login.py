@@ -31,24 +31,22 @@ def _look_up(
 ) -> tuple[User, str | None] | None:
     """User and hash; raises RateLimited while login or address must wait."""
     for subject, _free in _subjects(login, address):
-        _failures, _last, blocked_until_ms = access_store.failures_of(conn, subject)
+        blocked_until_ms = access_store.blocked_until_ms(conn, subject)
         if blocked_until_ms > now_ms:
             wait_s = -(-(blocked_until_ms - now_ms) // 1_000)
             raise RateLimited("Too many failed logins.", retry_after_s=wait_s)
-    return store.password_of(conn, login)
+    # PostgreSQL has no text with a NUL, so nobody's login has one
+    return None if "\x00" in login else store.password_of(conn, login)
 
 
 def _count_failure(tx: Tx, login: str, address: str | None, user: User | None) -> None:
+    forgotten_ms = tx.now_ms - rules.FAILURES_FORGOTTEN_AFTER_MS
     for subject, free in _subjects(login, address):
-        failures, last_ms, _blocked = access_store.failures_of(tx.conn, subject)
-        if last_ms < tx.now_ms - rules.FAILURES_FORGOTTEN_AFTER_MS:
-            failures = 0
-        failures += 1
-        until_ms = tx.now_ms + rules.lockout_ms(failures, free)
-        access_store.note_failure(tx.conn, subject, failures, tx.now_ms, until_ms)
-    access_store.forget_failures_before(
-        tx.conn, tx.now_ms - rules.FAILURES_FORGOTTEN_AFTER_MS - rules.LOCKOUT_MAX_MS
-    )
+        failures = access_store.count_failure(tx.conn, subject, tx.now_ms, forgotten_ms)
+        wait_ms = rules.lockout_ms(failures, free)
+        if wait_ms:
+            access_store.block_until(tx.conn, subject, tx.now_ms + wait_ms)
+    access_store.forget_failures_before(tx.conn, forgotten_ms - rules.LOCKOUT_MAX_MS)
     if user is not None:
         principal = access.principal_of(tx.conn, user)
         audit(tx, principal, "session.refuse", "user", user.id, {"how": "password"})

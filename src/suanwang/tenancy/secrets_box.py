@@ -75,7 +75,7 @@ class SecretsBox:
             )
         try:
             plain = cipher.decrypt(rest[:_NONCE], rest[_NONCE:], head + context.encode())
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise SecretDamaged() from error
         return msgspec.msgpack.decode(plain, type=dict[str, str])
 

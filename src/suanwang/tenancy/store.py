@@ -231,13 +231,21 @@ def _guarded(
         )
 
 
-def upsert(conn: Connection, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> None:
-    """Both databases speak the same dialect here, from two modules."""
+def upsert(
+    conn: Connection,
+    table: sa.Table,
+    key: dict[str, Any],
+    values: dict[str, Any],
+    *,
+    changed: dict[str, Any] | None = None,
+) -> None:
+    """Insert the row, or set `changed` (by default `values`) where its key is there already."""
+    # both databases speak the same dialect here, from two modules
     insert = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
     conn.execute(
         insert(table)
         .values({**key, **values})
-        .on_conflict_do_update(index_elements=list(key), set_=values)
+        .on_conflict_do_update(index_elements=list(key), set_=changed or values)
     )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from suanwang.kernel.errors import Forbidden, LimitExceeded, SuanwangError
+from suanwang.kernel.errors import Forbidden, InvalidInput, LimitExceeded, SuanwangError
 from suanwang.platform.entropy import nonce_text
 from suanwang.tenancy.access import SessionPolicy
 from suanwang.tenancy.audit import Origin, origin
@@ -122,6 +122,10 @@ class SecurityMiddleware:
             int(length) > self._settings.body_limit_bytes and self._is_limited(scope)
         ):
             return _too_large(self._settings.body_limit_bytes)
+        if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
+            return InvalidInput(
+                "NulCharacter", "No name or id of ours contains a NUL character.", hint="Mend it."
+            )
         if scope["method"] in SAFE_METHODS or b"authorization" in headers:
             return None  # a browser adds no Authorization header across sites by itself
         source = headers.get(b"origin")

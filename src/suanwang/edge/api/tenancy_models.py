@@ -26,12 +26,14 @@ from suanwang.tenancy.model import (
 Name = Annotated[str, Field(min_length=2, max_length=40, examples=["physics"])]
 Text = Annotated[str, Field(min_length=1, max_length=120)]
 Weight = Annotated[int, Field(ge=1, le=1_000_000, description="Fair share against its siblings.")]
-Reference = Annotated[str, Field(min_length=1, max_length=100)]
+Reference = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
 """An id or a name."""
 
 
 class Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    """Refuses fields that it does not know: a misspelt one would be lost silently."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
 class View(BaseModel):
