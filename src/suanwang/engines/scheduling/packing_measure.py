@@ -28,8 +28,6 @@ OFFERS = 40
 """Demands for a share that a card is offered to, on average, before its rest stays idle."""
 STAGES = 4
 """Closing takes so many stages, which narrows the spread of the offers around their mean."""
-PLENTY = UNIT * CARD * CARD
-"""Feeding rate of a companion that nobody asks for: one unit of it is enough for any node."""
 MAX_LEVELS = 64
 """CPU thresholds that the tables tell apart; a longer mix is thinned evenly."""
 
@@ -80,15 +78,10 @@ class Measure:
         cards = sum(need.accelerator_milli * weight for need, weight in with_cards)
         self._cpu_feeds = _feeds(cards, sum(n.cpu_milli * w for n, w in with_cards))
         self._memory_feeds = _feeds(cards, sum(n.memory_mib * w for n, w in with_cards))
-        disk = sum(need.disk_mib * weight for need, weight in with_cards)
-        self._asks_disk = disk > 0
-        self._disk_feeds = _feeds(cards, disk)
+        self._disk_feeds = _feeds(cards, sum(n.disk_mib * w for n, w in with_cards))
         self._plain_levels = _thinned(sorted({need.cpu_milli for need, _ in plain}))
         self._plain_refused = self._refused(plain)
-        self._plain_worth = self._cpu_feeds if 0 < self._cpu_feeds < PLENTY else UNIT
-
-    def _level(self, cpu_milli: int) -> int:
-        return bisect_right(self._levels, cpu_milli)
+        self._plain_worth = self._cpu_feeds or UNIT
 
     def _admits(self, need: Need) -> npt.NDArray[np.bool_]:
         """Where the need may run, as a matrix over (model, CPU level)."""
@@ -104,7 +97,7 @@ class Measure:
         weights = np.zeros((len(self.models), len(self._levels) + 1, len(sizes)), dtype=np.int64)
         for need, weight in needs:
             weights[:, :, sizes.index(need.card_milli)] += weight * self._admits(need)
-        flat = weights.reshape(-1, len(sizes))
+        flat = weights.reshape(weights.shape[0] * weights.shape[1], len(sizes))
         distinct, which = np.unique(flat, axis=0, return_inverse=True)
         shares = sum(weight for need, weight in needs if need.card_milli < CARD) or MIX_TOTAL
         rows = idle_by_free(distinct, sizes, max(1, shares * STAGES // OFFERS))
@@ -193,14 +186,14 @@ class Measure:
 
     def _stranded(self, total: int, cpu: int, memory: int, disk: int) -> int:
         """Free accelerators beyond what the scarcest companion can feed at the usual ratio."""
-        whole = total * UNIT
-        fed = cpu * self._cpu_feeds
-        memory_fed = memory * self._memory_feeds
-        if memory_fed < fed:
-            fed = memory_fed
-        if self._asks_disk and disk * self._disk_feeds < fed:
+        whole = fed = total * UNIT
+        if self._cpu_feeds and cpu * self._cpu_feeds < fed:
+            fed = cpu * self._cpu_feeds
+        if self._memory_feeds and memory * self._memory_feeds < fed:
+            fed = memory * self._memory_feeds
+        if self._disk_feeds and disk * self._disk_feeds < fed:
             fed = disk * self._disk_feeds
-        return whole - fed if fed < whole else 0
+        return whole - fed
 
     def _plain_value(self, cpu: int) -> int:
         """A node without cards: free CPU that demands cannot take, as accelerators by the ratio."""
@@ -209,8 +202,8 @@ class Measure:
 
 
 def _feeds(accelerator_milli: int, companion: int) -> int:
-    """UNITs of milli-accelerator that one unit of a companion resource keeps usable."""
-    return accelerator_milli * UNIT // companion if companion else PLENTY
+    """UNITs of milli-accelerator that one unit of a companion keeps usable; 0 if nobody asks it."""
+    return max(1, accelerator_milli * UNIT // companion) if companion else 0
 
 
 def idle_by_free(weights: IntArray, sizes: list[int], closing: int) -> list[list[int]]:
