@@ -116,6 +116,31 @@ def make(
     return tree
 
 
+def usable_links(
+    paths: Iterable[str], links: Iterable[TreeLink]
+) -> tuple[list[TreeLink], list[tuple[TreeLink, str]]]:
+    """Links that a tree of these paths may have, and the others with the reason why not."""
+    found = sorted(paths)
+    kept = sorted(links)
+    dropped: list[tuple[TreeLink, str]] = []
+    while True:
+        leaves = {*found, *(link.path for link in kept)}
+        known = leaves | _inner_folders(leaves) | {""}
+        bad = [(link, reason) for link in kept if (reason := _link_fault(link, known))]
+        if not bad:
+            return kept, dropped
+        dropped += bad
+        gone = {link for link, _ in bad}
+        kept = [link for link in kept if link not in gone]
+
+
+def _link_fault(link: TreeLink, known: set[str]) -> str:
+    try:
+        return "" if link_destination(link.path, link.target) in known else "LinkDangles"
+    except InvalidInput as error:
+        return error.reason
+
+
 def check(tree: Tree) -> None:
     """Every rule of the module's text; the tree's parts must be sorted already."""
     if len(tree.files) + len(tree.links) + len(tree.folders) > MAX_ENTRIES:
