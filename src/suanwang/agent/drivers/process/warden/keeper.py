@@ -71,9 +71,11 @@ def _keep(linger_ms: int, ready: int) -> None:
         main.run(mark(), linger_ms, ready)
         os._exit(0)
     os.close(ready)
-    while os.waitpid(-1, 0)[0] != warden:
+    while (ended := os.waitpid(-1, 0))[0] != warden:
         pass
     leftovers.kill_own_descendants()
+    if ended[1] != 0 and (left := main.control_groups(mark())) is not None:
+        left.close()
     os._exit(0)
 
 

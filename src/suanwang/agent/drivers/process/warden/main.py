@@ -54,7 +54,7 @@ class Warden:
         self._clients: dict[int, Client] = {}
         self._starts: deque[tuple[Client, int, deque[dict[str, Any]], list[Any]]] = deque()
         self._news: dict[str, Run] = {}
-        self._groups = groups.discover(f"suanwang-{mark[:12]}")
+        self._groups = control_groups(mark)
         self.ward = Ward(mark, self._groups, self._note)
         self._epoll = select.epoll()
         self._leaving = False
@@ -227,6 +227,10 @@ class Warden:
             return
         wanted = select.EPOLLIN | (select.EPOLLOUT if client.outbox else 0)
         self._epoll.modify(client.socket, wanted)
+
+
+def control_groups(mark: str) -> groups.Groups | None:
+    return groups.discover(f"suanwang-{mark[:12]}")
 
 
 def become_subreaper() -> None:
