@@ -92,7 +92,7 @@ class AppContext:
 def make_app(context: AppContext) -> FastAPI:
     app = FastAPI()
     app.state.context = context
-    app.include_router(router, prefix="/v1")
+    app.include_router(router)
     problems.install(app)
     app.add_middleware(SecurityMiddleware, settings=context.security)
     return app

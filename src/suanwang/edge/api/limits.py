@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 
 _MOST = 100_000
@@ -28,7 +29,7 @@ class TokenBuckets:
         full_at += self._cost_ms
         over_ms = full_at - now_ms - self._burst_ms
         if over_ms > 0:
-            return int(over_ms) + 1
+            return math.ceil(over_ms)
         if len(self._buckets) >= _MOST and key not in self._buckets:
             self._drop_full(now_ms)
         self._buckets[key] = full_at
@@ -37,7 +38,7 @@ class TokenBuckets:
     def wait_ms(self, key: Hashable, now_ms: int) -> int:
         """As `take`, taking nothing."""
         over_ms = self._buckets.get(key, 0.0) + self._cost_ms - now_ms - self._burst_ms
-        return int(over_ms) + 1 if self._cost_ms and over_ms > 0 else 0
+        return math.ceil(over_ms) if self._cost_ms and over_ms > 0 else 0
 
     def _drop_full(self, now_ms: int) -> None:
         self._buckets = {key: at for key, at in self._buckets.items() if at > now_ms}

@@ -36,7 +36,7 @@ from suanwang.tenancy.passwords import check_password, hash_password
 from suanwang.tenancy.people import UserChange
 from suanwang.tenancy.service import OrganisationChange, ProjectChange
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 router.include_router(routes_session.router)
 _tree = APIRouter(tags=["tenancy"])
 
