@@ -60,6 +60,7 @@ class NodePacker:
         self._group = np.array(grouped, dtype=np.int64)
         self._group_states = list(groups)
         self._changes = 0
+        self._last_release = 0
         self._changed_at = np.zeros(len(ordered), dtype=np.int64)
         self._classes: dict[Need, _NeedClass] = {}
 
@@ -81,6 +82,12 @@ class NodePacker:
         A gang stays together where it can: as one need on one node, else by halves, so that
         eight members of one card take one node of eight cards rather than eight nodes.
         """
+        if members == 1:
+            only = self._best(need)
+            if only is None:
+                return None
+            self.place(need, only)
+            return (only,)
         spots: list[Spot] = []
         together = self._most_together(need, members)
         while len(spots) < members:
@@ -152,8 +159,14 @@ class NodePacker:
         return fresh
 
     def _rescore(self, known: _NeedClass) -> None:
-        """Looks again at the nodes that changed since this class last looked."""
-        stale = np.flatnonzero(self._changed_at > known.seen)
+        """Looks again at the nodes that changed since this class last looked.
+
+        A node that did not fit then fits now only if something was released since.
+        """
+        changed = self._changed_at > known.seen
+        if known.seen >= self._last_release:
+            changed &= known.scores != NEVER
+        stale = changed.nonzero()[0]
         states = self._states
         growths = self._growths(known, [states[node] for node in stale.tolist()])
         known.scores[stale] = growths
@@ -229,6 +242,8 @@ class NodePacker:
         self._states[i] = self._measure.state(old.model, cpu, memory, disk, cards)
         self._changes += 1
         self._changed_at[i] = self._changes
+        if sign < 0:
+            self._last_release = self._changes
 
 
 def _members(need: Need, spot: Spot, count: int) -> list[Spot]:
