@@ -176,14 +176,18 @@ class Depot:
         found = await self.database.read(lambda conn: service.facts(conn, organisation_id, [tree]))
         if tree not in found or found[tree].kind is not BlobKind.TREE:
             return False
+        return (await self.files_of(tree)).issuperset(digests)
+
+    async def files_of(self, tree: str) -> frozenset[str]:
+        """Digests of a tree's files; who calls has checked that it is one."""
         known = self._trees.get(tree)
         if known is None:
-            body = await self._manifest(tree, found[tree].size_bytes)
+            body = await self._manifest(tree, await self.blobs.size(tree))
             known = self._trees[tree] = frozenset(body.blobs())
             while len(self._trees) > 1 and sum(map(len, self._trees.values())) > _TREE_ENTRIES_KEPT:
                 self._trees.popitem(last=False)
         self._trees.move_to_end(tree)
-        return known.issuperset(digests)
+        return known
 
     async def frames_of(self, sizes: dict[str, int]) -> AsyncIterator[bytes]:
         """The blobs, framed, in the order given; who calls has checked that they may be read."""
