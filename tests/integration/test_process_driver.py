@@ -244,6 +244,34 @@ async def test_two_agents_starting_at_once_get_one_warden(tmp_path: Path) -> Non
     await end_warden(tmp_path)
 
 
+async def test_a_stop_may_overtake_its_start(open_case: Maker) -> None:
+    case = await open_case()
+    runs = [case.shell(f"r{i}", "sleep 0.01") for i in range(60)]
+    late = case.shell("late", "echo ran >ran")
+    starting = asyncio.ensure_future(case.driver.start([*runs, late]))
+    await asyncio.sleep(0)
+    await case.driver.stop("late", 0, FailureClass.STOPPED)
+    answers = await starting
+    assert answers[-1].failure is FailureClass.STOPPED, answers[-1]
+    assert not (late.work / "ran").exists()
+    assert (await case.end("r59")).failure is FailureClass.NONE
+
+
+async def test_a_relative_state_folder_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    driver = ProcessDriver(Path("state"), [PoolConfig(name="p")], Machine(), linger_s=1.0)
+    await driver.open()
+    case = _case(driver, Path("state"))
+    run = case.shell("a", "echo $HOME")
+    await case.start(run)
+    assert (await case.end("a")).exit_code == 0, await case.seen("a")
+    assert run.stdout.read_text() == f"{tmp_path}/state/runs/a/work\n"
+    await driver.close()
+    await end_warden(tmp_path / "state")
+
+
 async def test_nonsense_on_the_socket_does_not_harm(open_case: Maker) -> None:
     case = await open_case()
     handle = os.open(_state(case) / "process", os.O_RDONLY)
@@ -268,6 +296,23 @@ async def test_over_its_memory_is_out_of_memory(open_case: Maker) -> None:
     end = await case.end("a")
     assert end.failure is FailureClass.OUT_OF_MEMORY, end
     assert run.stdout.read_text() == ""
+    await case.start(case.shell("b", "exit 3"))
+    after = await case.end("b")
+    assert after.failure is FailureClass.EXIT, "the kill was not this run's"
+    roomy = Quantity(cpu_milli=500, memory_mib=600)
+    await case.start(case.prepare("c", run.spec.command, member_quantity=roomy))
+    assert (await case.end("c")).exit_code == 0, "the group has the limits of its present run"
+
+
+async def test_groups_are_used_again_without_mixing_runs_up(open_case: Maker) -> None:
+    case = await _limited(open_case)
+    for turn in range(3):
+        runs = [case.shell(f"r{turn}-{i}", "cat /proc/self/cgroup") for i in range(6)]
+        await case.driver.start(runs)
+        for run in runs:
+            assert (await case.end(run.spec.lease_id)).exit_code == 0
+            assert "suanwang-" in run.stdout.read_text()
+    assert len({path.name for path in _in_groups(case)}) <= 6
 
 
 async def test_a_share_of_a_core_is_a_share_of_a_core(open_case: Maker) -> None:

@@ -40,7 +40,7 @@ class ProcessDriver:
         pools: Sequence[PoolConfig],
         host: Host,
         *,
-        linger_s: float = 60.0,
+        linger_s: float = 15.0,
     ) -> None:
         """`linger_s`: how long a warden without runs waits for an agent before it leaves."""
         self._state = state_folder.resolve()
@@ -93,7 +93,8 @@ class ProcessDriver:
 
     async def stop(self, lease_id: str, grace_s: int, failure: FailureClass) -> None:
         known = self._seen.get(lease_id)
-        if known is not None and known.phase is not Phase.ENDED:
+        if known is None or known.phase is not Phase.ENDED:
+            # Also when unknown: it may be among those the warden is about to start.
             message = {"op": "stop", "lease": lease_id, "grace_s": grace_s, "failure": failure}
             await self._link.send(message)
 

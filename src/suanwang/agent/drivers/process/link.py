@@ -62,6 +62,7 @@ class _Message(msgspec.Struct, frozen=True):
     op: str
     version: int = 0
     limits: str = ""
+    pid: int = 0
     id: int = 0
     runs: list[View] = []
 
@@ -99,6 +100,8 @@ class Link(asyncio.Protocol):
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(_Message).decode
         self.limits = ""
+        """The warden's words for the limits it can set; "" = none."""
+        self.warden_pid = 0
 
     async def open(self) -> None:
         """Raises Unavailable when the warden cannot be started."""
@@ -253,6 +256,7 @@ class Link(asyncio.Protocol):
         if message.version != PROTOCOL:
             return
         self.limits = message.limits
+        self.warden_pid = message.pid
         self._up.set()
         if self._contact_ms is not None:
             self._write({"op": "contact", "at_ms": self._contact_ms})

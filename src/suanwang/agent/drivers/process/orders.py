@@ -48,6 +48,8 @@ class Confinement:
 
 def build(run: PreparedRun, tag: Tag, confinement: Confinement) -> dict[str, Any]:
     """Raises Refused when the program is not there or the pool's options forbid the run."""
+    # The warden has a folder of its own, in which relative paths would mean something else.
+    run = PreparedRun(run.spec, Path(os.path.abspath(run.folder)))
     spec = run.spec
     if not spec.command:
         raise Refused("the command is empty", _FAILED)

@@ -14,6 +14,8 @@ from suanwang.agent.drivers.process.warden import procfs
 
 CONTROLLERS = ("cpu", "memory", "pids")
 _PERIOD_US = 100_000
+_SPARES = 16
+_CARRIED_BYTES = 2 << 20
 ENTER_COMPLAINT = "suanwang: cannot put the run under its limits"
 ENTER_FAILED = 125
 
@@ -21,11 +23,14 @@ ENTER_FAILED = 125
 class Group:
     """The groups of one run: a folder in each hierarchy, all of the same name."""
 
-    __slots__ = ("folders", "memory")
+    __slots__ = ("events", "folders", "killed_before", "memory")
 
-    def __init__(self, folders: list[str], memory: str) -> None:
+    def __init__(self, folders: list[str], memory: str, events: str) -> None:
+        """`memory`: the memory controller's folder ("" without one), `events` its file of kills."""
         self.folders = folders
         self.memory = memory
+        self.events = events
+        self.killed_before = 0
 
     def wrap(self, argv: list[str]) -> list[str]:
         """The command behind a shell that enters the groups and then becomes the command."""
@@ -33,16 +38,30 @@ class Group:
         script = f'{enter} || {{ echo "{ENTER_COMPLAINT}" >&2; exit {ENTER_FAILED}; }}; exec "$@"'
         return ["/bin/sh", "-c", script, "sh", *argv]
 
+    def folder_of(self, top: str) -> str:
+        return next(folder for folder in self.folders if folder.startswith(f"{top}/"))
+
     def pids(self) -> list[int]:
         return [int(pid) for pid in procfs.read(f"{self.folders[-1]}/cgroup.procs").split()]
 
     def out_of_memory(self) -> bool:
-        """Did the kernel kill a process of the group for its memory?"""
-        for line in procfs.read(self.memory).splitlines() if self.memory else []:
+        """Did the kernel kill a process of this run for its memory?"""
+        return self._killed() > self.killed_before
+
+    def usable_again(self, usage_file: str) -> bool:
+        """Empty, and next to nothing is charged to it that the next run would have to carry."""
+        if self.pids():
+            return False
+        self.killed_before = self._killed()
+        usage = procfs.read(f"{self.memory}/{usage_file}") if self.memory else "0"
+        return usage.strip().isdigit() and int(usage) <= _CARRIED_BYTES
+
+    def _killed(self) -> int:
+        for line in procfs.read(f"{self.memory}/{self.events}").splitlines():
             name, _, count = line.partition(" ")
-            if name == "oom_kill" and int(count) > 0:
-                return True
-        return False
+            if name == "oom_kill":
+                return int(count)
+        return 0
 
 
 class Groups:
@@ -55,6 +74,7 @@ class Groups:
         self._tops = {c: f"{roots[c]}/{name}" for c in self.controllers}
         self._next = 0
         self._trash: list[str] = []
+        self._spare: list[Group] = []
 
     @property
     def words(self) -> str:
@@ -76,7 +96,21 @@ class Groups:
         ]
 
     def create(self, limits: dict[str, Any]) -> Group:
-        """`limits`: cpu_milli, memory_bytes, pids; a missing or zero entry is no limit."""
+        """`limits`: cpu_milli, memory_bytes, pids; a missing or zero entry is no limit.
+
+        Making a group costs the kernel several times what setting its limits does: those of
+        ended runs are used again.
+        """
+        group = self._spare.pop() if self._spare else self._make()
+        try:
+            for controller in self.controllers:
+                self._write_limits(controller, group.folder_of(self._tops[controller]), limits)
+        except OSError:
+            self._trash.extend(group.folders)
+            raise
+        return group
+
+    def _make(self) -> Group:
         self._next += 1
         name = f"{os.getpid()}-{self._next}"
         folders: list[str] = []
@@ -85,16 +119,18 @@ class Groups:
                 folder = f"{top}/{name}"
                 os.mkdir(folder)
                 folders.append(folder)
-            for controller, top in self._tops.items():
-                self._write_limits(controller, f"{top}/{name}", limits)
         except OSError:
             self._trash.extend(folders)
             raise
         memory = self._tops.get("memory")
         events = "memory.oom_control" if self.version == 1 else "memory.events"
-        return Group(folders, f"{memory}/{name}/{events}" if memory else "")
+        return Group(folders, f"{memory}/{name}" if memory else "", events)
 
     def remove(self, group: Group) -> None:
+        usage = "memory.usage_in_bytes" if self.version == 1 else "memory.current"
+        if len(self._spare) < _SPARES and group.usable_again(usage):
+            self._spare.append(group)
+            return
         self._trash.extend(group.folders)
         self.sweep()
 
@@ -120,22 +156,24 @@ class Groups:
         return sorted(found)
 
     def _write_limits(self, controller: str, folder: str, limits: dict[str, Any]) -> None:
-        cpu = limits.get("cpu_milli", 0) * _PERIOD_US // 1000
-        memory = str(limits.get("memory_bytes", 0))
         first = self.version == 1
-        if controller == "cpu" and cpu:
-            quota = str(max(cpu, 1000))
+        none = "-1" if first else "max"
+        if controller == "cpu":
+            share = limits.get("cpu_milli", 0) * _PERIOD_US // 1000
+            quota = str(max(share, 1000)) if share else none
             if first:
                 _write(f"{folder}/cpu.cfs_quota_us", quota)
             else:
                 _write(f"{folder}/cpu.max", f"{quota} {_PERIOD_US}")
-        elif controller == "memory" and memory != "0":
-            _write(f"{folder}/{'memory.limit_in_bytes' if first else 'memory.max'}", memory)
-            swap = "memory.memsw.limit_in_bytes" if first else "memory.swap.max"
-            if os.path.exists(f"{folder}/{swap}"):
-                _write(f"{folder}/{swap}", memory if first else "0")
-        elif controller == "pids" and limits.get("pids"):
-            _write(f"{folder}/pids.max", str(limits["pids"]))
+        elif controller == "memory":
+            memory = str(limits.get("memory_bytes", 0) or none)
+            if first:
+                _write_memory_v1(folder, memory)
+            else:
+                _write(f"{folder}/memory.max", memory)
+                _try_write(f"{folder}/memory.swap.max", none if memory == none else "0")
+        elif controller == "pids":
+            _write(f"{folder}/pids.max", str(limits.get("pids") or "max"))
 
 
 def discover(name: str) -> Groups | None:
@@ -209,11 +247,8 @@ def _delegate(root: str, controllers: list[str], leaf: str) -> bool:
 
 
 def _enable(folder: str, controllers: list[str]) -> bool:
-    try:
-        _write(f"{folder}/cgroup.subtree_control", " ".join(f"+{c}" for c in controllers))
-        return True
-    except OSError:
-        return False
+    wanted = " ".join(f"+{controller}" for controller in controllers)
+    return _try_write(f"{folder}/cgroup.subtree_control", wanted)
 
 
 def _write(path: str, text: str) -> None:
@@ -222,6 +257,23 @@ def _write(path: str, text: str) -> None:
         os.write(fd, text.encode())
     finally:
         os.close(fd)
+
+
+def _try_write(path: str, text: str) -> bool:
+    try:
+        _write(path, text)
+    except OSError:
+        return False
+    return True
+
+
+def _write_memory_v1(folder: str, memory: str) -> None:
+    """With swap, never more than without: which of the two goes first depends on the direction."""
+    files = (f"{folder}/memory.limit_in_bytes", f"{folder}/memory.memsw.limit_in_bytes")
+    if not _try_write(files[0], memory):
+        _try_write(files[1], memory)
+        _write(files[0], memory)
+    _try_write(files[1], memory)
 
 
 def _rmdir(path: str) -> bool:

@@ -160,6 +160,7 @@ class Warden:
             case "stop":
                 grace_ms = int(message["grace_s"] * 1000)
                 self.ward.stop(message["lease"], grace_ms, message["failure"], "")
+                self._stop_waiting(message["lease"], message["failure"])
             case "contact":
                 self.ward.contact(message["at_ms"])
             case "forget":
@@ -188,15 +189,27 @@ class Warden:
                 client.send({"op": "started", "id": batch, "runs": answers})
                 self._starts.popleft()
 
+    def _stop_waiting(self, lease: str, failure: str) -> None:
+        """A stop may overtake the start it is about."""
+        for _, _, orders, _ in self._starts:
+            for order in orders:
+                if order["lease"] == lease:
+                    order["stopped"] = failure
+
     def _start(self, order: dict[str, Any]) -> dict[str, Any]:
         """Whatever is wrong with one order must not cost the other runs their warden."""
         try:
             if self._leaving:
                 raise RuntimeError("the site is shutting down")
+            if "stopped" in order:
+                never = Run(order["lease"], order.get("tag"))
+                never.refuse(order["stopped"], "stopped before it was started", procfs.now_ms())
+                return never.view()
             return self.ward.start(order).view()
         except Exception as error:
             refused = Run(str(order.get("lease")), order.get("tag"))
-            refused.fail_start(f"the warden cannot start it: {error!r}", procfs.now_ms())
+            why = f"the warden cannot start it: {error!r}"
+            refused.refuse("start_failed", why, procfs.now_ms())
             return refused.view()
 
     def _note(self, run: Run) -> None:

@@ -72,8 +72,9 @@ class Run:
         self.cpu_us = 0
         self.max_rss_kib = 0
 
-    def fail_start(self, detail: str, at_ms: int) -> None:
-        self.failure, self.detail, self.ended_at_ms = "start_failed", detail, at_ms
+    def refuse(self, failure: str, detail: str, at_ms: int) -> None:
+        """End it before any process was made."""
+        self.failure, self.detail, self.ended_at_ms = failure, detail, at_ms
 
     def member_ended(self, status: int) -> bool:
         """Book a member's wait status; True when it is the first to fail of its own accord."""

@@ -60,7 +60,8 @@ class Ward:
         try:
             record = records.Record(lease, {"tag": run.tag, "boot": self._boot})
         except (OSError, ValueError) as error:
-            run.fail_start(f"cannot keep a record of the run: {error}", procfs.now_ms())
+            why = f"cannot keep a record of the run: {error}"
+            run.refuse("start_failed", why, procfs.now_ms())
             return run
         self.runs[lease] = run
         try:
