@@ -19,6 +19,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -51,6 +52,8 @@ class Layout:
     memory_mib: int = 2_000
     gpus: int = 2
     accounting: bool = False
+    cgroups: bool = False
+    """Memory limits by task/cgroup; needs a writable memory controller."""
     min_job_age_s: int = 300
     kill_wait_s: int = 2
 
@@ -62,6 +65,7 @@ class SlurmCluster:
     folder: Path
     layout: Layout
     ports: list[int]
+    nodes: list[str]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -153,7 +157,22 @@ class SlurmCluster:
         for pid in _processes_of(self.conf):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for node in self.nodes if self.layout.cgroups else []:
+            for group in Path("/sys/fs/cgroup").glob(f"*/slurm_{node}"):
+                _remove_group(group)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def cgroups_work() -> bool:
+    """Whether Slurm could limit memory here: a writable memory controller of version 1."""
+    return os.access("/sys/fs/cgroup/memory/cgroup.procs", os.W_OK)
+
+
+def _remove_group(group: Path) -> None:
+    for child in [path for path in group.iterdir() if path.is_dir()]:
+        _remove_group(child)
+    with contextlib.suppress(OSError):
+        group.rmdir()
 
 
 def bring_up(layout: Layout | None = None) -> SlurmCluster:
@@ -167,14 +186,17 @@ def bring_up(layout: Layout | None = None) -> SlurmCluster:
     folder.chmod(0o755)
     for name in ("state", "log", "spool", "run"):
         (folder / name).mkdir()
-    cluster = SlurmCluster(folder, layout, _free_ports(3 + layout.nodes))
+    # control groups are named after nodes, and all clusters of a machine share them
+    prefix = f"n{os.getpid()}x" if layout.cgroups else "n"
+    nodes = [f"{prefix}{number}" for number in range(1, layout.nodes + 1)]
+    cluster = SlurmCluster(folder, layout, _free_ports(3 + layout.nodes), nodes)
     try:
         _start_munge(cluster)
         _write_configuration(cluster)
         if layout.accounting:
             _start_accounting(cluster)
         cluster.start_controller()
-        for name in node_names(layout):
+        for name in cluster.nodes:
             cluster.start_node(name)
         cluster.wait_for_nodes()
     except BaseException:
@@ -202,10 +224,6 @@ def slurm_cluster(layout: Layout | None = None) -> Iterator[SlurmCluster]:
         yield cluster
     finally:
         cluster.stop()
-
-
-def node_names(layout: Layout) -> list[str]:
-    return [f"n{number}" for number in range(1, layout.nodes + 1)]
 
 
 def _die_with_parent() -> None:
@@ -275,14 +293,17 @@ def _write_configuration(cluster: SlurmCluster) -> None:
     nodes = "\n".join(
         f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={layout.cpus} "
         f"RealMemory={layout.memory_mib} Gres=gpu:{layout.gpus} State=UNKNOWN"
-        for name, port in zip(node_names(layout), cluster.ports[3:], strict=True)
+        for name, port in zip(cluster.nodes, cluster.ports[3:], strict=True)
     )
     cards = folder / "card"
     for number in range(layout.gpus):
-        (folder / f"card{number}").touch()
+        _make_card(folder / f"card{number}")
     gres = f"Name=gpu File={cards}[0-{layout.gpus - 1}]\n" if layout.gpus else ""
     (folder / "gres.conf").write_text(gres)
-    (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
+    constrain = "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\nConstrainRAMSpace=yes\n"
+    (folder / "cgroup.conf").write_text(
+        f"CgroupAutomount=no\n{constrain if layout.cgroups else ''}"
+    )
     cluster.conf.write_text(f"""ClusterName=suan
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={cluster.ports[0]}
@@ -299,11 +320,11 @@ SlurmctldLogFile={folder}/log/slurmctld.log
 SlurmdLogFile={folder}/log/slurmd.%n.log
 SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin={"task/cgroup" if layout.cgroups else "task/none"}
 MpiDefault=none
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
-JobAcctGatherParams=OverMemoryKill
+{"" if layout.cgroups else "JobAcctGatherParams=OverMemoryKill"}
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
@@ -324,6 +345,14 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 PartitionName=spot Nodes=ALL MaxTime=60 State=UP PriorityTier=1 PreemptMode=REQUEUE
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """)
+
+
+def _make_card(path: Path) -> None:
+    """Slurm names cards to a job only if they are devices; the null device will do."""
+    try:
+        os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        path.touch()
 
 
 def _start_accounting(cluster: SlurmCluster) -> None:
@@ -422,6 +451,7 @@ def main() -> None:
     parser.add_argument("--memory-mib", type=int, default=2_000)
     parser.add_argument("--gpus", type=int, default=2)
     parser.add_argument("--accounting", action="store_true")
+    parser.add_argument("--cgroups", action="store_true")
     options = parser.parse_args()
     began = time.monotonic()
     with slurm_cluster(Layout(**vars(options))) as cluster:

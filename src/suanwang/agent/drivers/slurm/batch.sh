@@ -83,7 +83,7 @@ if [ "$role" = member ]; then
   exit "$code"
 fi
 
-member=0 cause= code= child= watch= begin=0 rss=0 tmp=$rec.times
+member=0 cause= code= child= watch= begin=0 rss=0 oom=0 tmp=$rec.times
 
 finish() { # the exit record, then the job's own exit code
   local part more
@@ -91,7 +91,7 @@ finish() { # the exit record, then the job's own exit code
   for part in "$rec".cpu.*; do
     if [ -f "$part" ]; then read -r more <"$part"; cpu=$((cpu + more)); fi
   done
-  cgroup_peak
+  ask_cgroup
   put exit <<END
 cause=$cause
 code=$code
@@ -100,17 +100,25 @@ wall_ms=$(date +%s%3N)
 duration_ms=$((begin > 0 ? now - begin : 0))
 cpu_ms=$cpu
 rss_mib=$(((rss + 1023) / 1024))
+oom=$oom
 nodes=${nodes:-}
 END
   rm -f "$tmp" "$rec".cpu.* "$rec.clock" "$rec.first" "$rec.nostart"
   case $cause in exit) exit "$code" ;; *) exit 143 ;; esac
 }
 
-cgroup_peak() { # KiB; only from a group that Slurm made for this job
-  local line path file bytes
+ask_cgroup() { # peak in KiB and kills for lack of memory, of groups that Slurm made for this job
+  local line path file bytes word count
   while read -r line; do
     path=${line##*:}
     case $path in */job_"$SLURM_JOB_ID"*) ;; *) continue ;; esac
+    for file in /sys/fs/cgroup"$path"/memory.events \
+      /sys/fs/cgroup/memory"$path"/memory.oom_control; do
+      [ -r "$file" ] || continue
+      while read -r word count; do
+        [ "$word" != oom_kill ] || [ "$count" = 0 ] || oom=1
+      done <"$file"
+    done
     path=${path%%/step_*}
     for file in /sys/fs/cgroup"$path"/memory.peak \
       /sys/fs/cgroup/memory"$path"/memory.max_usage_in_bytes; do

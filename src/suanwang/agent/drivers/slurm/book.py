@@ -79,6 +79,8 @@ class Exit(msgspec.Struct, frozen=True):
     duration_ms: int
     cpu_ms: int
     rss_mib: int
+    oom: bool
+    """The kernel killed something of it for lack of memory."""
     nodes: tuple[str, ...]
 
 
@@ -176,6 +178,7 @@ class Book:
             _number(pairs.get("duration_ms")),
             _number(pairs.get("cpu_ms")),
             _number(pairs.get("rss_mib")),
+            pairs.get("oom") == "1",
             _words(pairs.get("nodes")),
         )
 

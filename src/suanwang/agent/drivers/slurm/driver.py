@@ -35,6 +35,7 @@ _TICK_MS = 200
 _LISTING_SHARE = 50
 _DETAILS_EVERY_MS = 3_000
 _DETAILS_AT_ONCE = 16
+_DETAILS_PATIENCE_MS = 30_000
 _KILL_MARGIN_S = 15
 _CONTACT_SHARE = 10
 _CONTACT_MS = (500, 10_000)
@@ -279,12 +280,15 @@ class SlurmDriver:
         by_key = {(line.job_id, line.index): line for line in lines}
         for run in wanting:
             job_id = run.submission.job_id
-            run.looked_up = job_id in ids
             line = by_key.get((job_id, job_index(run))) or by_key.get((job_id, -1))
-            if line is None or line.name != run.submission.name:
+            if job_id not in ids or (line is not None and line.name != run.submission.name):
                 continue
-            if meaning(line.state).phase is Phase.ENDED:
+            over = line is not None and meaning(line.state).phase is Phase.ENDED
+            if line is not None and over:
                 run.job, run.over_since_ms = line, run.over_since_ms or now_ms
+            # accounting lags behind the queue: an end it has not heard of is asked for again
+            patient = now_ms - (run.over_since_ms or now_ms) < _DETAILS_PATIENCE_MS
+            run.looked_up = over or not patient
 
     def _resolve_waiting(self, begun_ms: int) -> list[Waiting]:
         """Of what is due for another try, what the queue shows not to be in Slurm already."""
@@ -340,11 +344,18 @@ class SlurmDriver:
             ):
                 self._end_unsubmitted(run.submission, "stopped", "")
         known = [run for run in runs if run.engine_id]
-        pending = [run.engine_id for run in known if run.start is None]
-        said = await self._say(self._slurm.cancel_pending(pending)) if pending else True
-        if known:
-            words = self._slurm.terminate([run.engine_id for run in known])
-            said = await self._say(words) and said
+        early = [run for run in known if run.start is None]
+        # scancel --state on one element of an array cancels all its waiting elements (22.05)
+        elements = [run.engine_id for run in early if run.submission.array]
+        jobs = [run.engine_id for run in early if not run.submission.array]
+        begun = [run.engine_id for run in known if run.start is not None]
+        said = await self._say(
+            [
+                *self._slurm.cancel(elements),
+                *self._slurm.cancel_pending(jobs),
+                *self._slurm.terminate([*jobs, *begun]),
+            ]
+        )
         if said:
             self._stops.difference_update(leases)
 

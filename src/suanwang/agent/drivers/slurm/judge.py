@@ -139,6 +139,8 @@ def _end(run: Tracked, now: Now) -> End | None:
     code = run.job.exit_code if run.job is not None else None
     if run.exit is not None:
         facts = (run.exit.cause, run.exit.code, run.exit.detail)
+        if run.exit.oom:
+            over = "OUT_OF_MEMORY"
         waited = now.mono_ms - run.exit_seen_ms > WORD_WAIT_MS
         return classify(*facts, over or ("FAILED" if waited else ""), stop)
     if run.requeued:

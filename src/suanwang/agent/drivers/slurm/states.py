@@ -133,6 +133,8 @@ def classify(
 def _ended_by_itself(code: int, outside: Meaning | None) -> End | None:
     if code == 0:
         return End(FailureClass.NONE, 0)
+    if outside is not None and outside.failure is FailureClass.OUT_OF_MEMORY:
+        return End(outside.failure, code, outside.words)
     if code == _SIGKILL_CODE:
         # SIGKILL may be the program's own doing or the kernel's; only Slurm tells them apart
         if outside is None:
