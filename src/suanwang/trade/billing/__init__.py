@@ -1,0 +1,1 @@
+"""Price lists; usage records and their charges; statements."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -194,6 +193,3 @@ class Arrears:
 
     project_id: str
     short_micro_yuan: int
-
-
-PriceListsById = Mapping[str, PriceList]
