@@ -19,13 +19,13 @@ def comparable(made: Plan) -> Plan:
     return replace(made, refusals=refusals, preemptions=())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(snapshots(), st.sampled_from((0, 0, 7)))
 def test_same_plan(snapshot: Snapshot, seed: int) -> None:
     assert comparable(plan(snapshot, NOW_MS, seed)) == reference_plan(snapshot, NOW_MS, seed)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(snapshots(plain=True))
 def test_same_plan_where_most_demands_could_run(snapshot: Snapshot) -> None:
     assert comparable(plan(snapshot, NOW_MS)) == reference_plan(snapshot, NOW_MS)
