@@ -1,0 +1,1 @@
+"""The whole platform on a virtual clock, with faults: production code, seeded, replayable."""

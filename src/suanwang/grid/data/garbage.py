@@ -94,7 +94,9 @@ async def _delete(depot: Depot, before_ms: int) -> int:
     """Mark, delete, forget: an upload of a marked blob waits until it is forgotten."""
     deleted = 0
     while True:
-        marked = await depot.database.write(lambda tx: store.condemn(tx.conn, before_ms, BATCH))
+        marked = await depot.database.write(
+            lambda tx: store.condemn(tx.conn, before_ms, tx.now_ms, BATCH)
+        )
         if not marked:
             return deleted
         await depot.blobs.delete(marked)

@@ -9,18 +9,21 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from suanwang.grid.data.model import BlobKind, Usage
+from suanwang.kernel.time import MS_PER_MINUTE
 from suanwang.platform.bulk import insert_new_rows
 from suanwang.platform.schema import Id, Ms, metadata
 
 Digest = sa.String(71)
 CHUNK = 1_000
+DELETION_MS = 10 * MS_PER_MINUTE
+"""Removing a marked batch takes less; a mark that is older was left by a collector that died."""
 
 blobs = sa.Table(
     "blobs",
     metadata,
     sa.Column("digest", Digest, primary_key=True),
     sa.Column("touched_at_ms", Ms, nullable=False),
-    sa.Column("deleting", sa.Boolean, nullable=False),
+    sa.Column("deleting_since_ms", Ms),
 )
 
 blob_owners = sa.Table(
@@ -132,13 +135,14 @@ def touch_blobs(conn: Connection, digests: Iterable[str], now_ms: int) -> list[s
     """Note that these are (about to be) present; returns those that are being deleted."""
     condemned: list[str] = []
     for chunk in _chunks(digests):
-        insert_new_rows(conn, blobs, [(digest, now_ms, False) for digest in chunk], ())
+        insert_new_rows(conn, blobs, [(digest, now_ms, None) for digest in chunk], ())
+        since = blobs.c.deleting_since_ms
         conn.execute(
             sa.update(blobs)
-            .where(blobs.c.digest.in_(chunk), sa.not_(blobs.c.deleting))
-            .values(touched_at_ms=now_ms)
+            .where(blobs.c.digest.in_(chunk), sa.or_(since.is_(None), since < now_ms - DELETION_MS))
+            .values(touched_at_ms=now_ms, deleting_since_ms=None)
         )
-        query = sa.select(blobs.c.digest).where(blobs.c.digest.in_(chunk), blobs.c.deleting)
+        query = sa.select(blobs.c.digest).where(blobs.c.digest.in_(chunk), since.is_not(None))
         condemned += conn.execute(query.order_by(blobs.c.digest)).scalars()
     return condemned
 
@@ -276,12 +280,13 @@ def disown(conn: Connection, organisation_id: str, digests: Sequence[str], befor
     return count
 
 
-def condemn(conn: Connection, before_ms: int, limit: int) -> list[str]:
+def condemn(conn: Connection, before_ms: int, now_ms: int, limit: int) -> list[str]:
     """Mark blobs that nobody owns and nobody touched; returns all that are marked."""
     ownerless = ~sa.exists().where(blob_owners.c.digest == blobs.c.digest)
+    since = blobs.c.deleting_since_ms
     query = (
         sa.select(blobs.c.digest)
-        .where(blobs.c.touched_at_ms < before_ms, sa.not_(blobs.c.deleting), ownerless)
+        .where(blobs.c.touched_at_ms < before_ms, since.is_(None), ownerless)
         .order_by(blobs.c.digest)
         .limit(limit)
     )
@@ -289,13 +294,17 @@ def condemn(conn: Connection, before_ms: int, limit: int) -> list[str]:
         conn.execute(
             sa.update(blobs)
             .where(blobs.c.digest.in_(chunk), blobs.c.touched_at_ms < before_ms, ownerless)
-            .values(deleting=True)
+            .values(deleting_since_ms=now_ms)
         )
-    marked = sa.select(blobs.c.digest).where(blobs.c.deleting).order_by(blobs.c.digest)
+    marked = sa.select(blobs.c.digest).where(since.is_not(None)).order_by(blobs.c.digest)
     return list(conn.execute(marked).scalars())
 
 
 def forget_blobs(conn: Connection, digests: Iterable[str]) -> None:
     for chunk in _chunks(digests):
-        conn.execute(sa.delete(blobs).where(blobs.c.digest.in_(chunk), blobs.c.deleting))
+        conn.execute(
+            sa.delete(blobs).where(
+                blobs.c.digest.in_(chunk), blobs.c.deleting_since_ms.is_not(None)
+            )
+        )
         conn.execute(sa.delete(site_blobs).where(site_blobs.c.digest.in_(chunk)))

@@ -32,7 +32,7 @@ from suanwang.kernel.resources import Resources
 from suanwang.kernel.time import MS_PER_SECOND
 from suanwang.platform.database import Tx
 from suanwang.platform.outbox import Outbox
-from suanwang.protocol.messages import Desired, LeaseOrder, Phase, RunReport
+from suanwang.protocol.messages import Desired, FailureClass, LeaseOrder, Phase, RunReport
 from suanwang.trade.billing import service as billing
 from suanwang.trade.billing.model import Run
 from suanwang.trade.billing.rules import usage_of_run
@@ -241,6 +241,10 @@ def charge_runs(tx: Tx, outbox: Outbox, runs: Sequence[tuple[Lease, RunReport]])
             started = max(lease.granted_at_ms, tx.now_ms - max(0, report.started_ago_ms))
         if started is None:
             continue
+        if report.failure is FailureClass.VANISHED:
+            # the site lost its records: nobody can say how long it ran, and the project does
+            # not pay for that
+            started = None
         records.extend(
             usage_of_run(
                 run_of(lease),

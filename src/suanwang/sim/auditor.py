@@ -1,0 +1,140 @@
+"""The independent judge: recomputes from accepted rows and true events, trusts no cache."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from suanwang.grid.jobs.tables import jobs, leases, tasks
+from suanwang.kernel.money import scale
+from suanwang.platform.outbox import outbox
+from suanwang.sim.world import World
+from suanwang.trade.billing import reports as billing_reports
+from suanwang.trade.billing.store import charges, usage
+from suanwang.trade.ledger.store import accounts
+
+FINAL = ("succeeded", "failed", "cancelled", "refused")
+
+
+def audit_always(conn: Connection) -> list[str]:
+    """True at any instant: books balance, holds are those of open leases, no node is overfull."""
+    found = [f"Ledger: {difference}" for difference in billing_reports.verify(conn)]
+    found.extend(_holds(conn))
+    found.extend(_current_leases(conn))
+    return found
+
+
+def _holds(conn: Connection) -> list[str]:
+    """Held money = what open leases hold + what recorded usage will release when charged."""
+    held: dict[str, int] = defaultdict(int)
+    for row in conn.execute(sa.select(leases.c.project_id, leases.c.hold)):
+        held[row.project_id] += row.hold
+    on_its_way = (
+        sa.select(usage.c.project_id, usage.c.hold_release_micro_yuan)
+        .outerjoin(
+            charges,
+            sa.and_(
+                charges.c.source == usage.c.source,
+                charges.c.usage_id == usage.c.id,
+            ),
+        )
+        .where(charges.c.usage_id.is_(None))
+    )
+    for project_id, amount in conn.execute(on_its_way):
+        held[project_id] += amount
+    found = []
+    query = sa.select(accounts.c.owner_id, accounts.c.held).where(accounts.c.kind == "prepaid")
+    for owner, amount in conn.execute(query):
+        if held.get(owner, 0) != amount:
+            found.append(f"HoldsWrong: {owner} holds {amount}, leases say {held.get(owner, 0)}")
+    return found
+
+
+def _current_leases(conn: Connection) -> list[str]:
+    """At most one fenced open lease per task."""
+    query = (
+        sa.select(leases.c.task_id, sa.func.count())
+        .where(leases.c.state != "ended", leases.c.stop_after_s.is_not(None))
+        .group_by(leases.c.task_id)
+        .having(sa.func.count() > 1)
+    )
+    return [f"TwoLeases: {task} has {count}" for task, count in conn.execute(query)]
+
+
+def unsettled(conn: Connection) -> list[str]:
+    """What is still under way on the books; nothing of it may be left in the end."""
+    found = []
+    for row in conn.execute(sa.select(jobs.c.id, jobs.c.state).where(jobs.c.state.not_in(FINAL))):
+        found.append(f"JobStuck: {row.id} is {row.state}")
+    for row in conn.execute(
+        sa.select(tasks.c.id, tasks.c.state).where(tasks.c.state.not_in(FINAL))
+    ):
+        found.append(f"TaskStuck: {row.id} is {row.state}")
+    open_leases = sa.select(leases.c.id, leases.c.state).where(leases.c.state != "ended")
+    found.extend(f"LeaseLeaked: {row.id} is {row.state}" for row in conn.execute(open_leases))
+    waiting = conn.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
+    if waiting:
+        found.append(f"OutboxLeft: {waiting} facts")
+    holding = sa.select(accounts.c.owner_id, accounts.c.held).where(accounts.c.held != 0)
+    found.extend(f"HoldLeaked: {row.owner_id} holds {row.held}" for row in conn.execute(holding))
+    return found
+
+
+def audit_end(conn: Connection, world: World) -> list[str]:
+    """True once all is healed and quiet."""
+    found = [*audit_always(conn), *unsettled(conn), *world.violations]
+    for task_id, still in world.running.items():
+        found.extend(f"RunLeaked: {task_id} still runs at {run.site}" for run in still)
+    found.extend(_truth(conn, world))
+    found.extend(_usage(conn, world))
+    return found
+
+
+def _truth(conn: Connection, world: World) -> list[str]:
+    """A success on the books happened; and none was thrown away twice over."""
+    succeeded: dict[str, int] = defaultdict(int)
+    for run in world.runs:
+        succeeded[run.task_id] += run.succeeded
+    query = sa.select(tasks.c.id).where(tasks.c.state == "succeeded")
+    return [
+        f"SuccessInvented: {task_id}"
+        for task_id in conn.execute(query).scalars()
+        if not succeeded[task_id]
+    ]
+
+
+def _usage(conn: Connection, world: World) -> list[str]:
+    """One final record per lease that ran and was reported; never more time than it truly took."""
+    found = []
+    finals: dict[tuple[str, int], int] = defaultdict(int)
+    seconds: dict[str, int] = defaultdict(int)
+    for row in conn.execute(
+        sa.select(
+            usage.c.lease_id,
+            usage.c.epoch,
+            usage.c.final,
+            usage.c.billable_seconds,
+        )
+    ):
+        finals[(row.lease_id, row.epoch)] += bool(row.final)
+        seconds[row.lease_id] += row.billable_seconds
+    true_ms = {run.lease_id: (run.ended_ms or 0) - run.started_ms for run in world.runs}
+    found.extend(
+        f"UsageTwice: {lease} has {count} final records"
+        for (lease, _), count in finals.items()
+        if count != 1
+    )
+    for lease_id, billed in sorted(seconds.items()):
+        # a site's clock may drift by a hundredth, and a started second counts whole
+        most = scale(true_ms.get(lease_id, 0), 102, 100_000) + 2
+        if billed > most:
+            found.append(
+                f"Overcharged: {lease_id} billed {billed} s, ran {true_ms.get(lease_id, 0)} ms"
+            )
+    query = sa.select(leases.c.id).where(leases.c.outcome == "succeeded")
+    for lease_id in conn.execute(query).scalars():
+        if lease_id not in seconds:
+            found.append(f"UsageMissing: {lease_id} succeeded without a usage record")
+    return found

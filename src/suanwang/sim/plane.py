@@ -1,0 +1,130 @@
+"""The control plane in the simulation: the production classes over a database in memory.
+
+`crash` drops everything but the database, as kill -9 does; a new one begins on the same
+database. Store faults raise before or after a commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from suanwang.engines.scheduling.model import Plan, Policy
+from suanwang.grid.jobs.desk import AgentDesk
+from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
+from suanwang.kernel.errors import SuanwangError, Unavailable
+from suanwang.kernel.time import Clock
+from suanwang.platform.database import InlineDatabase
+from suanwang.platform.outbox import Outbox
+from suanwang.platform.signals import Signals, wait_for
+from suanwang.trade.billing import service as billing
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Limits:
+    """The desk's settings."""
+
+    contact_every_ms: int = 10_000
+    max_log_mib: int = 1
+
+
+@dataclass(slots=True)
+class StoreFaults:
+    """Errors of the store, per mille of writes; off while healed."""
+
+    dice: random.Random
+    before_pm: int = 0
+    after_pm: int = 0
+
+    def __call__(self, moment: str) -> None:
+        odds = self.before_pm if moment == "before_commit" else self.after_pm
+        if odds and self.dice.randrange(1000) < odds:
+            raise Unavailable("DatabaseUnavailable", f"the store failed {moment}")
+
+
+async def at_once(compute: Callable[[], Plan]) -> Plan:
+    """No threads in virtual time."""
+    return compute()
+
+
+@dataclass(slots=True)
+class ControlPlane:
+    """One life of the server, from start to crash."""
+
+    database: InlineDatabase
+    clock: Clock
+    policy: Policy
+    signals: Signals = field(default_factory=Signals)
+    outbox: Outbox = field(default_factory=Outbox)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    dispatcher: Dispatcher = field(init=False)
+    desk: AgentDesk = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.signals.bind(asyncio.get_running_loop())
+        billing.subscribe(self.outbox)
+        self.dispatcher = Dispatcher(
+            self.database, self.clock, self.signals, policy=self.policy, offload=at_once
+        )
+        self.desk = AgentDesk(
+            self.database,
+            self.outbox,
+            self.signals,
+            self.dispatcher,
+            lambda _sealed, _job: {},
+            Limits(),
+            single_process=True,
+        )
+        for loop in (self._rounds, self._sweeps, self._deliveries):
+            self.spawn(self._for_ever(loop))
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    async def serve(self, work: Awaitable[T]) -> T:
+        """Handle a request within this life: a crash cancels it and no answer comes."""
+
+        async def handle() -> T:
+            return await work
+
+        task = self.spawn(handle())
+        done, _ = await asyncio.wait({task})
+        if task.cancelled():
+            raise Unavailable("ControlPlaneUnreachable", "the server died")
+        result: T = next(iter(done)).result()
+        return result
+
+    def crash(self) -> None:
+        for task in list(self.tasks):
+            task.cancel()
+
+    async def _for_ever(self, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await step()
+            except SuanwangError:
+                await asyncio.sleep(1.0)
+
+    async def _rounds(self) -> None:
+        woken = self.signals.listen(ROUND_SIGNAL)
+        await self.dispatcher.round()
+        await asyncio.sleep(0.05)
+        await wait_for(woken, 5.0)
+
+    async def _sweeps(self) -> None:
+        await self.dispatcher.sweep()
+        await asyncio.sleep(2.0)
+
+    async def _deliveries(self) -> None:
+        taken = 0
+        for name in self.outbox.subscribers:
+            taken += await self.outbox.deliver(self.database, name)
+        await asyncio.sleep(0.1 if taken else 1.0)

@@ -1,0 +1,61 @@
+"""Random jobs of the kinds that users send, by seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from suanwang.grid.jobs.spec import JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A job at an instant of the run, by one of the users; perhaps cancelled later."""
+
+    at_s: float
+    user: int
+    spec: JobSpec
+    cancel_after_s: float | None
+    needs_previous: bool
+
+
+def partition_settings(dice: random.Random) -> dict[str, Any]:
+    kind = dice.randrange(10)
+    if kind == 0:
+        return {"lost_after": 30, "stop_on_client_after": None, "replace": False}
+    if kind == 1:
+        choice = dice.choice(["keep_original", "keep_replacement", "longest_running"])
+        return {"lost_after": 30, "stop_on_client_after": None, "reconcile": choice}
+    return {"lost_after": 45, "stop_on_client_after": dice.choice([10, 20, 30])}
+
+
+def arrivals(dice: random.Random, jobs: int, span_s: float, users: int) -> list[Arrival]:
+    """`jobs` submissions over the span, sorted by time."""
+    found = []
+    for number in range(jobs):
+        seconds = round(dice.choice([0.5, 2, 5, 10, 30]) * (0.5 + dice.random()), 2)
+        spec = {
+            "name": f"work-{number}",
+            "argv": ["work"],
+            "env": {"SECONDS_OF_WORK": str(seconds)},
+            "resources": {"cpus": dice.choice([1, 1, 2, 4]), "memory": "256MiB"},
+            "count": dice.choice([1, 1, 1, 1, 2]),
+            "array": dice.choice([None, None, None, 4]),
+            "max_runtime": dice.choice([15, 60, 120]),
+            "priority": dice.choice([-1, 0, 0, 5]),
+            "preemptible": dice.random() < 0.3,
+            "retries": {"max": dice.choice([0, 1, 3])},
+            "outputs": {"result": "out"} if dice.random() < 0.3 else {},
+            "partition": partition_settings(dice),
+        }
+        found.append(
+            Arrival(
+                at_s=dice.random() * span_s,
+                user=dice.randrange(users),
+                spec=JobSpec.model_validate(spec),
+                cancel_after_s=dice.random() * 30 if dice.random() < 0.1 else None,
+                needs_previous=dice.random() < 0.05,
+            )
+        )
+    return sorted(found, key=lambda arrival: (arrival.at_s, arrival.spec.name))
