@@ -13,7 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suanwang.engines.scheduling.packing import DemandMix, Need, NodePacker, PackNode, Spot
-from suanwang.engines.scheduling.packing_measure import MIX_TOTAL, OFFERS, STAGES, UNIT
+from suanwang.engines.scheduling.packing_measure import (
+    KEPT_PERCENT,
+    MIX_TOTAL,
+    OFFERS,
+    STAGES,
+    UNIT,
+)
 from suanwang.engines.scheduling.packing_model import CARD
 
 MODELS = ("big", "small")
@@ -39,7 +45,18 @@ class PlainPacker:
                 [n.disk_mib * w for n, w in self.with_cards],
             )
         ]
+        self.claims = [(n, self.claim(n, w, asked)) for n, w in self.with_cards]
         self.idle = cache(self.idle_now)
+
+    def claim(self, need: Need, weight: int, asked: int) -> int:
+        cards = dict.fromkeys((*MODELS, *need.models), 0)
+        for node in self.nodes.values():
+            cards[node.model] += len(node.cards_milli)
+        usable = sum(cards[model] for model in need.models)
+        if usable in (0, sum(cards.values())):
+            return 0
+        demand = need.accelerator_milli * weight
+        return KEPT_PERCENT * demand * sum(cards.values()) * UNIT // (100 * asked * usable)
 
     def idle_now(self, free: int, model: str, cpu: int, stage: int = STAGES) -> int:
         if stage == 0:
@@ -59,9 +76,12 @@ class PlainPacker:
             return cpu * share * (self.rates[0] or UNIT) // UNIT
         value = sum(self.idle(free, node.model, cpu) for free in node.cards_milli)
         whole = node.cards_milli.count(CARD)
-        for need, weight in self.several:
+        for need, weight in self.several + [(n, c) for n, c in self.claims if n.cards > 1]:
             if need.cards <= whole and admitted(need, node.model, cpu):
                 value -= whole * CARD * weight
+        for need, claim in self.claims:
+            if need.cards == 1 and admitted(need, node.model, cpu):
+                value -= sum(claim * free for free in node.cards_milli if free >= need.card_milli)
         total = sum(node.cards_milli) * UNIT
         free = (cpu, node.memory_mib, node.disk_mib)
         fed = [have * rate for have, rate in zip(free, self.rates, strict=True) if rate is not None]

@@ -48,11 +48,12 @@ class NodePacker:
         self._ids = [node.node_id for node in ordered]
         self._index = {node_id: i for i, node_id in enumerate(self._ids)}
         require(len(self._index) == len(ordered), "NodeIdsUnique", "Node ids are unique.")
-        models = tuple(sorted({node.model for node in ordered}))
-        model_index = {model: i for i, model in enumerate(models)}
-        widest = max((len(node.cards_milli) for node in ordered), default=0)
-        self._widest = widest
-        self._measure = Measure(mix, models, widest)
+        cards_of = dict.fromkeys([node.model for node in ordered], 0)
+        for node in ordered:
+            cards_of[node.model] += len(node.cards_milli)
+        self._widest = max((len(node.cards_milli) for node in ordered), default=0)
+        self._measure = Measure(mix, cards_of, self._widest)
+        model_index = {model: i for i, model in enumerate(self._measure.models)}
         self._cards = [list(node.cards_milli) for node in ordered]
         self._states = [_loaded(self._measure, model_index[node.model], node) for node in ordered]
         groups: dict[NodeState, int] = {}

@@ -9,7 +9,7 @@ cannot feed) are derived in docs/mechanisms/packing.md.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import gcd
 from typing import NamedTuple
 
@@ -28,6 +28,8 @@ OFFERS = 40
 """Demands for a share that a card is offered to, on average, before its rest stays idle."""
 STAGES = 4
 """Closing takes so many stages, which narrows the spread of the offers around their mean."""
+KEPT_PERCENT = 30
+"""How much of the claim that picky demands have on a model is held against others."""
 MAX_LEVELS = 64
 """CPU thresholds that the tables tell apart; a longer mix is thinned evenly."""
 
@@ -61,21 +63,27 @@ def _scaled(needs: WeightedNeeds) -> WeightedNeeds:
     return [(need, weight) for need, weight in scaled if weight > 0]
 
 
+def _of_one(needs: WeightedNeeds) -> WeightedNeeds:
+    return [(need, weight) for need, weight in needs if need.cards == 1]
+
+
 class Measure:
-    """The measure for one mix, on nodes whose accelerator models are `models`.
+    """The measure for one mix, on nodes with so many cards of each model (`cards_of`).
 
     A demand that needs more CPU than a node has free cannot use its cards, therefore there is a
     table row for each (model, CPU level); equal rows are one object.
     """
 
-    def __init__(self, mix: DemandMix, models: tuple[str, ...], max_cards: int) -> None:
-        self.models = models
+    def __init__(self, mix: DemandMix, cards_of: Mapping[str, int], max_cards: int) -> None:
+        self.models = tuple(sorted(cards_of))
+        self._cards_of = cards_of
         with_cards = [(need, weight) for need, weight in mix.classes if need.cards]
         plain = [(n, w) for n, w in mix.classes if not n.cards and n.cpu_milli]
-        self._levels = _thinned(sorted({need.cpu_milli for need, _ in with_cards}))
-        self._idle = self._idle_rows([(n, w) for n, w in with_cards if n.cards == 1])
-        self._together = self._together_rows(with_cards, max_cards)
         cards = sum(need.accelerator_milli * weight for need, weight in with_cards)
+        claims = [(need, self._claim(need, weight, cards)) for need, weight in with_cards]
+        self._levels = _thinned(sorted({need.cpu_milli for need, _ in with_cards}))
+        self._idle = self._idle_rows(_of_one(with_cards), _of_one(claims))
+        self._together = self._together_rows(_scaled(with_cards), claims, max_cards)
         self._cpu_feeds = _feeds(cards, sum(n.cpu_milli * w for n, w in with_cards))
         self._memory_feeds = _feeds(cards, sum(n.memory_mib * w for n, w in with_cards))
         self._disk_feeds = _feeds(cards, sum(n.disk_mib * w for n, w in with_cards))
@@ -90,30 +98,58 @@ class Measure:
         level_ok = np.array([i > 0 and need.cpu_milli <= c for i, c in enumerate(floor)])
         return np.logical_and.outer(model_ok, level_ok)
 
-    def _idle_rows(self, single: WeightedNeeds) -> list[list[list[int]]]:
-        """Per model and CPU level: milli free on a card → what of it will stay idle."""
+    def _claim(self, need: Need, weight: int, asked: int) -> int:
+        """UNITs of each card of the models it names that a picky need would take at full load.
+
+        Its share of the cards asked for, over the share of the cards that it can use.
+        """
+        every = sum(self._cards_of.values())
+        usable = sum(self._cards_of.get(model, 0) for model in need.models)
+        if not 0 < usable < every:
+            return 0
+        mine = need.accelerator_milli * weight * every * UNIT
+        return mine * KEPT_PERCENT // (100 * asked * usable)
+
+    def _idle_rows(self, single: WeightedNeeds, claims: WeightedNeeds) -> list[list[list[int]]]:
+        """Per model and CPU level: milli free on a card → what of it will stay idle, less what
+        it is worth to picky demands."""
         needs = _scaled(single)
-        sizes = sorted({need.card_milli for need, _ in needs})
-        weights = np.zeros((len(self.models), len(self._levels) + 1, len(sizes)), dtype=np.int64)
-        for need, weight in needs:
-            weights[:, :, sizes.index(need.card_milli)] += weight * self._admits(need)
-        flat = weights.reshape(weights.shape[0] * weights.shape[1], len(sizes))
+        sizes = sorted({need.card_milli for need, _ in single})
+        weights = self._by_size(needs, sizes)
+        both = np.concatenate([weights, self._by_size(claims, sizes)], axis=2)
+        flat = both.reshape(both.shape[0] * both.shape[1], 2 * len(sizes))
         distinct, which = np.unique(flat, axis=0, return_inverse=True)
         shares = sum(weight for need, weight in needs if need.card_milli < CARD) or MIX_TOTAL
-        rows = idle_by_free(distinct, sizes, max(1, shares * STAGES // OFFERS))
-        of_level = which.reshape(weights.shape[:2]).tolist()
+        closing = max(1, shares * STAGES // OFFERS)
+        idle = idle_by_free(distinct[:, : len(sizes)], sizes, closing)
+        free = np.arange(CARD + 1)
+        for i, size in enumerate(sizes):
+            idle -= distinct[:, len(sizes) + i, None] * np.where(free >= size, free, 0)
+        rows: list[list[int]] = idle.tolist()
+        of_level = which.reshape(both.shape[:2]).tolist()
         return [[rows[row] for row in levels] for levels in of_level]
 
-    def _together_rows(self, needs: WeightedNeeds, max_cards: int) -> list[list[list[int]]]:
+    def _by_size(self, needs: WeightedNeeds, sizes: list[int]) -> IntArray:
+        """[model, CPU level, size] the weight of the needs of that size that may run there."""
+        out = np.zeros((len(self.models), len(self._levels) + 1, len(sizes)), dtype=np.int64)
+        for need, weight in needs:
+            out[:, :, sizes.index(need.card_milli)] += weight * self._admits(need)
+        return out
+
+    def _together_rows(
+        self, needs: WeightedNeeds, claims: WeightedNeeds, max_cards: int
+    ) -> list[list[list[int]]]:
         """Per model and CPU level: whole free cards of a node → minus their use to demands for
-        several cards: those cards, times the share of the mix that can take them together."""
+        several: those cards, times the share of the mix that can take them together (and what
+        picky ones among them claim)."""
         shape = (len(self.models), len(self._levels) + 1, max_cards + 1)
         together = np.zeros(shape, dtype=np.int64)
         free = np.arange(max_cards + 1)
-        for need, weight in _scaled(needs):
+        per_milli = [(need, weight * UNIT // MIX_TOTAL) for need, weight in needs]
+        for need, worth in per_milli + claims:
             if need.cards > 1:
                 usable = np.where(free >= need.cards, free * CARD, 0)
-                together -= self._admits(need)[:, :, None] * (usable * (weight * UNIT // MIX_TOTAL))
+                together -= self._admits(need)[:, :, None] * (usable * worth)
         rows: list[list[list[int]]] = together.tolist()
         return rows
 
@@ -206,8 +242,8 @@ def _feeds(accelerator_milli: int, companion: int) -> int:
     return max(1, accelerator_milli * UNIT // companion) if companion else 0
 
 
-def idle_by_free(weights: IntArray, sizes: list[int], closing: int) -> list[list[int]]:
-    """Expected idle milli (in UNITs) of a card with 0..1000 milli free, one list per weight row.
+def idle_by_free(weights: IntArray, sizes: list[int], closing: int) -> IntArray:
+    """Expected idle milli (in UNITs) of a card with 0..1000 milli free, [weight row, free].
 
     A card meets demands of the given sizes with these weights until it closes:
     idle(r) = (closing · last(r) + Σ w·idle(r - m)) / (closing + Σ w), the sum over sizes m ≤ r,
@@ -226,5 +262,5 @@ def idle_by_free(weights: IntArray, sizes: list[int], closing: int) -> list[list
             met = (weights[:, :fitting] * rest).sum(axis=1) + closing * idle[:, free]
             idle[:, free] = met // sums[:, fitting - 1]
     free_milli = np.arange(CARD + 1)
-    every: list[list[int]] = (idle[:, free_milli // step] + free_milli % step * UNIT).tolist()
+    every: IntArray = idle[:, free_milli // step] + free_milli % step * UNIT
     return every
