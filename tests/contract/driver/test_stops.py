@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from driver_case import DriverCase, now_ms, processes_of, until_file, until_gone
 
 from suanwang.protocol.messages import FailureClass, Phase
@@ -49,7 +51,11 @@ async def test_stop_ends_stubborn_grandchildren_and_daemons(case: DriverCase) ->
     run = case.shell("a", script)
     await case.start(run)
     await until_file(run.work / "all")
-    inside = processes_of(run)
+    for _ in range(500):
+        inside = processes_of(run)
+        if len(inside) >= 4:
+            break
+        await asyncio.sleep(0.02)
     assert len(inside) >= 4, "the tree is up"
     await case.driver.stop("a", 1, FailureClass.STOPPED)
     assert (await case.end("a")).failure is FailureClass.STOPPED
