@@ -7,9 +7,10 @@ into somebody else's upload, and is resumed at the offset that the store names.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -94,6 +95,13 @@ class BlobStore(Protocol):
     async def expire_uploads(self, before_ms: int) -> int:
         """Drop uploads that got nothing since then; returns how many."""
         ...
+
+
+async def all_ended(works: Iterable[Awaitable[object]]) -> None:
+    """Run them all to their end, then raise the first failure: nothing goes on unseen."""
+    for result in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
 
 
 def digest_of(data: bytes) -> str:

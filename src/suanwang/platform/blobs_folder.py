@@ -26,6 +26,7 @@ from suanwang.platform.blobs import (
     CHUNK_BYTES,
     OffsetMismatch,
     absent,
+    all_ended,
     check_digest,
     mismatch,
     too_large,
@@ -165,7 +166,7 @@ class FolderBlobs:
                 raise mismatch(digest, got)
         with _storage():
             # many threads at once: the file system joins their synchronisations in one commit
-            await asyncio.gather(*(self._do(self._write_one, d, data) for d, data in blobs))
+            await all_ended(self._do(self._write_one, d, data) for d, data in blobs)
 
     def _write_one(self, digest: str, data: bytes) -> None:
         final = self.path_of(digest)

@@ -21,6 +21,7 @@ from suanwang.platform.blobs import (
     CHUNK_BYTES,
     OffsetMismatch,
     absent,
+    all_ended,
     check_digest,
     digest_of,
     mismatch,
@@ -31,6 +32,8 @@ T = TypeVar("T")
 PART_BYTES = 8 << 20
 """S3 takes 10,000 parts of at least 5 MiB (but for the last)."""
 MAX_PARTS = 10_000
+MAX_UPLOADS = 256
+"""Unfinished ones of this process; each may hold a part in memory."""
 _ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
@@ -135,13 +138,9 @@ class S3Blobs:
         for digest, data in blobs:
             if digest_of(data) != digest:
                 raise mismatch(digest, digest_of(data)[7:])
-        await asyncio.gather(
-            *(
-                self._do(
-                    self._client.put_object, Bucket=self.bucket, Key=self._key(digest), Body=data
-                )
-                for digest, data in blobs
-            )
+        await all_ended(
+            self._do(self._client.put_object, Bucket=self.bucket, Key=self._key(d), Body=data)
+            for d, data in blobs
         )
 
     async def _begin(self, digest: str, limit: int) -> _Upload:
@@ -228,6 +227,12 @@ class S3Blobs:
         if offset != (upload.size if upload else 0):
             raise OffsetMismatch(upload.size if upload else 0)
         if upload is None:
+            if len(self._uploads) >= MAX_UPLOADS:
+                raise Unavailable(
+                    "TooManyUploads",
+                    f"{MAX_UPLOADS} uploads are unfinished here.",
+                    hint="Finish or abandon some, or try again later.",
+                )
             upload = await self._begin(digest, limit)
             if (scope, digest) in self._uploads:
                 await self._abort(upload)
