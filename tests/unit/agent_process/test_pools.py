@@ -51,9 +51,9 @@ def test_what_the_config_declares_stands() -> None:
 
 
 def test_found_cards_are_shared_out_and_declared_ones_win() -> None:
-    found = CardModel(AcceleratorReport("H100", "nvidia", 81_559), 8)
+    found = CardModel(AcceleratorReport("H100", "nvidia", 81_559), (0, 1, 3, 4, 5, 6, 7))
     pool = _pool(found, nodes=3)
-    assert [list(node.cards) for node in pool.nodes.values()] == [[0, 1], [2, 3], [4, 5]]
+    assert [list(node.cards) for node in pool.nodes.values()] == [[0, 1], [3, 4], [5, 6]]
     assert pool.accelerator == found.report
     declared = AcceleratorConfig("910B", 1, "ascend", 64, 320.0)
     pool = _pool(found, nodes=2, accelerator=declared)

@@ -19,15 +19,15 @@ def find() -> CardModel | None:
     except ImportError:
         return None
     try:
-        devices = detector.detect_devices(fast=False, usage=False)
+        devices = detector.detect_devices(fast=False)
     except Exception:  # a vendor's library may fail in any way; then there are no cards to offer
         return None
-    models: dict[tuple[str, str, int], int] = {}
+    models: dict[tuple[str, str, int], list[int]] = {}
     for device in devices:
         maker = str(getattr(device.manufacturer, "value", device.manufacturer))
         key = (str(device.name), maker, int(device.memory))
-        models[key] = models.get(key, 0) + 1
+        models.setdefault(key, []).append(int(device.index))
     if not models:
         return None
-    (name, maker, memory), count = max(models.items(), key=lambda item: item[1])
-    return CardModel(AcceleratorReport(name, maker, memory), count)
+    (name, maker, memory), cards = max(models.items(), key=lambda item: len(item[1]))
+    return CardModel(AcceleratorReport(name, maker, memory), tuple(sorted(cards)))

@@ -25,10 +25,10 @@ class MachineSize:
 
 @dataclass(frozen=True, slots=True)
 class CardModel:
-    """Alike cards: what they are and how many the machine has."""
+    """Alike cards: what they are, and their numbers on this machine."""
 
     report: AcceleratorReport
-    count: int
+    cards: tuple[int, ...]
 
 
 class Refused(Exception):
@@ -55,7 +55,11 @@ class Pool:
 
     def __init__(self, config: PoolConfig, size: MachineSize, found: CardModel | None) -> None:
         declared = config.accelerator
-        per_node = declared.count if declared else (found.count // config.nodes if found else 0)
+        if declared is not None:
+            cards: Sequence[int] = range(declared.count * config.nodes)
+        else:
+            cards = found.cards if found is not None else ()
+        per_node = len(cards) // config.nodes
         self.config = config
         self.accelerator = _report(config, found)
         capacity = Quantity(
@@ -65,8 +69,8 @@ class Pool:
             per_node * WHOLE,
         )
         self.nodes = {
-            name: Node(name, capacity, {index * per_node + card: 0 for card in range(per_node)})
-            for index, name in enumerate(f"{config.name}-{i}" for i in range(config.nodes))
+            name: Node(name, capacity, dict.fromkeys(cards[i * per_node : (i + 1) * per_node], 0))
+            for i, name in enumerate(f"{config.name}-{i}" for i in range(config.nodes))
         }
         self._held: dict[str, Tag] = {}
 
