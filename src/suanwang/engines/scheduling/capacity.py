@@ -160,6 +160,7 @@ class PoolRoom:
     def _occupy(self, nodes: Ints, members: Ints, need: Vector, end_ms: int) -> None:
         """Members start on nodes, each of which is named once."""
         amount = members[:, None] * np.array(need, dtype=np.int64)
+        self._grid.changes += 1
         self.free[nodes] -= amount
         for layer, kept in enumerate(self.kept):
             if kept.start_ms < end_ms:
@@ -238,6 +239,8 @@ class GridRoom:
             at += size
         self._layers = layers
         self._open = layers * len(pools)
+        self.changes = 0
+        """Counts starts and reservations."""
         self._note_running(pools, running, now_ms)
 
     def _note_running(self, pools: Sequence[Pool], running: Sequence[Running], now_ms: int) -> None:
@@ -262,6 +265,7 @@ class GridRoom:
         room.spare(layer)[:] = spare
         self._starts[layer, room.index] = kept.start_ms
         self._open -= 1
+        self.changes += 1
 
     def room_now(self, need: Vector, members: int, end_ms: int) -> Bools:
         """[pool] whether a gang could start now beside the reservations."""

@@ -14,7 +14,7 @@ tried again, and the refusals can be worded from the state at the end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -66,7 +66,9 @@ class Shortlist:
     """The candidates of a ranking that may still have room, best first."""
 
     flats: list[int]
-    failures: int = field(default=0)
+    failures: int = 0
+    seen: int = -1
+    """The state of the grid that the list was last checked against."""
 
 
 class Round:
@@ -88,7 +90,9 @@ class Round:
         self._weights = dict(snapshot.weights)
         self._rankings: dict[tuple[str, Weights], Ranking] = {}
         self._shortlists: dict[int, Shortlist] = {}
-        self._had_room: dict[tuple[Vector, int, int], Bools] = {}
+        self._had_room: dict[tuple[Vector, int, int], tuple[int, Bools]] = {}
+        self._everywhere: Bools = np.ones(len(columns.pools), dtype=bool)
+        self._weighed: dict[str, tuple[int, tuple[Kinds, ...]]] = {}
         queue = sorted((g for g in snapshot.queue if g.count > 0), key=lambda g: g.key)
         self.tree = ShareTree(queue, snapshot.shares, seed)
         self.waiting = {g.key: self._waiting(g) for g in queue}
@@ -145,8 +149,7 @@ class Round:
             group,
             ranking,
             group.count,
-            self._turn_size(demand),
-            tuple(self._charge(demand, i) for i in range(len(demand.alternatives))),
+            *self._weight(demand),
         )
 
     def ranking(self, demand: DemandClass, organisation_id: str) -> Ranking:
@@ -159,13 +162,18 @@ class Round:
             self._rankings[key] = found
         return found
 
-    def _turn_size(self, demand: DemandClass) -> int:
-        whole = demand.alternatives[0].resources * demand.members
-        return turn_size(whole, self.totals, self.policy.turn_share_ppm)
-
-    def _charge(self, demand: DemandClass, alternative: int) -> Kinds:
-        whole = demand.alternatives[alternative].resources * demand.members
-        return share_seconds(whole, demand.expected_runtime_s, self.totals, unit=_FINE_UNIT)
+    def _weight(self, demand: DemandClass) -> tuple[int, tuple[Kinds, ...]]:
+        """(tasks in a turn, what one task of each alternative adds to its shares)."""
+        found = self._weighed.get(demand.class_id)
+        if found is None:
+            gangs = [r.resources * demand.members for r in demand.alternatives]
+            charges = tuple(
+                share_seconds(gang, demand.expected_runtime_s, self.totals, unit=_FINE_UNIT)
+                for gang in gangs
+            )
+            found = (turn_size(gangs[0], self.totals, self.policy.turn_share_ppm), charges)
+            self._weighed[demand.class_id] = found
+        return found
 
     def _keep_promises(self) -> None:
         pools = {p.pool_id: i for i, p in enumerate(self.filters.columns.pools)}
@@ -205,37 +213,38 @@ class Round:
     def _shortlist(self, ranking: Ranking) -> Shortlist:
         found = self._shortlists.get(id(ranking))
         if found is None:
-            keep = self._with_room(ranking, fresh=False)
-            found = Shortlist([f for f in ranking.order.tolist() if keep[f]])
+            found = Shortlist(ranking.order.tolist())
             self._shortlists[id(ranking)] = found
+        known = [self._had_room.get(key) for key in self._sizes(ranking)]
+        newest = max((at for at, _ in filter(None, known)), default=-1)
+        if found.flats and newest > found.seen:
+            # room only shrinks: what a class of the same size has found full stays full
+            keep = np.concatenate([self._everywhere if k is None else k[1] for k in known])
+            found.flats = [
+                f for f, kept in zip(found.flats, keep[found.flats], strict=True) if kept
+            ]
+            found.seen = newest
         return found
 
     def _prune(self, ranking: Ranking, shortlist: Shortlist, at: int) -> int:
         """The candidate at `at` is full. Every so often drop all that are; where to go on."""
         shortlist.failures += 1
         del shortlist.flats[at]
-        if shortlist.failures % 2 == 1:
-            keep = self._with_room(ranking, fresh=True)
-            before = [f for f in shortlist.flats[:at] if keep[f]]
-            shortlist.flats = before + [f for f in shortlist.flats[at:] if keep[f]]
-            return len(before)
-        return at
+        if shortlist.failures % 3 != 1 or not shortlist.flats:
+            return at
+        for key in self._sizes(ranking):
+            known = self._had_room.get(key)
+            if known is None or known[0] != self.room.changes:
+                self._had_room[key] = (self.room.changes, self.room.room_now(*key))
+        before = set(shortlist.flats[:at])
+        kept = self._shortlist(ranking).flats
+        return sum(flat in before for flat in kept)
 
-    def _with_room(self, ranking: Ranking, *, fresh: bool) -> list[bool]:
-        """By flat index: whether the candidate may still have room. Room only shrinks, so what a
-        class of the same size has found full before (not `fresh`) stays full."""
+    def _sizes(self, ranking: Ranking) -> list[tuple[Vector, int, int]]:
+        """Per alternative: what decides whether there is room for it."""
         demand = ranking.demand
         end_ms = declared_end_ms(demand, self.now_ms)
-        rows = []
-        for request in demand.alternatives:
-            need = vector(request.resources)
-            key = (need, demand.members, end_ms)
-            if fresh:
-                self._had_room[key] = self.room.room_now(need, demand.members, end_ms)
-            found = self._had_room.get(key)
-            rows.append(np.ones(len(self.room.pools), dtype=bool) if found is None else found)
-        keep: list[bool] = np.concatenate(rows).tolist()
-        return keep
+        return [(vector(r.resources), demand.members, end_ms) for r in demand.alternatives]
 
     def _allowed(self, waiting: Waiting, flat: int, want: int) -> int:
         """How many of the wanted tasks quotas and funds let start on this candidate."""
