@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 
 _MOST = 100_000
@@ -11,36 +10,35 @@ _MOST = 100_000
 class TokenBuckets:
     """One bucket per key, filled at `per_second` up to `burst`; a rate of 0 sets no limit."""
 
-    __slots__ = ("_buckets", "_burst_ms", "_cost_ms")
+    __slots__ = ("_buckets", "_burst_us", "_cost_us")
 
     def __init__(self, per_second: float, burst: int) -> None:
-        # a bucket is one number: the instant at which it will be full again
-        self._cost_ms = 1_000 / per_second if per_second > 0 else 0.0
-        self._burst_ms = self._cost_ms * burst
-        self._buckets: dict[Hashable, float] = {}
+        # integers, so that the first call of a full bucket is never a rounding error too many
+        self._cost_us = max(1, round(1_000_000 / per_second)) if per_second > 0 else 0
+        self._burst_us = self._cost_us * max(1, burst)
+        # a bucket is one number: the instant, in microseconds, at which it will be full again
+        self._buckets: dict[Hashable, int] = {}
 
     def take(self, key: Hashable, now_ms: int) -> int:
         """0 and one token less, or how many milliseconds to wait, with nothing taken."""
-        if not self._cost_ms:
+        if not self._cost_us:
             return 0
-        full_at = self._buckets.get(key, 0.0)
-        if full_at < now_ms:
-            full_at = float(now_ms)
-        full_at += self._cost_ms
-        over_ms = full_at - now_ms - self._burst_ms
-        if over_ms > 0:
-            return math.ceil(over_ms)
+        now_us = now_ms * 1_000
+        full_at_us = max(self._buckets.get(key, 0), now_us) + self._cost_us
+        over_us = full_at_us - now_us - self._burst_us
+        if over_us > 0:
+            return -(-over_us // 1_000)
         if len(self._buckets) >= _MOST and key not in self._buckets:
-            self._drop_full(now_ms)
-        self._buckets[key] = full_at
+            self._drop_full(now_us)
+        self._buckets[key] = full_at_us
         return 0
 
     def wait_ms(self, key: Hashable, now_ms: int) -> int:
         """As `take`, taking nothing."""
-        over_ms = self._buckets.get(key, 0.0) + self._cost_ms - now_ms - self._burst_ms
-        return math.ceil(over_ms) if self._cost_ms and over_ms > 0 else 0
+        over_us = self._buckets.get(key, 0) + self._cost_us - now_ms * 1_000 - self._burst_us
+        return -(-over_us // 1_000) if self._cost_us and over_us > 0 else 0
 
-    def _drop_full(self, now_ms: int) -> None:
-        self._buckets = {key: at for key, at in self._buckets.items() if at > now_ms}
+    def _drop_full(self, now_us: int) -> None:
+        self._buckets = {key: at for key, at in self._buckets.items() if at > now_us}
         if len(self._buckets) >= _MOST:  # an attack from very many addresses
             self._buckets.clear()
