@@ -43,7 +43,7 @@ LIVENESS_S = 3_600.0
 class Options:
     """What a run is made of."""
 
-    jobs: int = 40
+    jobs: int = 24
     chaos_s: float = 120.0
     faults: bool = True
     deaf: bool = False

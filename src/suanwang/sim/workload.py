@@ -27,14 +27,15 @@ def partition_settings(dice: random.Random) -> dict[str, Any]:
     if kind == 1:
         choice = dice.choice(["keep_original", "keep_replacement", "longest_running"])
         return {"lost_after": 30, "stop_on_client_after": None, "reconcile": choice}
-    return {"lost_after": 45, "stop_on_client_after": dice.choice([10, 20, 30])}
+    stop = dice.choice([5, 10, 20])
+    return {"lost_after": stop + 10 + dice.choice([0, 5]), "stop_on_client_after": stop}
 
 
 def arrivals(dice: random.Random, jobs: int, span_s: float, users: int) -> list[Arrival]:
     """`jobs` submissions over the span, sorted by time."""
     found = []
     for number in range(jobs):
-        seconds = round(dice.choice([0.5, 2, 5, 10, 30]) * (0.5 + dice.random()), 2)
+        seconds = round(dice.choice([0.5, 2, 5, 15, 40, 80]) * (0.5 + dice.random()), 2)
         spec = {
             "name": f"work-{number}",
             "argv": ["work"],
@@ -42,7 +43,7 @@ def arrivals(dice: random.Random, jobs: int, span_s: float, users: int) -> list[
             "resources": {"cpus": dice.choice([1, 1, 2, 4]), "memory": "256MiB"},
             "count": dice.choice([1, 1, 1, 1, 2]),
             "array": dice.choice([None, None, None, 4]),
-            "max_runtime": dice.choice([15, 60, 120]),
+            "max_runtime": dice.choice([30, 120, 200]),
             "priority": dice.choice([-1, 0, 0, 5]),
             "preemptible": dice.random() < 0.3,
             "retries": {"max": dice.choice([0, 1, 3])},
