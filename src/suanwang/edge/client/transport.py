@@ -49,6 +49,10 @@ class Reply(Protocol):
 
     def read(self, amount: int = -1) -> bytes: ...
 
+    def read_some(self, amount: int) -> bytes:
+        """What has come already, waiting for the first byte only; empty at the end."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -148,6 +152,9 @@ class _HttpReply:
 
     def read(self, amount: int = -1) -> bytes:
         return self._response.read() if amount < 0 else self._response.read(amount)
+
+    def read_some(self, amount: int) -> bytes:
+        return self._response.read1(amount)
 
     def close(self) -> None:
         if not self._response.isclosed():
