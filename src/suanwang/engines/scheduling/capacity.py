@@ -11,14 +11,15 @@ accelerators, then cores, memory and disk, then the node's id.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from suanwang.engines.scheduling.arithmetic import Ints
-from suanwang.engines.scheduling.model import Pool, Running
+from suanwang.engines.scheduling.model import Node, Pool, Running
 from suanwang.engines.scheduling.pools import Bools, copies, vector
+from suanwang.kernel.resources import Resources
 
 Vector = tuple[int, int, int, int]
 Spread = tuple[tuple[int, int], ...]
@@ -88,6 +89,8 @@ class PoolRoom:
         self._positions: dict[str, int] | None = None
         self.releases = Releases(stop - start)
         self.reserved = np.zeros((stop - start, 4), dtype=np.int64)
+        self.changes = 0
+        """Counts starts."""
         self.kept: list[Kept] = []
         """One per layer of the grid's tables."""
 
@@ -118,6 +121,11 @@ class PoolRoom:
             self._positions = {node_id: i for i, node_id in enumerate(self.node_ids)}
         known = self._positions
         return tuple((known[n], m) for n, m in node_members if n in known)
+
+    def now(self, position: int, node: Node) -> Node:
+        """The pool's node of that position with what is free of it now."""
+        a, b, c, d = self.free[position].tolist()
+        return replace(node, free=Resources(a, b, c, d))
 
     def counts(self, room: Ints, need: Vector) -> Ints:
         fit = copies(room, need)
@@ -161,6 +169,7 @@ class PoolRoom:
         """Members start on nodes, each of which is named once."""
         amount = members[:, None] * np.array(need, dtype=np.int64)
         self._grid.changes += 1
+        self.changes += 1
         self.free[nodes] -= amount
         for layer, kept in enumerate(self.kept):
             if kept.start_ms < end_ms:

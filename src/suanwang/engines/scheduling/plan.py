@@ -13,13 +13,14 @@ tried again, and the refusals can be worded from the state at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from suanwang.engines.scheduling.backfill import reserve_for
 from suanwang.engines.scheduling.capacity import GridRoom, PoolRoom, Spread, Vector
+from suanwang.engines.scheduling.card_choice import CardChoice
 from suanwang.engines.scheduling.fairness import Kinds, ShareTree, share_seconds, turn_size
 from suanwang.engines.scheduling.filters import Filters
 from suanwang.engines.scheduling.limits import Limits
@@ -30,6 +31,7 @@ from suanwang.engines.scheduling.model import (
     Preemption,
     QueueGroup,
     Refusal,
+    Request,
     Reservation,
     Snapshot,
     Weights,
@@ -97,6 +99,11 @@ class Round:
         self.tree = ShareTree(queue, snapshot.shares, seed)
         self.waiting = {g.key: self._waiting(g) for g in queue}
         require(len(self.waiting) == len(queue), "DuplicateGroup", "A queue group appears twice.")
+        self.cards = (
+            CardChoice(columns.pools, self._usual(queue))
+            if self.policy.fragmentation_aware
+            else None
+        )
         self.placements: list[Placement] = []
         self.reservations: list[Reservation] = []
         self.blocked: list[Waiting] = []
@@ -138,6 +145,11 @@ class Round:
             if not goes_on and waiting.left > 0:
                 self._block(waiting)
             self.tree.settle(group, retire=not goes_on)
+
+    def _usual(self, queue: list[QueueGroup]) -> Iterator[tuple[Request, int]]:
+        for group in queue:
+            demand = self.classes[group.class_id]
+            yield demand.alternatives[0], group.count * demand.members
 
     def _waiting(self, group: QueueGroup) -> Waiting:
         demand = self.classes.get(group.class_id)
@@ -256,11 +268,15 @@ class Round:
         """Start up to `limit` tasks, which limits allow, on a candidate; how many fitted."""
         demand = waiting.ranking.demand
         candidate = waiting.ranking.candidate(flat)
-        request = demand.alternatives[candidate.alternative].resources
+        request = demand.alternatives[candidate.alternative]
         pool = self.room.pools[candidate.pool]
         end_ms = declared_end_ms(demand, self.now_ms)
         started = 0
-        for spread, times in pool.take(vector(request), demand.members, limit, end_ms):
+        if self.cards is not None and self.cards.applies(pool.index, request, demand.members):
+            taken = self.cards.take(pool, request, limit, end_ms)
+        else:
+            taken = pool.take(vector(request.resources), demand.members, limit, end_ms)
+        for spread, times in taken:
             placement = self._placement(waiting, pool, candidate, spread)
             self.placements.extend([placement] * times)
             started += times
