@@ -9,7 +9,8 @@ The experiment is the published one: GPU nodes only; a pod list sorted by name, 
 served, nobody leaves, nobody is tried twice, whoever fits nowhere is dropped. The mix is that of
 the pod list, as FGD's typical pods are; the row "learnt" uses only what has arrived so far. The
 random stream is Python's: same distribution as the published runs, other draws. Peers in the same
-run: FGD and best fit (ties to the smallest name, as published) and random.
+run: FGD and best fit (ties to the smallest name, as published) and random; a list without
+published results is compared with our FGD.
 
     python bench/packing.py [--data DIR] [--lists default,cpu050] [--seeds 10] [--peer-seeds 1]
 
@@ -43,6 +44,8 @@ class Outcome:
     """Of one experiment. `seconds` are CPU seconds spent on placement decisions only."""
 
     idle_gpus: float
+    served_percent: float
+    """Share of the GPUs in use when demands for all of them had arrived (100 % arrivals)."""
     placed: int
     seconds: float
 
@@ -84,15 +87,15 @@ def pod_need(row: dict[str, str]) -> Need:
     )
 
 
-def published_idle(folder: Path, policy: str) -> dict[str, float]:
-    """Mean idle GPUs at 130 % arrivals, by list, from the published runs."""
+def published_fgd(folder: Path, percent: int) -> dict[str, float]:
+    """Mean allocation of FGD's published runs when so many per cent had arrived, by list."""
     runs: dict[str, list[float]] = {}
     with gzip.open(folder / "published_allocation.csv.gz", "rt") as file:
         for row in csv.DictReader(file):
-            if row["sc_policy"].endswith(policy):
-                idle = (1 - float(row[str(ARRIVALS_PERCENT)]) / 100) * int(row["total_gpus"])
-                runs.setdefault(row["workload"].removeprefix("openb_pod_list_"), []).append(idle)
-    return {name: statistics.mean(idles) for name, idles in runs.items()}
+            if row["sc_policy"].endswith("FGD"):
+                name = row["workload"].removeprefix("openb_pod_list_")
+                runs.setdefault(name, []).append(float(row[str(percent)]))
+    return {name: statistics.mean(shares) for name, shares in runs.items()}
 
 
 def arrivals(pods: Sequence[Need], gpus_milli: int, seed: int) -> list[Need]:
@@ -109,14 +112,18 @@ def arrivals(pods: Sequence[Need], gpus_milli: int, seed: int) -> list[Need]:
 
 
 def experiment(nodes: Sequence[PackNode], queue: Sequence[Need], take: Taker) -> Outcome:
-    idle = sum(sum(node.cards_milli) for node in nodes)
-    placed = 0
     start = time.process_time()
-    for need in queue:
-        if take(need):
-            idle -= need.accelerator_milli
-            placed += 1
-    return Outcome(idle / 1000, placed, time.process_time() - start)
+    taken = [take(need) for need in queue]
+    seconds = time.process_time() - start
+    gpus_milli = sum(sum(node.cards_milli) for node in nodes)
+    arrived = used = used_at_100 = 0
+    for need, placed in zip(queue, taken, strict=True):
+        arrived += need.accelerator_milli
+        used += need.accelerator_milli * placed
+        if arrived <= gpus_milli:
+            used_at_100 = used
+    served = 100 * used_at_100 / gpus_milli
+    return Outcome((gpus_milli - used) / 1000, served, sum(taken), seconds)
 
 
 def with_known_mix(nodes: list[PackNode], pods: list[Need], _: int) -> Taker:
@@ -165,37 +172,33 @@ def run_list(
     return outcomes
 
 
-def mean_idle(outcomes: Sequence[Outcome]) -> float:
-    return statistics.mean(outcome.idle_gpus for outcome in outcomes)
-
-
 def speed(outcomes: Sequence[Outcome]) -> float:
     """Placed demands per CPU second; refusals cost time and count for nothing."""
     return sum(o.placed for o in outcomes) / sum(o.seconds for o in outcomes)
 
 
 def report(
-    name: str,
-    outcomes: dict[str, list[Outcome]],
-    published: dict[str, dict[str, float]],
+    name: str, outcomes: dict[str, list[Outcome]], published_idle: float, published_at_100: float
 ) -> dict[str, float]:
-    base = published["FGD"].get(name, mean_idle(outcomes["fgd"]) if outcomes["fgd"] else 0.0)
-    print(f"\n{name}: FGD published {base:.1f} idle GPUs")
-    print(f"  {'':9} {'runs':>4} {'idle':>7} {'ratio':>6} {'min':>6} {'max':>6} {'placed/s':>9}")
+    print(f"\n{name}: FGD published {published_idle:.1f} idle, {published_at_100:.2f} % at 100")
+    header = ("runs", "idle", "ratio", "min", "max", "at 100", "placed/s")
+    print(("  {:9}" + "{:>9}" * 7).format("", *header))
+    figures = {"fgd_published_idle": published_idle, "fgd_published_at_100": published_at_100}
     for contender, runs in outcomes.items():
-        if runs:
-            idles = [run.idle_gpus for run in runs]
-            print(
-                f"  {contender:9} {len(runs):4} {mean_idle(runs):7.1f} "
-                f"{mean_idle(runs) / base:6.3f} {min(idles) / base:6.3f} "
-                f"{max(idles) / base:6.3f} {speed(runs):9.0f}"
-            )
-    figures = {"fgd_published_idle": base}
-    for contender, runs in outcomes.items():
-        if runs:
-            figures[f"{contender}_idle"] = mean_idle(runs)
-            figures[f"{contender}_idle_ratio"] = mean_idle(runs) / base
-            figures[f"{contender}_placements_per_s"] = speed(runs)
+        if not runs:
+            continue
+        idles = [run.idle_gpus / published_idle for run in runs]
+        idle = statistics.mean(run.idle_gpus for run in runs)
+        served = statistics.mean(run.served_percent for run in runs)
+        ratio, pace = statistics.mean(idles), speed(runs)
+        print(
+            f"  {contender:9}{len(runs):9}{idle:9.1f}{ratio:9.3f}{min(idles):9.3f}"
+            f"{max(idles):9.3f}{served:9.2f}{pace:9.0f}"
+        )
+        figures[f"{contender}_idle"] = idle
+        figures[f"{contender}_idle_ratio"] = ratio
+        figures[f"{contender}_at_100"] = served
+        figures[f"{contender}_placements_per_s"] = pace
     return {key: round(value, 4) for key, value in figures.items()}
 
 
@@ -233,17 +236,20 @@ def main() -> None:
         "--lists", default="", help="comma separated; all that are present if empty"
     )
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--peer-seeds", type=int, default=1)
+    parser.add_argument("--peer-seeds", type=int, default=1, help="at least 1")
     options = parser.parse_args()
     folder: Path = options.data / "openb"
     present = sorted(path.stem.removeprefix("openb_pod_list_") for path in folder.glob("*_pod_*"))
     nodes = read_nodes(folder)
-    published = {policy: published_idle(folder, policy) for policy in ("FGD", "BestFit", "Random")}
+    gpus = sum(len(node.cards_milli) for node in nodes)
+    at_end, at_100 = published_fgd(folder, ARRIVALS_PERCENT), published_fgd(folder, 100)
     lists: dict[str, dict[str, float]] = {}
     for name in options.lists.split(",") if options.lists else present:
         pods = read_pods(folder, name)
         outcomes = run_list(name, nodes, pods, options.seeds, options.peer_seeds)
-        lists[name] = report(name, outcomes, published)
+        replica = statistics.mean(run.idle_gpus for run in outcomes["fgd"])
+        idle = gpus * (1 - at_end[name] / 100) if name in at_end else replica
+        lists[name] = report(name, outcomes, idle, at_100.get(name, 0.0))
     ratios = {name: figures["ours_idle_ratio"] for name, figures in lists.items()}
     speeds = {name: figures["ours_placements_per_s"] for name, figures in lists.items()}
     summary = {

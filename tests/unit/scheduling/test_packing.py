@@ -38,10 +38,13 @@ def test_the_first_card_of_equal_ones_is_taken() -> None:
     assert packer.take(WHOLE) is None
 
 
-def test_work_without_cards_keeps_off_the_cpu_that_cards_need() -> None:
-    tight, roomy = node("a", 8, 1000, 1000), node("b", 64, 1000, 1000)
-    packer = NodePacker([tight, roomy], SHARED_MIX)
-    assert packer.choose(need(cores=8)) == (Spot("b"),)
+@pytest.mark.parametrize("plain", [Need(8000), Need(0, 8000), Need(0, 0, 8000)])
+def test_work_without_cards_keeps_off_what_cards_need(plain: Need) -> None:
+    roomy = PackNode("b", 64_000, 64_000, 64_000, (1000, 1000))
+    left = (8000 if amount else 64_000 for amount in (plain.cpu_milli, plain.memory_mib))
+    tight = PackNode("a", *left, 8000 if plain.disk_mib else 64_000, (1000, 1000))
+    packer = NodePacker([tight, roomy], DemandMix.of([(Need(4000, 4000, 4000, 1, 1000), 1)]))
+    assert packer.choose(plain) == (Spot("b"),)
 
 
 def test_work_without_cards_fills_a_started_node_without_cards() -> None:
