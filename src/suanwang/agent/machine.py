@@ -12,6 +12,7 @@ from suanwang.agent.port import Completed
 
 _NOT_FOUND = 127
 _TIMED_OUT = 124
+_LAST_WORDS_S = 1.0
 
 
 class Machine:
@@ -43,12 +44,12 @@ class Machine:
             out, err = await asyncio.wait_for(asyncio.shield(talk), timeout_s)
         except TimeoutError:
             _kill_session(process.pid)
-            out, err = await talk
+            out, err = await _last_words(talk)
             note = f"{argv[0]}: no answer within {timeout_s:g} s"
             return Completed(_TIMED_OUT, _text(out), f"{_text(err)}{note}")
         except asyncio.CancelledError:
             _kill_session(process.pid)
-            await talk
+            await _last_words(talk)
             raise
         code = process.returncode
         return Completed(code if code is not None else -1, _text(out), _text(err))
@@ -61,6 +62,14 @@ class Machine:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+async def _last_words(talk: asyncio.Future[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+    """What was said before the kill; nothing, if a daemon that got away holds on to the pipes."""
+    try:
+        return await asyncio.wait_for(talk, _LAST_WORDS_S)
+    except TimeoutError:
+        return b"", b""
 
 
 def _kill_session(pid: int) -> None:

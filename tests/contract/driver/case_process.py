@@ -44,10 +44,7 @@ async def make(folder: Path, *, isolation: str = "none", limits: str = "none") -
 
 def abandon(driver: Driver) -> None:
     assert isinstance(driver, ProcessDriver)
-    link = driver._link
-    link._closed = True
-    if link._transport is not None:
-        link._transport.abort()
+    driver._link.abandon()
 
 
 def warden_pid(state: Path) -> int:

@@ -44,6 +44,15 @@ async def test_a_time_out_is_124_and_leaves_nothing(tmp_path: Path) -> None:
         pytest.fail("the grandchild lives on")
 
 
+async def test_a_daemon_that_holds_the_pipes_does_not_hold_us(tmp_path: Path) -> None:
+    script = f"setsid sleep 600 & echo $! >{tmp_path}/pid; sleep 600"
+    try:
+        done = await asyncio.wait_for(Machine().run(["sh", "-c", script], timeout_s=0.5), 30)
+        assert done.returncode == 124
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), 9)
+
+
 async def test_a_cancelled_command_is_killed(tmp_path: Path) -> None:
     script = f"echo $$ >{tmp_path}/pid; exec sleep 600"
     task = asyncio.ensure_future(Machine().run(["sh", "-c", script]))

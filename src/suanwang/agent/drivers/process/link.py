@@ -71,7 +71,49 @@ class Lost(Exception):
     """The warden went away before it answered."""
 
 
-class Link(asyncio.Protocol):
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Message).decode
+
+
+class _Wire(asyncio.Protocol):
+    """One connection: whole lines to the link, its first answer to whoever dialled."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._buffer = b""
+        self._transport: asyncio.WriteTransport | None = None
+        self.greeting: asyncio.Future[_Message] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            self._link.heard(self, _decode(line))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if not self.greeting.done():
+            self.greeting.set_exception(Lost())
+        self._link.lost(self)
+
+    def write(self, message: dict[str, Any]) -> None:
+        if self._transport is not None:
+            self._transport.write(_encode(message) + b"\n")
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once, as the death of this process would."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Link:
     """One connection at a time; commands wait while it is being made again."""
 
     def __init__(
@@ -88,17 +130,13 @@ class Link(asyncio.Protocol):
         self._linger_s = linger_s
         self._synced = synced
         self._changed = changed
-        self._transport: asyncio.WriteTransport | None = None
+        self._wire: _Wire | None = None
         self._up = asyncio.Event()
-        self._buffer = b""
         self._pending: dict[int, asyncio.Future[list[View]]] = {}
         self._next = 0
         self._closed = False
         self._again: asyncio.Task[None] | None = None
-        self._greeting: asyncio.Future[_Message] | None = None
         self._contact_ms: int | None = None
-        self._encode = msgspec.json.Encoder().encode
-        self._decode = msgspec.json.Decoder(_Message).decode
         self.limits = ""
         """The warden's words for the limits it can set; "" = none."""
         self.warden_pid = 0
@@ -107,16 +145,22 @@ class Link(asyncio.Protocol):
         """Raises Unavailable when the warden cannot be started."""
         self._closed = False
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await self._connect()
+        if self._wire is None:
+            await self._connect()
 
     async def close(self) -> None:
         self._closed = True
         if self._again is not None:
             self._again.cancel()
             await asyncio.gather(self._again, return_exceptions=True)
-        if self._transport is not None:
-            self._transport.close()
-            self._transport = None
+        if self._wire is not None:
+            self._wire.close()
+
+    def abandon(self) -> None:
+        """Leave without a word, as if this process had been killed."""
+        self._closed = True
+        if self._wire is not None:
+            self._wire.abort()
 
     async def start(self, orders: list[dict[str, Any]]) -> list[View]:
         """Starting is idempotent, so a batch the warden died over is simply asked for again."""
@@ -141,33 +185,41 @@ class Link(asyncio.Protocol):
         if self._up.is_set():
             self._write({"op": "contact", "at_ms": at_ms})
 
-    # -- asyncio.Protocol --------------------------------------------------------------------
+    # -- from the wire -----------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in lines:
-            message = self._decode(line)
-            if message.op == "changed":
-                self._changed(message.runs)
-            elif message.op == "started":
-                answer = self._pending.pop(message.id, None)
-                if answer is not None and not answer.done():
-                    answer.set_result(message.runs)
-            elif message.op == "hello" and self._greeting is not None:
-                self._greeted(message)
+    def heard(self, wire: _Wire, message: _Message) -> None:
+        if message.op == "hello":
+            if message.version == PROTOCOL and not wire.greeting.done():
+                self._connected(wire, message)
+            if not wire.greeting.done():
+                wire.greeting.set_result(message)
+        elif message.op == "changed":
+            self._changed(message.runs)
+        elif message.op == "started":
+            answer = self._pending.pop(message.id, None)
+            if answer is not None and not answer.done():
+                answer.set_result(message.runs)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        was_up = self._up.is_set()
+    def lost(self, wire: _Wire) -> None:
+        if wire is not self._wire:
+            return
+        self._wire = None
         self._up.clear()
         pending, self._pending = self._pending, {}
         for answer in pending.values():
             if not answer.done():
                 answer.set_exception(Lost())
-        if self._greeting is not None and not self._greeting.done():
-            self._greeting.set_exception(Lost())
-        elif was_up and not self._closed:
+        if not self._closed:
             self._again = asyncio.ensure_future(self._reconnect())
+
+    def _connected(self, wire: _Wire, hello: _Message) -> None:
+        self._wire = wire
+        self.limits = hello.limits
+        self.warden_pid = hello.pid
+        self._up.set()
+        if self._contact_ms is not None:
+            self._write({"op": "contact", "at_ms": self._contact_ms})
+        self._synced(hello.runs)
 
     # -- making the connection ---------------------------------------------------------------
 
@@ -184,17 +236,21 @@ class Link(asyncio.Protocol):
     async def _connect(self) -> None:
         detail = ""
         for _ in range(3):
-            if not await self._try_connect():
+            wire = await self._dial()
+            if wire is None:
                 detail = await self._launch()
-                if not await self._try_connect():
-                    continue
+                wire = await self._dial()
+            if wire is None:
+                continue
             try:
-                hello = await self._hello()
-            except Lost:
+                wire.write({"op": "hello", "version": PROTOCOL})
+                hello = await asyncio.wait_for(wire.greeting, _LAUNCH_TIMEOUT_S)
+            except (Lost, TimeoutError):
                 # It was on its way out; the next attempt starts another.
+                wire.abort()
                 continue
             if hello.version != PROTOCOL:
-                await self.close()
+                wire.close()
                 raise Unavailable(
                     "WardenVersion",
                     f"The warden speaks version {hello.version}, this agent {PROTOCOL}.",
@@ -207,7 +263,7 @@ class Link(asyncio.Protocol):
             hint=f"Look at {self._folder}/warden.log.",
         )
 
-    async def _try_connect(self) -> bool:
+    async def _dial(self) -> _Wire | None:
         # Through a descriptor: the folder's own path may be too long for a socket address.
         handle = -1
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -216,18 +272,14 @@ class Link(asyncio.Protocol):
             channel.connect(f"/proc/self/fd/{handle}/warden.sock")
         except OSError:
             channel.close()
-            return False
+            return None
         finally:
             if handle >= 0:
                 os.close(handle)
         channel.setblocking(False)
-        self._buffer = b""
-        self._greeting = asyncio.get_running_loop().create_future()
-        transport, _ = await asyncio.get_running_loop().create_unix_connection(
-            lambda: self, sock=channel
-        )
-        self._transport = transport
-        return True
+        loop = asyncio.get_running_loop()
+        _, wire = await loop.create_unix_connection(lambda: _Wire(self), sock=channel)
+        return wire
 
     async def _launch(self) -> str:
         source = str(Path(suanwang.__file__).parent.parent)
@@ -237,30 +289,6 @@ class Link(asyncio.Protocol):
             argv, env={"PATH": os.defpath, "LANG": "C.UTF-8"}, timeout_s=_LAUNCH_TIMEOUT_S
         )
         return done.stderr.strip() if done.returncode else ""
-
-    async def _hello(self) -> _Message:
-        self._write({"op": "hello", "version": PROTOCOL})
-        greeting = self._greeting
-        assert greeting is not None
-        try:
-            return await asyncio.wait_for(greeting, _LAUNCH_TIMEOUT_S)
-        except TimeoutError:
-            raise Lost from None
-
-    def _greeted(self, message: _Message) -> None:
-        greeting = self._greeting
-        if greeting is None or greeting.done():
-            return
-        greeting.set_result(message)
-        self._greeting = None
-        if message.version != PROTOCOL:
-            return
-        self.limits = message.limits
-        self.warden_pid = message.pid
-        self._up.set()
-        if self._contact_ms is not None:
-            self._write({"op": "contact", "at_ms": self._contact_ms})
-        self._synced(message.runs)
 
     async def _ready(self) -> None:
         if not self._up.is_set():
@@ -274,5 +302,5 @@ class Link(asyncio.Protocol):
                 ) from None
 
     def _write(self, message: dict[str, Any]) -> None:
-        if self._transport is not None:
-            self._transport.write(self._encode(message) + b"\n")
+        if self._wire is not None:
+            self._wire.write(message)

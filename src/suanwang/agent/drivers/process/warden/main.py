@@ -24,6 +24,7 @@ from suanwang.agent.drivers.process.warden.ward import Ward
 VERSION = 1
 SOCKET = "warden.sock"
 _PR_SET_CHILD_SUBREAPER = 36
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _MAX_WAIT_MS = 10_000
 """epoll does not count suspended time: look at the clock this often at least."""
 _MIN_LINGER_MS = 1_000
@@ -42,7 +43,7 @@ class Client:
         self.greeted = False
 
     def send(self, message: dict[str, Any]) -> None:
-        self.outbox += json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        self.outbox += _encode(message).encode() + b"\n"
 
 
 class Warden:

@@ -14,6 +14,7 @@ from typing import Any
 
 FOLDER = "records"
 _SUFFIX = ".jsonl"
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def file_name(lease: str) -> str:
@@ -74,4 +75,4 @@ def load() -> dict[str, dict[str, Any]]:
 
 
 def _line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    return _encode(value).encode() + b"\n"

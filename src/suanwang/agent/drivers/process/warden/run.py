@@ -137,15 +137,16 @@ class Run:
         }
 
 
-def spawn(member: dict[str, Any], work: str, group: Group | None, mark: dict[str, str]) -> int:
+def spawn(
+    member: dict[str, Any], work: str, group: Group | None, mark: dict[str, str], home: int
+) -> int:
     """Make a member's first process, leader of a session of its own. Raises OSError.
 
     posix_spawn cannot change the folder, and the warden has one thread and no use for a folder
-    of its own: it goes there itself and comes back.
+    of its own: it goes there itself and comes back to `home`.
     """
     argv = member["argv"] if group is None else group.wrap(member["argv"])
     path = argv[0] if group is not None else member["program"]
-    home = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.chdir(work)
         return os.posix_spawn(
@@ -163,7 +164,6 @@ def spawn(member: dict[str, Any], work: str, group: Group | None, mark: dict[str
         )
     finally:
         os.fchdir(home)
-        os.close(home)
 
 
 def explain(error: OSError | ValueError, member: dict[str, Any], work: str) -> str:

@@ -41,6 +41,7 @@ class Ward:
         """first processes of all runs not yet ended: the ids of their sessions too"""
         self._draining: dict[str, Run] = {}
         self._boot = procfs.boot_id()
+        self._home = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.runs: dict[str, Run] = {}
         self.contact_ms: int | None = None
 
@@ -78,7 +79,7 @@ class Ward:
 
     def _spawn_all(self, run: Run, order: dict[str, Any]) -> str:
         """Returns the reason when a member could not be made ("" when all were)."""
-        work = order["work"]
+        work, mark = order["work"], {leftovers.MARK: self._mark}
         run.nested = bool(order.get("nested"))
         run.stderr = [member["stderr"] for member in order["members"]]
         run.grace_ms = int(order["grace_s"] * 1000)
@@ -90,7 +91,7 @@ class Ward:
                 return f"cannot make control groups for the run: {error}"
         for index, member in enumerate(order["members"]):
             try:
-                pid = spawn(member, work, run.group, {leftovers.MARK: self._mark})
+                pid = spawn(member, work, run.group, mark, self._home)
             except (OSError, ValueError) as error:
                 return explain(error, member, work)
             run.live[pid] = index
