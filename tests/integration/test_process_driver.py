@@ -29,8 +29,10 @@ from process_cases import (
 )
 
 from suanwang.agent.config import PoolConfig
+from suanwang.agent.drivers.process import link
 from suanwang.agent.drivers.process.driver import ProcessDriver
 from suanwang.agent.machine import Machine
+from suanwang.kernel.errors import Unavailable
 from suanwang.protocol.messages import FailureClass, Phase
 
 
@@ -223,6 +225,42 @@ async def test_a_stop_may_overtake_its_start(open_case: Maker) -> None:
     assert answers[-1].failure is FailureClass.STOPPED, answers[-1]
     assert not (late.work / "ran").exists()
     assert (await case.end("r59")).failure is FailureClass.NONE
+
+
+async def test_a_warden_told_to_leave_stops_its_runs_politely(open_case: Maker) -> None:
+    case = await open_case()
+    script = "trap 'echo saved >saved; exit 0' TERM; echo up >up; while :; do sleep 0.05; done"
+    run = case.shell("a", script, grace_s=30)
+    await case.start(run)
+    await until_file(run.work / "up")
+    os.kill(warden_pid(state_of(case)), signal.SIGTERM)
+    end = await case.end("a")
+    assert end.failure is FailureClass.NODE_FAILURE, end
+    assert (run.work / "saved").exists()
+
+
+async def test_opening_twice_and_after_closing(open_case: Maker) -> None:
+    case = await open_case()
+    await case.driver.open()
+    await case.start(case.shell("a", "exit 2"))
+    assert (await case.end("a")).exit_code == 2
+    await case.driver.close()
+    await case.driver.open()
+    await case.start(case.shell("b", "exit 3"))
+    assert (await case.end("b")).exit_code == 3
+    seen = [change.lease_id for change in await case.driver.changes(0.2)]
+    assert len(seen) == len(set(seen))
+
+
+async def test_a_warden_of_another_version_is_an_error_with_a_hint(
+    open_case: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = await open_case()
+    monkeypatch.setattr(link, "PROTOCOL", 2)
+    newer = ProcessDriver(state_of(case), [PoolConfig(name="p")], Machine())
+    with pytest.raises(Unavailable, match="speaks version 1, this agent 2"):
+        await newer.open()
+    await newer.close()
 
 
 async def test_a_relative_state_folder_will_do(
