@@ -7,7 +7,7 @@ import pytest
 
 from suanwang.engines.scheduling.model import Node, Request
 from suanwang.engines.scheduling.packing import DemandMix, Need, NodePacker, PackNode, Spot
-from suanwang.engines.scheduling.packing_measure import UNIT, idle_by_free
+from suanwang.engines.scheduling.packing_measure import UNIT, Measure, idle_by_free
 from suanwang.kernel.errors import InvalidInput, InvariantViolated
 from suanwang.kernel.resources import Resources
 
@@ -41,8 +41,10 @@ def test_the_first_card_of_equal_ones_is_taken() -> None:
 @pytest.mark.parametrize("plain", [Need(8000), Need(0, 8000), Need(0, 0, 8000)])
 def test_work_without_cards_keeps_off_what_cards_need(plain: Need) -> None:
     roomy = PackNode("b", 64_000, 64_000, 64_000, (1000, 1000))
-    left = (8000 if amount else 64_000 for amount in (plain.cpu_milli, plain.memory_mib))
-    tight = PackNode("a", *left, 8000 if plain.disk_mib else 64_000, (1000, 1000))
+    cpu, memory, disk = (
+        8000 if wanted else 64_000 for wanted in (plain.cpu_milli, plain.memory_mib, plain.disk_mib)
+    )
+    tight = PackNode("a", cpu, memory, disk, (1000, 1000))
     packer = NodePacker([tight, roomy], DemandMix.of([(Need(4000, 4000, 4000, 1, 1000), 1)]))
     assert packer.choose(plain) == (Spot("b"),)
 
@@ -95,6 +97,15 @@ def test_needs_beyond_every_node_are_refused() -> None:
     assert packer.choose(need(1, 2)) is None
     assert packer.choose(need(65)) is None
     assert NodePacker([], SHARED_MIX).choose(WHOLE) is None
+
+
+def test_one_measure_serves_many_pools() -> None:
+    pools = [[node("a", 64, 1000, 190)], [node("b", 64, 1000, 1000, 1000)]]
+    shared = Measure.of([*pools[0], *pools[1]], SHARED_MIX)
+    for pool in pools:
+        assert NodePacker(pool, shared).take(SMALL) == NodePacker(pool, SHARED_MIX).take(SMALL)
+    with pytest.raises(InvariantViolated):
+        NodePacker([node("c", 64, *(1000,) * 4)], shared)
 
 
 def test_score_says_what_a_choice_costs() -> None:

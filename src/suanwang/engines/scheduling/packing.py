@@ -7,8 +7,9 @@
 
 `nodes` are `PackNode`s (`PackNode.of` makes them from a pool's nodes; leave out what is not
 schedulable), `mix` the usual demands (`DemandMix.of` counted needs of the queue and the running
-set), `need` a `Need` (`Need.of` makes it from a request). The node whose `Measure` grows least
-wins, ties go to the smallest node id; every feasible node is compared, none is sampled.
+set), `need` a `Need` (`Need.of` makes it from a request). `Measure.of(nodes_of_all_pools, mix)`
+builds the tables once for many pools and then stands in the place of `mix`. The node whose
+`Measure` grows least wins, ties go to the smallest node id; every feasible node is compared.
 
 Speed: a class of equal needs keeps its score for every node; a later choice of that class looks
 again only at the nodes that changed in between, and nodes in the same untouched state are scored
@@ -43,16 +44,18 @@ class _NeedClass:
 class NodePacker:
     """Mutable book of free capacity, with a node choice that leaves the least unusable."""
 
-    def __init__(self, nodes: Sequence[PackNode], mix: DemandMix) -> None:
+    def __init__(self, nodes: Sequence[PackNode], mix: DemandMix | Measure) -> None:
         ordered = sorted(nodes, key=lambda node: node.node_id)
         self._ids = [node.node_id for node in ordered]
         self._index = {node_id: i for i, node_id in enumerate(self._ids)}
         require(len(self._index) == len(ordered), "NodeIdsUnique", "Node ids are unique.")
-        cards_of = dict.fromkeys([node.model for node in ordered], 0)
-        for node in ordered:
-            cards_of[node.model] += len(node.cards_milli)
+        self._measure = mix if isinstance(mix, Measure) else Measure.of(ordered, mix)
         self._widest = max((len(node.cards_milli) for node in ordered), default=0)
-        self._measure = Measure(mix, cards_of, self._widest)
+        require(
+            self._widest <= self._measure.max_cards,
+            "MeasureCovers",
+            "The measure covers the widest node.",
+        )
         model_index = {model: i for i, model in enumerate(self._measure.models)}
         self._cards = [list(node.cards_milli) for node in ordered]
         self._states = [_loaded(self._measure, model_index[node.model], node) for node in ordered]
@@ -260,4 +263,4 @@ def _loaded(measure: Measure, model: int, node: PackNode) -> NodeState:
     return measure.state(model, node.cpu_milli, node.memory_mib, node.disk_mib, cards)
 
 
-__all__ = ["DemandMix", "Need", "NodePacker", "PackNode", "Spot"]
+__all__ = ["DemandMix", "Measure", "Need", "NodePacker", "PackNode", "Spot"]

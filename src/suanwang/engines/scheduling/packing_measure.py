@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from suanwang.engines.scheduling.packing_model import CARD, DemandMix, Need
+from suanwang.engines.scheduling.packing_model import CARD, DemandMix, Need, PackNode
 
 IntArray = npt.NDArray[np.int64]
 
@@ -76,6 +76,7 @@ class Measure:
 
     def __init__(self, mix: DemandMix, cards_of: Mapping[str, int], max_cards: int) -> None:
         self.models = tuple(sorted(cards_of))
+        self.max_cards = max_cards
         self._cards_of = cards_of
         with_cards = [(need, weight) for need, weight in mix.classes if need.cards]
         plain = [(n, w) for n, w in mix.classes if not n.cards and n.cpu_milli]
@@ -90,6 +91,14 @@ class Measure:
         self._plain_levels = _thinned(sorted({need.cpu_milli for need, _ in plain}))
         self._plain_refused = self._refused(plain)
         self._plain_worth = self._cpu_feeds or UNIT
+
+    @classmethod
+    def of(cls, nodes: Sequence[PackNode], mix: DemandMix) -> Measure:
+        """Of nodes that may belong to many pools: one measure serves the packers of all."""
+        cards_of = dict.fromkeys([node.model for node in nodes], 0)
+        for node in nodes:
+            cards_of[node.model] += len(node.cards_milli)
+        return cls(mix, cards_of, max((len(node.cards_milli) for node in nodes), default=0))
 
     def _admits(self, need: Need) -> npt.NDArray[np.bool_]:
         """Where the need may run, as a matrix over (model, CPU level)."""
