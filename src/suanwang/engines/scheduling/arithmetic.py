@@ -32,6 +32,8 @@ def widened(column: Column, factor: int) -> Column:
 
 def scaled(column: Column, numerator: int, denominator: int) -> Column:
     """column x numerator / denominator, rounded half to even, as `kernel.money.scale` does."""
+    if numerator == denominator:
+        return column
     product = widened(column, 2 * numerator) * numerator
     quotient = product // denominator
     doubled = 2 * (product - quotient * denominator)

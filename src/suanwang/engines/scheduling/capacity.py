@@ -321,20 +321,26 @@ class GridRoom:
 
 
 def scatter(fit: Ints, free: Ints, members: int) -> Spread | None:
-    """Where a gang goes when `fit[node]` members fit each node; None if it does not fit."""
-    if int(fit.sum()) < members:
+    """Where a gang goes when `fit[node]` members fit each node; None if it does not fit.
+
+    The roomiest nodes (ties: the tightest) are filled until one node can hold all the rest, then
+    the tightest that can takes it.
+    """
+    nodes = np.flatnonzero(fit)
+    each = fit[nodes]
+    if int(each.sum()) < members:
         return None
-    order = _tightness(free)
-    in_order = fit[order]
-    chosen: list[tuple[int, int]] = []
-    left = members
-    while left > 0:
-        whole = np.flatnonzero(in_order >= left)
-        at = int(whole[0]) if len(whole) else int(np.argmax(in_order))
-        taken = min(left, int(in_order[at]))
-        chosen.append((int(order[at]), taken))
-        in_order[at] = 0
-        left -= taken
+    tight = _tightness(free[nodes])
+    roomy = tight[np.argsort(-each[tight], kind="stable")]
+    sizes = each[roomy]
+    left = members - (np.cumsum(sizes) - sizes)
+    full = int(np.argmax(sizes >= left))
+    rest = int(left[full])
+    used = np.zeros(len(nodes), dtype=bool)
+    used[roomy[:full]] = True
+    last = tight[np.argmax((each[tight] >= rest) & ~used[tight])]
+    chosen = list(zip(nodes[roomy[:full]].tolist(), sizes[:full].tolist(), strict=True))
+    chosen.append((int(nodes[last]), rest))
     return tuple(sorted(chosen))
 
 

@@ -61,6 +61,8 @@ class Waiting:
     turn: int
     charges: tuple[Kinds, ...]
     """Per alternative: what one task adds to its shares, 1e-9 share-seconds."""
+    wholes: tuple[Resources, ...]
+    """Per alternative: the resources of the whole gang."""
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ class Round:
         self._shortlists: dict[int, Shortlist] = {}
         self._had_room: dict[tuple[Vector, int, int], tuple[int, Bools]] = {}
         self._everywhere: Bools = np.ones(len(columns.pools), dtype=bool)
-        self._weighed: dict[str, tuple[int, tuple[Kinds, ...]]] = {}
+        self._weighed: dict[str, tuple[int, tuple[Kinds, ...], tuple[Resources, ...]]] = {}
         queue = sorted((g for g in snapshot.queue if g.count > 0), key=lambda g: g.key)
         self.tree = ShareTree(queue, snapshot.shares, seed)
         self.waiting = {g.key: self._waiting(g) for g in queue}
@@ -174,16 +176,17 @@ class Round:
             self._rankings[key] = found
         return found
 
-    def _weight(self, demand: DemandClass) -> tuple[int, tuple[Kinds, ...]]:
-        """(tasks in a turn, what one task of each alternative adds to its shares)."""
+    def _weight(self, demand: DemandClass) -> tuple[int, tuple[Kinds, ...], tuple[Resources, ...]]:
+        """(tasks in a turn; per alternative, what a task adds to its shares, and its size)."""
         found = self._weighed.get(demand.class_id)
         if found is None:
-            gangs = [r.resources * demand.members for r in demand.alternatives]
+            gangs = tuple(r.resources * demand.members for r in demand.alternatives)
             charges = tuple(
                 share_seconds(gang, demand.expected_runtime_s, self.totals, unit=_FINE_UNIT)
                 for gang in gangs
             )
-            found = (turn_size(gangs[0], self.totals, self.policy.turn_share_ppm), charges)
+            turn = turn_size(gangs[0], self.totals, self.policy.turn_share_ppm)
+            found = (turn, charges, gangs)
             self._weighed[demand.class_id] = found
         return found
 
@@ -196,7 +199,7 @@ class Round:
                 continue
             for flat in waiting.ranking.order.tolist():
                 candidate = waiting.ranking.candidate(flat)
-                if candidate.pool != pool or self._allowed(waiting, flat, 1) == 0:
+                if candidate.pool != pool or not self._allowed(waiting, flat):
                     continue
                 if self._start(waiting, flat, 1) == 1:
                     break
@@ -208,19 +211,34 @@ class Round:
         room_in_plan = self.policy.max_placements - len(self.placements)
         want = min(waiting.turn, waiting.left, room_in_plan)
         shortlist = self._shortlist(waiting.ranking)
+        pools = len(self.room.pools)
+        quota = self._quota_rooms(waiting)
         at = 0
         while want > 0 and at < len(shortlist.flats):
-            allowed = self._allowed(waiting, shortlist.flats[at], want)
-            if allowed == 0:
+            flat = shortlist.flats[at]
+            allowed = min(want, quota[flat // pools])
+            if allowed > 0:
+                allowed = min(allowed, self._affordable(waiting, flat))
+            if allowed <= 0:
                 at += 1
                 continue
-            started = self._start(waiting, shortlist.flats[at], allowed)
-            want -= started
+            started = self._start(waiting, flat, allowed)
+            if started:
+                want -= started
+                quota = self._quota_rooms(waiting)
             if started < allowed:
                 at = self._prune(waiting.ranking, shortlist, at)
             elif want > 0:
                 at += 1
         return want == 0 and waiting.left > 0
+
+    def _quota_rooms(self, waiting: Waiting) -> list[int]:
+        """Per alternative: how many more tasks the quotas allow."""
+        return [self.limits.quota_room(waiting.group, whole) for whole in waiting.wholes]
+
+    def _affordable(self, waiting: Waiting, flat: int) -> int:
+        hold = waiting.ranking.candidate(flat).hold
+        return self.limits.funds_room(waiting.group.project_id, hold)
 
     def _shortlist(self, ranking: Ranking) -> Shortlist:
         found = self._shortlists.get(id(ranking))
@@ -258,11 +276,12 @@ class Round:
         end_ms = declared_end_ms(demand, self.now_ms)
         return [(vector(r.resources), demand.members, end_ms) for r in demand.alternatives]
 
-    def _allowed(self, waiting: Waiting, flat: int, want: int) -> int:
-        """How many of the wanted tasks quotas and funds let start on this candidate."""
-        candidate = waiting.ranking.candidate(flat)
-        room = min(want, self.limits.quota_room(waiting.group, candidate.whole))
-        return min(room, self.limits.funds_room(waiting.group.project_id, candidate.hold))
+    def _allowed(self, waiting: Waiting, flat: int) -> bool:
+        """Whether quotas and funds would let one task start on this candidate."""
+        whole = waiting.ranking.candidate(flat).whole
+        if self.limits.quota_room(waiting.group, whole) < 1:
+            return False
+        return self._affordable(waiting, flat) > 0
 
     def _start(self, waiting: Waiting, flat: int, limit: int) -> int:
         """Start up to `limit` tasks, which limits allow, on a candidate; how many fitted."""
@@ -322,7 +341,7 @@ class Round:
         )
 
     def _affords(self, waiting: Waiting) -> Callable[[int], bool]:
-        return lambda flat: self._allowed(waiting, flat, 1) > 0
+        return lambda flat: self._allowed(waiting, flat)
 
     def _committing(self, waiting: Waiting) -> Callable[[int], None]:
         return lambda flat: self._commit(waiting, flat, 1)

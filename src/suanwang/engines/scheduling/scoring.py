@@ -101,7 +101,9 @@ def rank(
     money = scaled(scaled(rates, demand.expected_runtime_s, _HOUR_S), weights.money_percent, 100)
     wait_s = filters.wait_s(demand)
     wait = scaled(wait_s, weights.wait_micro_yuan_per_hour, _HOUR_S)
-    transfer = scaled(filters.transfer_money(demand), weights.transfer_percent, 100)
+    transfer = filters.transfer_money(demand)
+    if demand.inputs:
+        transfer = scaled(transfer, weights.transfer_percent, 100)
     totals = (money + (wait + transfer)).reshape(-1)
     passing = np.flatnonzero(codes.reshape(-1) == 0)
     # flat indices already rise by alternative, then by pool, and the sort is stable
