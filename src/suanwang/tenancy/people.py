@@ -120,7 +120,8 @@ def users(
 def change_user(tx: Tx, principal: Principal, id_or_login: str, change: UserChange) -> User:
     """Disabling a user ends his sessions and revokes his tokens in the same transaction."""
     found = user_of(tx.conn, principal, id_or_login, Action.WRITE_USERS)
-    if change.role is not None or change.state is not None:
+    himself = found.id == principal.user_id
+    if not himself or change.role is not None or change.state is not None:
         rules.enforce(rules.may_change_user(principal, found.id, found.role), "user", id_or_login)
     if change.role is not None and change.role != found.role:
         owner = organisation(tx.conn, found.organisation_id)

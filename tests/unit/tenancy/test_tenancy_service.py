@@ -388,3 +388,28 @@ def test_a_change_that_changes_nothing_leaves_no_trace(
         )
     )
     assert inline_database.read_now(lambda conn: audit_log(conn, admin, limit=500)) == before
+
+
+def test_an_admin_beside_operators_does_not_touch_them(
+    inline_database: InlineDatabase, town: Town, principal_as: As
+) -> None:
+    operator = principal_as(town.operator.admin_user_id)
+    clerk_user = inline_database.write_now(
+        lambda tx: people.create_user(tx, operator, login="clerk", role=Role.ADMIN)
+    )
+    clerk = principal_as(clerk_user)
+
+    def change(principal: Principal, user_id: str, change: UserChange) -> str:
+        return _try(inline_database, lambda tx: people.change_user(tx, principal, user_id, change))
+
+    email = UserChange(email="new@example.org")
+    assert change(clerk, operator.user_id, email) == "RoleTooLow"
+    assert change(clerk, clerk.user_id, email) == "done"
+    assert change(operator, clerk.user_id, email) == "done"
+    assert (
+        _try(
+            inline_database,
+            lambda tx: access.set_password(tx, clerk, operator.user_id, "hash"),
+        )
+        == "RoleTooLow"
+    )
