@@ -85,7 +85,7 @@ class LeaseHttp:
             if len(got) < end - start:
                 raise Unavailable("Truncated", "The answer broke off.")
 
-        await _try(once, TRIES)
+        await _try(once, TRIES, lambda: len(got))
         return bytes(got)
 
     async def whole(self, digest: str, limit: int, tree: str | None = None) -> bytes:
@@ -129,8 +129,10 @@ class LeaseHttp:
 
     async def upload(self, digest: str, size: int, read_at: ReadAt) -> None:
         """Send a blob from wherever the server stands."""
+        offset = 0
 
         async def once() -> None:
+            nonlocal offset
             path = f"/agent/v1/blobs/{digest}/upload"
             stands = await self.client.get(path, headers=self._headers(), timeout=TIMEOUT)
             await check(stands)
@@ -149,27 +151,28 @@ class LeaseHttp:
             if int(response.headers["upload-offset"]) != size:
                 raise Unavailable("Truncated", "The upload broke off.")
 
-        await _try(once, TRIES)
+        await _try(once, TRIES, lambda: offset)
 
 
 def _path(digest: str, tree: str | None) -> str:
     return f"/agent/v1/blobs/{digest}" + (f"?tree={tree}" if tree else "")
 
 
-async def _try(once: Callable[[], Awaitable[T]], tries: int) -> T:
-    pause_s = PAUSE_S
-    for left in range(tries - 1, -1, -1):
+async def _try(
+    once: Callable[[], Awaitable[T]], tries: int, reached: Callable[[], int] | None = None
+) -> T:
+    """Again after trouble; as long as `reached` (bytes) moves between failures, without end."""
+    failures, stood_at = 0, -1
+    while True:
         try:
             return await once()
-        except httpx.TransportError as error:
-            if not left:
-                raise unreachable(error) from error
-        except TransientError:
-            if not left:
-                raise
-        await asyncio.sleep(pause_s)
-        pause_s *= 2
-    raise AssertionError("tries is at least 1")
+        except (TransientError, httpx.TransportError) as error:
+            at = reached() if reached is not None else stood_at
+            failures = failures + 1 if at == stood_at else 1
+            stood_at = at
+            if failures >= tries:
+                raise error if isinstance(error, TransientError) else unreachable(error) from error
+        await asyncio.sleep(PAUSE_S * 2 ** (failures - 1))
 
 
 async def in_parallel(works: Iterable[Callable[[], Awaitable[None]]], at_once: int = 4) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from suanwang.grid.data import service
-from suanwang.grid.data.depot import MAX_FETCH, Depot, Progress
+from suanwang.grid.data.depot import MAX_FETCH, Depot, Progress, SenderGone
 from suanwang.kernel import frames
 from suanwang.kernel.errors import InvalidInput, LimitExceeded, NotFound
 from suanwang.platform.blobs import check_digest
@@ -22,7 +22,7 @@ SMALL_BODY_BYTES = 4 << 20
 async def small_body(request: Request) -> bytes:
     """The whole body of a call that carries a list, not content."""
     body = bytearray()
-    async for piece in request.stream():
+    async for piece in content(request):
         body += piece
         if len(body) > SMALL_BODY_BYTES:
             raise LimitExceeded(
@@ -31,6 +31,15 @@ async def small_body(request: Request) -> bytes:
                 hint="Split the list.",
             )
     return bytes(body)
+
+
+async def content(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes; raises Unavailable (SenderGone) where it breaks off."""
+    try:
+        async for piece in request.stream():
+            yield piece
+    except ClientDisconnect as error:
+        raise SenderGone("SenderGone", "The body broke off.", hint="Resume it.") from error
 
 
 def length_of(request: Request) -> int | None:

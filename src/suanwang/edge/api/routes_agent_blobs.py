@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from suanwang.edge.api.blob_bodies import (
     blob_response,
+    content,
     framed_response,
     length_of,
     small_body,
@@ -127,7 +128,7 @@ class AgentBlobRoutes:
 
     async def put_batch(self, request: Request) -> Response:
         sender = await self._sender(request)
-        return _reply(StoredReply(await self._depot.put_batch(sender, request.stream())))
+        return _reply(StoredReply(await self._depot.put_batch(sender, content(request))))
 
     async def fetch(self, request: Request) -> Response:
         message = await _body(request, FetchRequest)
@@ -144,7 +145,7 @@ class AgentBlobRoutes:
     async def put(self, request: Request) -> Response:
         sender = await self._sender(request)
         digest = request.path_params["digest"]
-        size = await self._depot.put(sender, digest, length_of(request), request.stream())
+        size = await self._depot.put(sender, digest, length_of(request), content(request))
         return _reply(StoredReply(size))
 
     async def progress(self, request: Request) -> Response:
@@ -157,7 +158,7 @@ class AgentBlobRoutes:
         offset, length = _number(request, "upload-offset"), _number(request, "upload-length")
         digest = request.path_params["digest"]
         try:
-            found = await self._depot.append(sender, digest, offset, length, request.stream())
+            found = await self._depot.append(sender, digest, offset, length, content(request))
         except OffsetMismatch as error:
             refusal = _refuse(error)
             refusal.headers["Upload-Offset"] = str(error.offset)

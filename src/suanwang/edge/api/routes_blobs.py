@@ -17,6 +17,7 @@ from suanwang.edge.api import problems
 from suanwang.edge.api.auth import Caller
 from suanwang.edge.api.blob_bodies import (
     blob_response,
+    content,
     framed_response,
     length_of,
     small_body,
@@ -108,7 +109,7 @@ async def missing(request: Request, principal: Caller) -> Response:
 @router.post("/blobs/batch", status_code=201, openapi_extra=_BYTES)
 async def put_batch(request: Request, principal: Caller) -> Response:
     """Many small blobs in one body of at most 8 MiB: for each, 32 bytes of SHA-256, 8 of length."""
-    stored = await depot_of(request).put_batch(_sender(principal), request.stream())
+    stored = await depot_of(request).put_batch(_sender(principal), content(request))
     return json_response({"stored": stored}, status=201)
 
 
@@ -132,7 +133,7 @@ async def get(request: Request, principal: Caller, digest: str) -> Response:
 async def put(request: Request, principal: Caller, digest: str) -> Response:
     """A whole blob; its digest is verified on the way."""
     size = await depot_of(request).put(
-        _sender(principal), digest, length_of(request), request.stream()
+        _sender(principal), digest, length_of(request), content(request)
     )
     return json_response({"digest": digest, "size_bytes": size}, status=201)
 
@@ -156,7 +157,7 @@ async def append(
     """
     depot, sender = depot_of(request), _sender(principal)
     try:
-        found = await depot.append(sender, digest, offset, length, request.stream())
+        found = await depot.append(sender, digest, offset, length, content(request))
     except OffsetMismatch as error:
         refusal = problems.of_error(error)
         refusal.headers["Upload-Offset"] = str(error.offset)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from suanwang.edge.client.transfer import (
     in_parallel,
     patiently,
 )
-from suanwang.edge.client.transport import Transport, call, unreachable
+from suanwang.edge.client.transport import TROUBLE, Transport, call, unreachable
 from suanwang.kernel import frames, trees
 from suanwang.kernel.errors import InvalidInput, Unavailable
 
@@ -61,7 +60,7 @@ def download_tree(
                     meter.add(file.size)
                 left.remove(found)
 
-        patiently(once)
+        patiently(once, reached=lambda: -len(left))
 
     sizes = {d: files[0].size for d, files in by_digest.items()}
     works = [lambda part=part: fetch_batch(part) for part in _batches(small, sizes)]
@@ -165,14 +164,14 @@ def _range(transport: Transport, digest: str, start: int, end: int) -> bytes:
                 raise Unavailable("RangeIgnored", "Something on the way ignores ranges.")
             while len(got) < end - start and (piece := reply.read(READ_BYTES)):
                 got.extend(piece[: end - start - len(got)])
-        except (OSError, http.client.HTTPException) as error:
+        except TROUBLE as error:
             raise unreachable(error) from error
         finally:
             reply.close()
         if len(got) < end - start:
             raise Unavailable("Truncated", "The answer broke off.")
 
-    patiently(once)
+    patiently(once, reached=lambda: len(got))
     return bytes(got)
 
 
@@ -196,7 +195,7 @@ def _framed(transport: Transport, digests: Sequence[str]) -> Iterator[tuple[str,
     try:
         while piece := reply.read(READ_BYTES):
             yield from reader.feed(piece)
-    except (OSError, http.client.HTTPException) as error:
+    except TROUBLE as error:
         raise unreachable(error) from error
     finally:
         reply.close()

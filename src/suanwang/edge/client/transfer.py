@@ -7,7 +7,6 @@ many in one body, large ones resumably; an interrupted upload, started again, se
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import stat
 import threading
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from suanwang.edge.client.ignore import NAME, Ignore
-from suanwang.edge.client.transport import Transport, call, call_json, unreachable
+from suanwang.edge.client.transport import TROUBLE, Transport, call, call_json, unreachable
 from suanwang.kernel import frames, trees
 from suanwang.kernel.errors import Conflict, InvalidInput, TransientError, Unavailable
 
@@ -193,7 +192,8 @@ def _send(transport: Transport, sources: dict[str, _Source], meter: Meter, paral
         meter.add(sum(source.size for source in part))
 
     def send_large(source: _Source) -> None:
-        patiently(lambda: _send_large(transport, source, meter))
+        stands = [0]
+        patiently(lambda: _send_large(transport, source, meter, stands), reached=lambda: stands[0])
 
     works = [lambda part=part: send_batch(part) for part in _batches(small)]
     works += [lambda source=source: send_large(source) for source in large]
@@ -226,9 +226,10 @@ def _small(source: _Source) -> bytes:
     return data
 
 
-def _send_large(transport: Transport, source: _Source, meter: Meter) -> None:
+def _send_large(transport: Transport, source: _Source, meter: Meter, stands: list[int]) -> None:
+    """One try from wherever the server stands, which is left in `stands`."""
     path = f"/v1/blobs/{source.digest}/upload"
-    offset = int(call_json(transport, "GET", path)["offset"])
+    offset = stands[0] = int(call_json(transport, "GET", path)["offset"])
     counted = 0
 
     def pieces() -> Iterator[bytes]:
@@ -275,20 +276,25 @@ def _register(transport: Transport, digest: str, manifest: bytes) -> None:
     patiently(lambda: call_json(transport, "POST", f"/v1/trees/{digest}"))
 
 
-def patiently(action: Callable[[], T], tries: int = TRIES) -> T:
-    """Again after trouble of the line or the server, a little later each time."""
+def patiently(
+    action: Callable[[], T], *, reached: Callable[[], int] | None = None, tries: int = TRIES
+) -> T:
+    """Again after trouble of the line or the server, a little later each time.
+
+    As long as `reached` (bytes) moves between two failures, there is no end of tries.
+    """
     pause = threading.Event()
-    for left in range(tries - 1, -1, -1):
+    failures, stood_at = 0, -1
+    while True:
         try:
             return action()
-        except TransientError:
-            if not left:
-                raise
-        except (OSError, http.client.HTTPException) as error:
-            if not left or isinstance(error, FileNotFoundError | PermissionError):
-                raise unreachable(error) from error
-        pause.wait(0.25 * 2 ** (tries - 1 - left))
-    raise AssertionError("tries is at least 1")
+        except (TransientError, *TROUBLE) as error:
+            at = reached() if reached is not None else stood_at
+            failures = failures + 1 if at == stood_at else 1
+            stood_at = at
+            if failures >= tries:
+                raise error if isinstance(error, TransientError) else unreachable(error) from error
+        pause.wait(0.25 * 2 ** (failures - 1))
 
 
 def in_parallel(works: Sequence[Callable[[], None]], parallel: int) -> None:

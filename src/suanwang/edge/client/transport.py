@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterable, Mapping
@@ -33,6 +34,8 @@ _KINDS: dict[int, type[SuanwangError]] = {
     422: InvalidInput,
     429: LimitExceeded,
 }
+TROUBLE = (ConnectionError, TimeoutError, ssl.SSLError, socket.gaierror, http.client.HTTPException)
+"""What a bad line raises; other OSErrors are the local disk's."""
 _TRANSIENT = (408, 425, 500, 502, 503, 504)
 
 
@@ -67,7 +70,7 @@ class Transport(Protocol):
         headers: Mapping[str, str],
         body: bytes | Iterable[bytes] | None = None,
     ) -> Reply:
-        """Any status is an answer. Raises OSError or http.client.HTTPException if there is none.
+        """Any status is an answer. Raises one of TROUBLE if there is none.
 
         With an iterable body the headers state its Content-Length.
         """
@@ -116,7 +119,7 @@ class HttpTransport:
         reused = connection.sock is not None
         try:
             return self._once(connection, method, path, headers, body)
-        except (OSError, http.client.HTTPException):
+        except TROUBLE:
             connection.close()
             if not reused or not (body is None or isinstance(body, bytes)):
                 raise
@@ -175,7 +178,7 @@ def refusal(reply: Reply) -> SuanwangError:
     body: Any = None
     try:
         body = json.loads(reply.read(1 << 20))
-    except (ValueError, OSError, http.client.HTTPException):
+    except (ValueError, *TROUBLE):
         pass  # a proxy's own page
     reply.close()
     body = body if isinstance(body, dict) else {}
@@ -197,7 +200,7 @@ def call(
     """An answer below 400; raises the server's refusal, or Unavailable if there is no answer."""
     try:
         reply = transport.open(method, path, headers=headers or {}, body=body)
-    except (OSError, http.client.HTTPException) as error:
+    except TROUBLE as error:
         raise unreachable(error) from error
     if reply.status >= 400:
         raise refusal(reply)
@@ -210,5 +213,5 @@ def call_json(transport: Transport, method: str, path: str, body: Any = None) ->
     reply = call(transport, method, path, headers=headers, body=data)
     try:
         return json.loads(reply.read())
-    except (OSError, http.client.HTTPException) as error:
+    except TROUBLE as error:
         raise unreachable(error) from error

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from suanwang.grid.data import rules, service
 from suanwang.grid.data.model import BlobKind, Fact, Limits
 from suanwang.kernel import frames, trees
-from suanwang.kernel.errors import InvalidInput, Unavailable
+from suanwang.kernel.errors import InvalidInput, TransientError, Unavailable
 from suanwang.platform.blobs import BlobStore, check_digest, too_large
 from suanwang.platform.database import Database
 
@@ -24,6 +24,12 @@ IDLE_S = 60.0
 """A sender that is silent for so long has gone; what it sent is kept."""
 MAX_FETCH = 2_000
 _TREE_ENTRIES_KEPT = 400_000
+
+
+class SenderGone(TransientError):
+    """The body broke off: the sender's trouble, not the server's."""
+
+    status = 408
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Depot:
         self.blobs = blobs
         self.limits = limits or Limits()
         self._arriving: Counter[str] = Counter()
+        self._appending: dict[tuple[str, str], asyncio.Task[int]] = {}
         self._trees: OrderedDict[str, frozenset[str]] = OrderedDict()
 
     async def missing(self, organisation_id: str, digests: Sequence[str]) -> list[str]:
@@ -103,15 +110,41 @@ class Depot:
                 "InvalidOffset", f"{offset} is no offset in {size} bytes.", field="Upload-Offset"
             )
         async with self._room(sender, size - offset):
-            reached = await self.blobs.append(
-                sender.scope, digest, offset, _until_idle(pieces), size
-            )
+            reached = await self._append(sender.scope, digest, offset, pieces, size)
         if reached < size:
             return Progress(reached, False)
         await self._reserve([digest])
         await self.blobs.finish(sender.scope, digest)
         await self._claim(sender, {digest: size})
         return Progress(size, True)
+
+    async def _append(
+        self, scope: str, digest: str, offset: int, pieces: AsyncIterator[bytes], size: int
+    ) -> int:
+        """The later call wins: its sender has given up the earlier one, whose line is dead."""
+        key = (scope, digest)
+        earlier = self._appending.get(key)
+        if earlier is not None:
+            earlier.cancel()
+            await asyncio.wait([earlier])
+        task = asyncio.create_task(
+            self.blobs.append(scope, digest, offset, _until_idle(pieces), size)
+        )
+        self._appending[key] = task
+        try:
+            return await task
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                task.cancel()
+                await asyncio.wait([task])
+                raise
+            raise Unavailable(
+                "UploadSuperseded", "A later call goes on with this upload."
+            ) from None
+        finally:
+            if self._appending.get(key) is task:
+                del self._appending[key]
 
     async def abandon(self, sender: Sender, digest: str) -> None:
         check_digest(digest)
@@ -232,7 +265,7 @@ async def _until_idle(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise Unavailable(
+            raise SenderGone(
                 "SenderSilent", f"Nothing came for {IDLE_S:g} s.", hint="Resume the upload."
             ) from None
         if piece:
