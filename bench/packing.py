@@ -178,16 +178,17 @@ def speed(outcomes: Sequence[Outcome]) -> float:
 
 
 def report(
-    name: str, outcomes: dict[str, list[Outcome]], published_idle: float, published_at_100: float
+    name: str, outcomes: dict[str, list[Outcome]], base_idle: float, base_at_100: float
 ) -> dict[str, float]:
-    print(f"\n{name}: FGD published {published_idle:.1f} idle, {published_at_100:.2f} % at 100")
+    source = "published" if base_at_100 else "our replica"
+    print(f"\n{name}: FGD ({source}) {base_idle:.1f} idle, {base_at_100:.2f} % at 100")
     header = ("runs", "idle", "ratio", "min", "max", "at 100", "placed/s")
     print(("  {:9}" + "{:>9}" * 7).format("", *header))
-    figures = {"fgd_published_idle": published_idle, "fgd_published_at_100": published_at_100}
+    figures = {"base_idle": base_idle, "base_at_100": base_at_100}
     for contender, runs in outcomes.items():
         if not runs:
             continue
-        idles = [run.idle_gpus / published_idle for run in runs]
+        idles = [run.idle_gpus / base_idle for run in runs]
         idle = statistics.mean(run.idle_gpus for run in runs)
         served = statistics.mean(run.served_percent for run in runs)
         ratio, pace = statistics.mean(idles), speed(runs)
