@@ -2,11 +2,12 @@
 
     python bench/spawn.py [--runs 2000] [--rounds 3] [--batch 50]
 
-Both run /bin/true. The bare loop is the limit: it makes a process, waits for it, and does nothing
-else. "bare x2" is two such loops side by side, which is what two cores can make at most. The driver
-answers for everything between `start` and the observation of the end: records on disk, sockets,
-the agent's event loop, forgetting. Rounds alternate, the best of each counts, and the last line
-is JSON. Rates suffer from whatever else the machine does; processor time per run hardly does.
+Both run /bin/true with the same locale. The bare loop is the limit: it makes a process, waits for
+it, and does nothing else. "bare x2" is two such loops side by side, which is what two cores can
+make at most. The driver answers for everything between `start` and the observation of the end:
+records on disk, sockets, the agent's event loop, forgetting. Rounds alternate, the best of each
+counts, and the last line is JSON. Rates suffer from whatever else the machine does; processor
+time per run does less.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _BARE = """
 import os, sys, time
 n, started = int(sys.argv[1]), time.perf_counter()
 for _ in range(n):
-    os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+    os.waitpid(os.posix_spawn("/bin/true", ["true"], {"LANG": "C.UTF-8"}), 0)
 print(n / (time.perf_counter() - started))
 """
 

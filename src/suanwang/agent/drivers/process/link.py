@@ -81,6 +81,7 @@ class _Wire(asyncio.Protocol):
     def __init__(self, link: Link) -> None:
         self._link = link
         self._buffer = b""
+        self._outbox: list[bytes] = []
         self._transport: asyncio.WriteTransport | None = None
         self.greeting: asyncio.Future[_Message] = asyncio.get_running_loop().create_future()
 
@@ -100,10 +101,18 @@ class _Wire(asyncio.Protocol):
         self._link.lost(self)
 
     def write(self, message: dict[str, Any]) -> None:
-        if self._transport is not None:
-            self._transport.write(_encode(message) + b"\n")
+        """What one turn of the event loop says goes out in one piece."""
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append(_encode(message))
+
+    def _flush(self) -> None:
+        if self._transport is not None and self._outbox:
+            self._transport.write(b"\n".join(self._outbox) + b"\n")
+        self._outbox.clear()
 
     def close(self) -> None:
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 
