@@ -137,13 +137,20 @@ class Loops:
             await asyncio.sleep(0.2)
 
 
-def make_app(settings: Settings) -> FastAPI:
-    """The whole control plane of one process, for any ASGI server."""
+def make_app(
+    settings: Settings, on_first_start: Callable[[Bootstrap], None] | None = None
+) -> FastAPI:
+    """The whole control plane of one process, for any ASGI server.
+
+    `on_first_start` is told who the operator is; password and token only when just made.
+    """
     context = make_context(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await first_start(context)
+        operator = await first_start(context)
+        if on_first_start is not None:
+            on_first_start(operator)
         loops = Loops(context)
         loops.start()
         try:
