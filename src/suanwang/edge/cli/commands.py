@@ -1,0 +1,113 @@
+"""The list of commands: name, the module that has it, and one line of what it does.
+
+Only the chosen command's module is loaded; the list alone serves help, suggestions and completion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`name` may have two words. Its module's COMMANDS maps it to its options and its doing."""
+
+    name: str
+    module: str
+    summary: str
+
+
+SECTIONS: tuple[tuple[str, tuple[Command, ...]], ...] = (
+    (
+        "Work",
+        (
+            Command("run", "run", "Submit a specification or a command"),
+            Command("ls", "jobs", "List jobs, the newest first"),
+            Command("show", "jobs", "Show a job, its tasks and attempts"),
+            Command("logs", "jobs", "Print the output of a job"),
+            Command(
+                "explain", "explain", "Why a job waits and when it starts, or why it ran there"
+            ),
+            Command("wait", "jobs", "Wait until jobs have ended"),
+            Command("cancel", "jobs", "End jobs wherever they are"),
+            Command("cp", "files", "Fetch a job's outputs, or send files"),
+            Command("schema", "schema", "JSON schema of the specification, for editors"),
+        ),
+    ),
+    (
+        "Market and money",
+        (
+            Command("offers", "market", "What can be had now, and at what price"),
+            Command("queue", "market", "What waits, and why"),
+            Command("usage", "money", "What was used, by day, job, pool or user"),
+            Command("bill", "money", "Balance and the statement of a month"),
+        ),
+    ),
+    (
+        "Platform",
+        (
+            Command("up", "up", "Start the platform on this machine"),
+            Command("agent", "agent", "Serve this machine or cluster as a site"),
+            Command("site enrol", "sites", "Invite a site: prints its one-time token"),
+            Command("site ls", "sites", "List sites"),
+            Command("site show", "sites", "Show a site, its pools and nodes"),
+            Command("site drain", "sites", "Start nothing new there; what runs may end"),
+            Command("site resume", "sites", "Take new work again"),
+            Command("site cordon", "sites", "Keep new work off a node, or (--off) let it on again"),
+            Command("site revoke", "sites", "End the agent's credential at once"),
+            Command("site rm", "sites", "Remove a site that holds no work"),
+        ),
+    ),
+    (
+        "People",
+        (
+            Command("org ls", "organisations", "List organisations"),
+            Command("org create", "organisations", "Admit an organisation"),
+            Command("org show", "organisations", "Show an organisation"),
+            Command("org set", "organisations", "Change name, weight or state"),
+            Command("org log", "organisations", "Who did what (audit log)"),
+            Command("project ls", "projects", "List projects"),
+            Command("project create", "projects", "Create a project"),
+            Command("project show", "projects", "Show a project, its quota and account"),
+            Command("project set", "projects", "Change name, weight, quota or state"),
+            Command("project members", "projects", "List a project's members"),
+            Command("project add", "projects", "Give a user a part in a project"),
+            Command("project remove", "projects", "Take a user's part in a project away"),
+            Command("project topup", "projects", "Book money that came in"),
+            Command("project credit", "projects", "Set how far below zero it may go"),
+            Command("user ls", "users", "List users"),
+            Command("user create", "users", "Create a user"),
+            Command("user show", "users", "Show a user"),
+            Command("user set", "users", "Change name, role, weight or state"),
+            Command("user password", "users", "Set a password"),
+            Command("token ls", "tokens", "List tokens"),
+            Command("token create", "tokens", "Make a token; its secret is shown once"),
+            Command("token revoke", "tokens", "End a token"),
+        ),
+    ),
+    (
+        "Session",
+        (
+            Command("login", "session", "Sign in to a platform"),
+            Command("logout", "session", "Sign out"),
+            Command("whoami", "session", "Who am I, and where"),
+            Command("completion", "completion", "Print the completion script of bash, zsh or fish"),
+            Command("version", "session", "Versions of this program and of the server"),
+        ),
+    ),
+)
+
+ALL: dict[str, Command] = {
+    command.name: command for _, commands in SECTIONS for command in commands
+}
+GROUPS: tuple[str, ...] = tuple(
+    dict.fromkeys(name.partition(" ")[0] for name in ALL if " " in name)
+)
+
+
+def of_group(group: str) -> list[Command]:
+    return [command for name, command in ALL.items() if name.startswith(f"{group} ")]
+
+
+def first_words() -> list[str]:
+    return list(dict.fromkeys(name.partition(" ")[0] for name in ALL))

@@ -1,0 +1,110 @@
+"""`suan offers` and `suan queue`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from suanwang.edge.cli import errors, figures, tables
+from suanwang.edge.cli.doing import client_of, doing
+from suanwang.edge.cli.output import print_json
+from suanwang.edge.cli.parsing import Args, Parser
+from suanwang.edge.cli.words import say
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.views import Offer
+
+
+def _offers_options(parser: Parser) -> None:
+    parser.common()
+    parser.option("--region", help="Only this region", metavar="NAME")
+    parser.option("--site", help="Only this site", metavar="NAME")
+    parser.flag("--gpus", help="Only pools with cards")
+
+
+def _offers(args: Args) -> int:
+    found = [
+        offer
+        for offer in client_of(args).offers()
+        if (not args.region or offer["region"] == args.region)
+        and (not args.site or offer["site"] == args.site)
+        and (not args.gpus or offer["accelerator"])
+    ]
+    if args.json:
+        print_json(found)
+        return 0
+    if not found:
+        errors.tell(say("No offers. `suan site enrol NAME --region REGION` invites a site."))
+        return 0
+    headings = (
+        "SITE",
+        "POOL",
+        "REGION",
+        "STATE",
+        "CORES",
+        "GIB",
+        "CARDS",
+        "CORE/H",
+        "GIB/H",
+        "CARD/H",
+        "MODEL",
+    )
+    rows = [_row(offer) for offer in found]
+    tables.show([say(h) for h in headings], rows, right=(4, 5, 6, 7, 8, 9), states=3)
+    errors.tell(say("Cores, memory and cards: free of all. Prices in yuan."))
+    return 0
+
+
+def _row(offer: Offer) -> list[str]:
+    free, capacity, prices = offer["free"], offer["capacity"], offer["prices"]
+    card = offer["accelerator"]
+    cards = [figures.thousandths(x["accelerator_milli"]) for x in (free, capacity)]
+    return [
+        offer["site"],
+        offer["pool"],
+        offer["region"],
+        offer["state"],
+        "/".join(figures.thousandths(x["cpu_milli"]) for x in (free, capacity)),
+        "/".join(figures.gib(x["memory_mib"]) for x in (free, capacity)),
+        "/".join(cards) if card else "",
+        figures.yuan(prices["core_hour"]),
+        figures.yuan(prices["memory_gib_hour"]),
+        figures.yuan(prices["accelerator_hour"]) if card else "",
+        str(card["model"]) if card else offer["architecture"],
+    ]
+
+
+def _queue_options(parser: Parser) -> None:
+    parser.common()
+
+
+def _queue(args: Args) -> int:
+    client = client_of(args)
+    answer = client.api.get("/v1/queue")
+    if args.json:
+        print_json(answer)
+        return 0
+    if not answer["items"]:
+        errors.tell(say("Nothing waits."))
+        return 0
+    from suanwang.edge.cli.candidates import named, names_in
+
+    names = names_in(client, [item["detail"] for item in answer["items"]])
+    rows = [
+        [
+            str(item["count"]),
+            str(item["priority"]),
+            item["project_id"],
+            item["reason"],
+            named(item["detail"], names),
+        ]
+        for item in answer["items"]
+    ]
+    headings = [say(h) for h in ("TASKS", "PRIORITY", "PROJECT", "REASON", "DETAIL")]
+    tables.show(headings, rows, right=(0, 1))
+    return 0
+
+
+COMMANDS = {
+    "offers": doing(_offers_options, _offers),
+    "queue": doing(_queue_options, _queue),
+}

@@ -1,0 +1,136 @@
+"""`suan usage` and `suan bill`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from suanwang.edge.cli import errors, figures, tables
+from suanwang.edge.cli.doing import client_of, doing
+from suanwang.edge.cli.output import print_json
+from suanwang.edge.cli.parsing import Args, Parser
+from suanwang.edge.cli.words import say
+from suanwang.edge.client.client import Client
+from suanwang.edge.client.http import segment
+
+DEFAULT_PROJECT = "default"
+
+
+def project_of(client: Client, named: str | None) -> str:
+    """What is named, else the login's, else the only one, else the one called default."""
+    if named or client.project:
+        return named or client.project or ""
+    projects = client.api.get("/v1/session")["projects"]
+    return projects[0] if len(projects) == 1 else DEFAULT_PROJECT
+
+
+def _usage_options(parser: Parser) -> None:
+    parser.common()
+    parser.option("-p", "--project", help="Of this project", metavar="NAME")
+    parser.option("--month", help="Another month than this one", metavar="YYYY-MM")
+    parser.option(
+        "--by",
+        help="Grouped by day, job, pool, site or user",
+        choices=("day", "job", "pool", "site", "user"),
+        default="day",
+    )
+
+
+def _usage(args: Args) -> int:
+    client = client_of(args)
+    project = project_of(client, args.project)
+    query = {"month": args.month, "by": args.by, "limit": 500}
+    lines = list(client.api.pages(f"/v1/projects/{segment(project)}/usage", query))
+    if args.json:
+        print_json(lines)
+    elif lines:
+        _show_lines(client, lines, args.by)
+    else:
+        errors.tell(say("Nothing was used."))
+    return 0
+
+
+def _show_lines(client: Client, lines: list[dict[str, Any]], by: str) -> None:
+    names = _names(client, by)
+    rows = []
+    for line in lines:
+        used = line["quantities"]
+        rows.append(
+            [
+                names.get(line["key"], line["key"]),
+                figures.duration(used["billable_seconds"]),
+                f"{used['core_milli_seconds'] / 3_600_000:.3f}",
+                f"{used['memory_mib_seconds'] / 1024 / 3_600:.3f}",
+                f"{used['accelerator_milli_seconds'] / 3_600_000:.3f}",
+                figures.yuan(line["amount"]),
+            ]
+        )
+    headings = [by.upper(), "TIME", "CORE HOURS", "GIB HOURS", "CARD HOURS", "YUAN"]
+    tables.show([say(h) for h in headings], rows, right=(1, 2, 3, 4, 5))
+
+
+def _names(client: Client, by: str) -> dict[str, str]:
+    if by not in ("pool", "site"):
+        return {}
+    offers = client.offers()
+    if by == "site":
+        return {offer["site_id"]: offer["site"] for offer in offers}
+    return {offer["pool_id"]: f"{offer['site']}/{offer['pool']}" for offer in offers}
+
+
+def _bill_options(parser: Parser) -> None:
+    parser.common()
+    parser.option("-p", "--project", help="Of this project", metavar="NAME")
+    parser.option("--month", help="Another month than this one", metavar="YYYY-MM")
+    parser.option(
+        "--by",
+        help="Lines by job, pool, day or user",
+        choices=("job", "pool", "day", "user"),
+        default="job",
+    )
+
+
+def _bill(args: Args) -> int:
+    client = client_of(args)
+    base = f"/v1/projects/{segment(project_of(client, args.project))}"
+    account = client.api.get(f"{base}/account")
+    statement = _statement(client, f"{base}/statement", {"month": args.month, "by": args.by})
+    if args.json:
+        print_json({"account": account, "statement": statement})
+        return 0
+    span = (statement["month"], "topped_up", "charged", "adjusted")
+    moved = (f"{say(name)} {figures.yuan(statement[name])}" for name in span[1:])
+    tables.show_fields(
+        [
+            (say("Balance"), figures.yuan(account["balance"])),
+            (say("Held"), figures.yuan(account["held"])),
+            (say("Credit limit"), figures.yuan(account["credit_limit"])),
+            (
+                say("Available"),
+                figures.yuan(account["available"])
+                + (say("  in arrears") if account["in_arrears"] else ""),
+            ),
+            (span[0], ", ".join(moved)),
+        ]
+    )
+    if statement["lines"]:
+        print()
+        _show_lines(client, statement["lines"], args.by)
+    return 0
+
+
+def _statement(client: Client, path: str, query: dict[str, Any]) -> dict[str, Any]:
+    """With the lines of all pages."""
+    found: dict[str, Any] = client.api.get(path, {**query, "limit": 500})
+    cursor = found["next_cursor"]
+    while cursor:
+        page = client.api.get(path, {**query, "limit": 500, "cursor": cursor})
+        found["lines"] += page["lines"]
+        cursor = page["next_cursor"]
+    del found["next_cursor"]
+    return found
+
+
+COMMANDS = {
+    "usage": doing(_usage_options, _usage),
+    "bill": doing(_bill_options, _bill),
+}
