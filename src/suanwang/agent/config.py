@@ -62,7 +62,8 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pools: list[PoolConfig]
     site: str = ""
     ca_file: str = ""
-    max_runs: int = 10_000
+    cache_gib: float = 20.0
+    """Inputs kept at the site for later runs."""
 
 
 def load_config(path: Path) -> AgentConfig:

@@ -9,19 +9,21 @@ import signal
 from pathlib import Path
 
 import suanwang
+from suanwang.agent.cache import SiteCache
 from suanwang.agent.config import AgentConfig
+from suanwang.agent.content import LeaseContent
 from suanwang.agent.drivers.process.driver import ProcessDriver
 from suanwang.agent.drivers.slurm.driver import SlurmDriver
 from suanwang.agent.host import AgentHost
 from suanwang.agent.link import HttpLink, open_http
 from suanwang.agent.machine import Machine
 from suanwang.agent.port import Driver
-from suanwang.agent.records import FolderRecords, write_atomically
-from suanwang.agent.transfer import HttpTransfer
+from suanwang.agent.records import FolderRecords, identity, write_atomically
 from suanwang.kernel.errors import InvalidInput, Unauthenticated
 from suanwang.protocol.messages import EnrolRequest
 
 log = logging.getLogger("suanwang.agent")
+GIB = 1024**3
 
 
 def make_drivers(config: AgentConfig, state: Path, machine: Machine) -> dict[str, Driver]:
@@ -44,12 +46,12 @@ def make_drivers(config: AgentConfig, state: Path, machine: Machine) -> dict[str
     return {pool.name: kinds[pool.driver] for pool in config.pools}
 
 
-async def credential_of(config: AgentConfig, state: Path, token: str | None, instance: str) -> str:
+async def credential_of(config: AgentConfig, state: Path, token: str | None) -> str:
     """The stored credential; a one-time token, if given, is traded for a new one first."""
     path = state / "credential"
     if token:
         async with open_http(config.server, "", config.ca_file) as http:
-            request = EnrolRequest(token, instance, suanwang.__version__)
+            request = EnrolRequest(token, identity(state), suanwang.__version__)
             reply = await HttpLink(http).enrol(request)
         write_atomically(path, reply.credential.encode())
         log.info("enrolled as site %s", reply.site_name)
@@ -67,11 +69,10 @@ async def serve(config: AgentConfig, token: str | None = None) -> None:
     state = Path(config.state)
     state.mkdir(parents=True, exist_ok=True)
     machine = Machine()
-    transfer = HttpTransfer(state / "cache")
-    records = FolderRecords(state, transfer)
-    credential = await credential_of(config, state, token, records.instance_id)
+    credential = await credential_of(config, state, token)
     async with open_http(config.server, credential, config.ca_file) as http:
-        transfer.http = http
+        cache = SiteCache(state / "cache", round(config.cache_gib * GIB), machine.wall_ms)
+        records = FolderRecords(state, LeaseContent(http, cache, machine.monotonic_ms))
         host = AgentHost(
             link=HttpLink(http),
             drivers=make_drivers(config, state, machine),

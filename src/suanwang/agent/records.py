@@ -52,6 +52,14 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     os.replace(temporary, path)
 
 
+def identity(state: Path) -> str:
+    """This agent's random name, made at its first start: tells a restart from a second agent."""
+    path = state / "instance"
+    if not path.exists():
+        write_atomically(path, secrets.token_hex(16).encode())
+    return path.read_text(encoding="utf-8").strip()
+
+
 class FolderRecords:
     """Implements the host's Records on a folder."""
 
@@ -60,13 +68,7 @@ class FolderRecords:
         self._runs = state / "runs"
         self._runs.mkdir(parents=True, exist_ok=True)
         self._transfer = transfer
-        self.instance_id = self._identity()
-
-    def _identity(self) -> str:
-        path = self._state / "instance"
-        if not path.exists():
-            write_atomically(path, secrets.token_hex(16).encode())
-        return path.read_text(encoding="utf-8").strip()
+        self.instance_id = identity(state)
 
     def next_sequence(self) -> int:
         path = self._state / "sequence"

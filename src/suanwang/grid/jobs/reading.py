@@ -8,14 +8,15 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from suanwang.grid.jobs import leases_store, store
-from suanwang.grid.jobs.model import Job, Lease, Task
+from suanwang.grid.jobs.model import Job, Lease, LeaseState, Task
 from suanwang.kernel.errors import Conflict, NotFound
+from suanwang.tenancy.rules import not_found
 
 
 def require_job(conn: Connection, job_id: str) -> Job:
     job = store.jobs_by_id(conn, [job_id]).get(job_id)
     if job is None:
-        raise NotFound("JobNotFound", f"There is no job {job_id}.", hint="See `suan ls`.")
+        raise not_found("job", job_id)
     return job
 
 
@@ -33,7 +34,7 @@ def find_job(conn: Connection, text: str, organisation_id: str | None) -> Job:
             "JobAmbiguous", f"Several jobs end with {text!r}.", hint="Give more of the id."
         )
     if not near:
-        raise NotFound("JobNotFound", f"There is no job {text}.", hint="See `suan ls`.")
+        raise not_found("job", text)
     return near[0]
 
 
@@ -89,3 +90,21 @@ def output(
 
 def open_leases_at(conn: Connection, site_id: str) -> int:
     return leases_store.count_open_of_site(conn, site_id)
+
+
+def owner_of_lease(conn: Connection, site_id: str, lease_id: str) -> str:
+    """The organisation of an open lease of the site: in its name the agent moves content."""
+    lease = leases_store.leases_by_id(conn, [lease_id]).get(lease_id)
+    if lease is None or lease.site_id != site_id or lease.state is LeaseState.ENDED:
+        raise NotFound("LeaseNotFound", f"This site has no open lease {lease_id}.")
+    return lease.organisation_id
+
+
+def may_read(conn: Connection, site_id: str, digest: str) -> bool:
+    """Whether an open lease of the site names this digest as an input."""
+    jobs = {lease.job_id for lease in leases_store.open_leases_of_site(conn, site_id)}
+    return any(
+        item.digest == digest
+        for _, template, _, _ in store.templates_of(conn, jobs).values()
+        for item in template.inputs
+    )
