@@ -136,16 +136,19 @@ class PoolRoom:
         fit = self.counts(self.available(end_ms), need)
         out = self._take_whole(fit, need, members, limit, end_ms)
         left = limit - sum(times for _, times in out)
-        while left > 0 and members > 1:
-            if out:
-                fit = self.counts(self.available(end_ms), need)
+        if left == 0 or members == 1:
+            return out
+        # a member less room on a node is exactly one copy less there
+        for ((node, count),), times in out:
+            fit[node] -= count * times
+        for _ in range(left):
             spread = scatter(fit, self.free, members)
             if spread is None:
                 break
             table = np.array(spread, dtype=np.int64)
+            fit[table[:, 0]] -= table[:, 1]
             self._occupy(table[:, 0], table[:, 1], need, end_ms)
             out.append((spread, 1))
-            left -= 1
         return out
 
     def _take_whole(

@@ -237,8 +237,7 @@ class Round:
         return [self.limits.quota_room(waiting.group, whole) for whole in waiting.wholes]
 
     def _affordable(self, waiting: Waiting, flat: int) -> int:
-        hold = waiting.ranking.candidate(flat).hold
-        return self.limits.funds_room(waiting.group.project_id, hold)
+        return self.limits.funds_room(waiting.group.project_id, waiting.ranking.hold(flat))
 
     def _shortlist(self, ranking: Ranking) -> Shortlist:
         found = self._shortlists.get(id(ranking))
@@ -278,7 +277,7 @@ class Round:
 
     def _allowed(self, waiting: Waiting, flat: int) -> bool:
         """Whether quotas and funds would let one task start on this candidate."""
-        whole = waiting.ranking.candidate(flat).whole
+        whole = waiting.wholes[flat // len(self.room.pools)]
         if self.limits.quota_room(waiting.group, whole) < 1:
             return False
         return self._affordable(waiting, flat) > 0
@@ -347,8 +346,8 @@ class Round:
         return lambda flat: self._commit(waiting, flat, 1)
 
     def _commit(self, waiting: Waiting, flat: int, times: int) -> None:
-        candidate = waiting.ranking.candidate(flat)
-        self.limits.spend(waiting.group, candidate.whole, candidate.hold, times)
+        whole = waiting.wholes[flat // len(self.room.pools)]
+        self.limits.spend(waiting.group, whole, waiting.ranking.hold(flat), times)
 
     def _refusals(self) -> tuple[Refusal, ...]:
         standing = Standing(self.filters, self.room, self.limits, self.now_ms)

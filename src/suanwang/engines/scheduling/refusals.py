@@ -194,7 +194,7 @@ class RefusalBook:
                     )
         if reason is RefusalReason.INSUFFICIENT_FUNDS:
             rate = int(ranking.rates[alternative, pool])
-            hold = ranking.candidate(alternative * ranking.codes.shape[1] + pool).hold
+            hold = ranking.hold(alternative * ranking.codes.shape[1] + pool)
             return (
                 f"{duration(demand.max_runtime_s)} at {format_yuan(rate)} yuan/h needs "
                 f"{format_yuan(hold)} yuan free, project {group.project_id} has "

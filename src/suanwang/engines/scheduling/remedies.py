@@ -95,9 +95,10 @@ class Remedies:
         best: tuple[int, int, str] | None = None
         for order, flat in enumerate(ranking.order.tolist()):
             candidate = ranking.candidate(flat)
-            if funds is not None and not 0 <= candidate.hold <= funds + extra_funds:
+            whole = renamed.alternatives[candidate.alternative].resources * renamed.members
+            if funds is not None and not 0 <= ranking.hold(flat) <= funds + extra_funds:
                 continue
-            if at.limits.quota_room(group, candidate.whole) < 1:
+            if at.limits.quota_room(group, whole) < 1:
                 continue
             room = at.room.pools[candidate.pool]
             need = vector(renamed.alternatives[candidate.alternative].resources)
@@ -126,7 +127,7 @@ class Remedies:
             yield Trial("PriceCap", text, replace(self._demand, max_rate_micro_yuan_per_hour=rate))
         funds = self._round.limits.funds(self._group.project_id)
         if funds is not None:
-            holds = sorted({self._ranking.candidate(f).hold for f in self._ranking.order.tolist()})
+            holds = sorted({self._ranking.hold(f) for f in self._ranking.order.tolist()})
             for hold in holds:
                 if hold > funds:
                     missing = _up_to_cent(hold - funds)

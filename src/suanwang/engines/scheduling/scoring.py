@@ -16,8 +16,6 @@ import numpy as np
 from suanwang.engines.scheduling.arithmetic import Column, Ints, scaled
 from suanwang.engines.scheduling.filters import Codes, Filters
 from suanwang.engines.scheduling.model import DemandClass, Score, Weights
-from suanwang.kernel.money import scale
-from suanwang.kernel.resources import Resources
 from suanwang.kernel.time import MS_PER_SECOND
 
 _HOUR_S = 3_600
@@ -30,10 +28,6 @@ class Candidate:
     pool: int
     alternative: int
     score: Score
-    whole: Resources
-    """Of the whole gang."""
-    hold: int
-    """Micro-yuan that must be free before a start."""
 
 
 @dataclass(slots=True)
@@ -51,27 +45,25 @@ class Ranking:
     order: Ints
     """Flat indices (alternative x pools + pool) of the passing candidates, best first."""
     hold_percent: int
+    _holds: list[int] | None = None
     _made: dict[int, Candidate] = field(default_factory=dict)
 
     def candidate(self, flat: int) -> Candidate:
         found = self._made.get(flat)
         if found is None:
             alternative, pool = divmod(flat, self.codes.shape[1])
-            score = self.score(alternative, pool)
-            found = Candidate(
-                pool,
-                alternative,
-                score,
-                self.demand.alternatives[alternative].resources * self.demand.members,
-                hold_micro_yuan(
-                    score.rate_micro_yuan_per_hour, self.demand.max_runtime_s, self.hold_percent
-                ),
-            )
+            found = Candidate(pool, alternative, self.score(alternative, pool))
             self._made[flat] = found
         return found
 
+    def hold(self, flat: int) -> int:
+        """Micro-yuan that must be free in the project's account before a start."""
+        if self._holds is None:
+            self._holds = self.holds().reshape(-1).tolist()
+        return self._holds[flat]
+
     def holds(self) -> Column:
-        """[alternative, pool] what must be free before a start."""
+        """[alternative, pool] rate x declared time x percent."""
         return scaled(self.rates, self.demand.max_runtime_s * self.hold_percent, _HOUR_S * 100)
 
     def score(self, alternative: int, pool: int) -> Score:
@@ -85,11 +77,6 @@ class Ranking:
             rate_micro_yuan_per_hour=int(self.rates[alternative, pool]),
             expected_wait_s=int(self.wait_s[pool]),
         )
-
-
-def hold_micro_yuan(rate_per_hour: int, max_runtime_s: int, percent: int) -> int:
-    """What must be free in the project's account before a start: rate x declared time x percent."""
-    return scale(rate_per_hour, max_runtime_s * percent, _HOUR_S * 100)
 
 
 def rank(
