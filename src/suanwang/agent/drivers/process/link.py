@@ -185,8 +185,10 @@ class Link:
                 continue
 
     async def send(self, message: dict[str, Any]) -> None:
+        """Returns when the kernel has it: an agent killed afterwards has said it."""
         await self._ready()
         self._write(message)
+        await asyncio.sleep(0)
 
     def contact(self, at_ms: int) -> None:
         """Never waits: the newest instant is told again after a reconnection."""
