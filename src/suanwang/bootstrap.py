@@ -61,7 +61,9 @@ def make_context(settings: Settings) -> Context:
         security=SecuritySettings(
             calls_per_second=settings.rate_limit_per_s,
             calls_burst=settings.rate_limit_burst,
+            body_limit_bytes=settings.max_body_mib * 1024 * 1024,
             always_https=settings.public_url.startswith("https://"),
+            public_origins=(settings.public_url,) if settings.public_url else (),
         ),
         database=database,
         clock=clock,

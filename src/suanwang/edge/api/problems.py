@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -95,10 +94,6 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _request(_request: Request, error: RequestValidationError) -> Response:
-        return invalid(list(error.errors()))
-
-    @app.exception_handler(ValidationError)
-    async def _model(_request: Request, error: ValidationError) -> Response:
         return invalid(list(error.errors()))
 
     @app.exception_handler(HTTPException)

@@ -131,6 +131,7 @@ class AgentBlobRoutes:
         return _reply(StoredReply(await self._depot.put_batch(sender, content(request))))
 
     async def fetch(self, request: Request) -> Response:
+        await self._site_of(request)  # strangers are refused before their message is read
         message = await _body(request, FetchRequest)
         organisation_id = await self._reader(request, message.digests, message.tree)
         return await framed_response(self._depot, organisation_id, message.digests)

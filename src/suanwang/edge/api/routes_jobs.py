@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Body, Header, Query, Request
+from fastapi import APIRouter, Body, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy.engine import Connection
 from starlette.responses import Response
 
-from suanwang.edge.api.auth import Caller
+from suanwang.edge.api.auth import Caller, require_scope
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.paging import Paging, encode_cursor
 from suanwang.edge.api.views import instant, job_view, json_response, task_view
@@ -25,10 +25,11 @@ from suanwang.platform.database import Tx
 from suanwang.platform.signals import wait_for
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.audit import audit
-from suanwang.tenancy.model import Action, Principal
+from suanwang.tenancy.model import Action, Principal, Scope
 from suanwang.tenancy.rules import require_may
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
+Reader = Annotated[Principal, Depends(require_scope(Scope.JOBS_READ))]
 LOG_CHUNK = 256 * 1024
 EVENTS_EVERY_S = 15.0
 
@@ -121,7 +122,7 @@ async def plan_job(request: Request, spec: JobSpec, principal: Caller) -> Respon
 @router.get("/jobs")
 async def list_jobs(
     request: Request,
-    principal: Caller,
+    principal: Reader,
     page: Paging,
     state: Annotated[list[TaskState] | None, Query()] = None,
     project: str | None = None,
@@ -332,7 +333,7 @@ async def job_events(request: Request, job_id: str, principal: Caller) -> Stream
 
 
 @router.get("/queue")
-async def queue(request: Request, principal: Caller) -> Response:
+async def queue(request: Request, principal: Reader) -> Response:
     """What waits, by owner and class, and what the last round said of it."""
     context = context_of(request)
     plan = context.dispatcher.last_plan
