@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from suanwang.edge.cli.doing import doing
+from suanwang.edge.cli.doing import Doing
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
 from suanwang.kernel.errors import InvalidInput
@@ -88,4 +88,4 @@ def _leave_with_parent(parent: int) -> None:
         raise SystemExit(0)
 
 
-COMMANDS = {"agent": doing(_options, _agent)}
+COMMANDS = {"agent": Doing(_options, _agent)}

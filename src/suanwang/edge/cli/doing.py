@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from suanwang.edge.cli.commands import Command
@@ -12,23 +13,30 @@ from suanwang.edge.cli.words import say
 if TYPE_CHECKING:
     from suanwang.edge.client.client import Client
 
-Doing = Callable[[Command, Sequence[str]], int]
 
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """`run` is given the parsed words and answers with the exit code."""
 
-def doing(options: Options, run: Run) -> Doing:
-    """Parse, then run; the answer is the exit code."""
+    options: Options
+    run: Run
+    takes_program: bool = False
+    """What follows `--` is a program and its words: `args.program`."""
 
-    def do(command: Command, words: Sequence[str]) -> int:
-        return run(parser_of(command, options).parse_args(words))
+    def __call__(self, command: Command, words: Sequence[str]) -> int:
+        ours, program = list(words), []
+        if self.takes_program and "--" in ours:
+            at = ours.index("--")
+            ours, program = ours[:at], ours[at + 1 :]
+        args = self.parser(command).parse_args(ours)
+        if self.takes_program:
+            args.program = program
+        return self.run(args)
 
-    do.options = options  # type: ignore[attr-defined]  # completion asks for them
-    return do
-
-
-def parser_of(command: Command, options: Options) -> Parser:
-    parser = Parser(f"suan {command.name}", say(command.summary))
-    options(parser)
-    return parser
+    def parser(self, command: Command) -> Parser:
+        parser = Parser(f"suan {command.name}", say(command.summary))
+        self.options(parser)
+        return parser
 
 
 def client_of(args: Args) -> Client:

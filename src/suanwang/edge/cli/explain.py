@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from suanwang.edge.cli import figures, tables
-from suanwang.edge.cli.doing import client_of, doing
+from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
@@ -121,4 +121,4 @@ def _show_placements(placements: list[dict[str, Any]]) -> None:
     tables.show(headings, rows, right=(0, 1))
 
 
-COMMANDS = {"explain": doing(_options, _explain)}
+COMMANDS = {"explain": Doing(_options, _explain)}

@@ -56,13 +56,13 @@ def gib(mib: int) -> str:
 
 
 def yuan(money: Any) -> str:
-    """The API's money, with as many decimals as it takes to be no lie, up to four."""
+    """The API's money: two decimals, and as many more as it takes to be exact."""
     if not money:
         return ""
     micro = int(money["micro_yuan"])
-    text = f"{micro / 1_000_000:,.4f}"
-    whole, _, decimals = text.partition(".")
-    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"
+    whole, fraction = divmod(abs(micro), 1_000_000)
+    decimals = f"{fraction:06d}".rstrip("0").ljust(2, "0")
+    return f"{'-' if micro < 0 else ''}{whole:,}.{decimals}"
 
 
 def local_time(text: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from suanwang.edge.cli.doing import client_of, doing
+from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
@@ -76,4 +76,4 @@ def _send(client: Client, args: Args) -> int:
     return 0
 
 
-COMMANDS = {"cp": doing(_options, _cp)}
+COMMANDS = {"cp": Doing(_options, _cp)}

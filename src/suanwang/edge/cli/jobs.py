@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from suanwang.edge.cli import errors, figures, tables
-from suanwang.edge.cli.doing import client_of, doing
+from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json, print_json_line
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
@@ -227,9 +227,9 @@ def _after_cancel(job: Job) -> str:
 
 
 COMMANDS = {
-    "ls": doing(_ls_options, _ls),
-    "show": doing(_id_options, _show),
-    "logs": doing(_logs_options, _logs),
-    "wait": doing(_wait_options, _wait),
-    "cancel": doing(_cancel_options, _cancel),
+    "ls": Doing(_ls_options, _ls),
+    "show": Doing(_id_options, _show),
+    "logs": Doing(_logs_options, _logs),
+    "wait": Doing(_wait_options, _wait),
+    "cancel": Doing(_cancel_options, _cancel),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, tables
-from suanwang.edge.cli.doing import client_of, doing
+from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
@@ -50,7 +50,7 @@ def _offers(args: Args) -> int:
     )
     rows = [_row(offer) for offer in found]
     tables.show([say(h) for h in headings], rows, right=(4, 5, 6, 7, 8, 9), states=3)
-    errors.tell(say("Cores, memory and cards: free of all. Prices in yuan."))
+    print(tables.styled(say("Cores, memory and cards: free of all. Prices in yuan."), "dim"))
     return 0
 
 
@@ -105,6 +105,6 @@ def _queue(args: Args) -> int:
 
 
 COMMANDS = {
-    "offers": doing(_offers_options, _offers),
-    "queue": doing(_queue_options, _queue),
+    "offers": Doing(_offers_options, _offers),
+    "queue": Doing(_queue_options, _queue),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from suanwang.edge.cli import errors, figures, tables
-from suanwang.edge.cli.doing import client_of, doing
+from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
@@ -131,6 +131,6 @@ def _statement(client: Client, path: str, query: dict[str, Any]) -> dict[str, An
 
 
 COMMANDS = {
-    "usage": doing(_usage_options, _usage),
-    "bill": doing(_bill_options, _bill),
+    "usage": Doing(_usage_options, _usage),
+    "bill": Doing(_bill_options, _bill),
 }

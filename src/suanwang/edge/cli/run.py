@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suanwang.edge.cli import errors, figures, specfiles
-from suanwang.edge.cli.commands import Command
-from suanwang.edge.cli.doing import client_of, parser_of
+from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
@@ -23,7 +22,7 @@ PLANNED = 3
 """Of a batch, so many candidate tables are shown."""
 
 
-def options(parser: Parser) -> None:
+def _options(parser: Parser) -> None:
     parser.usage = "suan run FILE [options]  |  suan run [options] -- COMMAND …"
     parser.option("file", help="YAML file, or - for stdin", nargs="?", metavar="FILE")
     parser.common()
@@ -49,10 +48,8 @@ def options(parser: Parser) -> None:
     parser.option("--site", help="Only this site; may be repeated", action="append", metavar="NAME")
 
 
-def _run(command: Command, words: Sequence[str]) -> int:
-    before, program = _split(words)
-    args = parser_of(command, options).parse_args(before)
-    specs, base = _specs(args, program)
+def _run(args: Args) -> int:
+    specs, base = _specs(args, args.program)
     client = client_of(args)
     asks = sys.stdin.isatty() and sys.stderr.isatty() and not (args.yes or args.json)
     ready = _uploaded(client, specs, base)
@@ -74,15 +71,6 @@ def _run(command: Command, words: Sequence[str]) -> int:
     else:
         print("\n".join(ids))
     return 0
-
-
-def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """At the first `--`."""
-    listed = list(words)
-    if "--" not in listed:
-        return listed, []
-    at = listed.index("--")
-    return listed[:at], listed[at + 1 :]
 
 
 def _specs(args: Args, program: Sequence[str]) -> tuple[list[dict[str, Any]], Path]:
@@ -176,5 +164,4 @@ def _useful_commands(ids: Sequence[str]) -> None:
         errors.tell(f"  {text:<26}{what}")
 
 
-_run.options = options  # type: ignore[attr-defined]  # completion asks for them
-COMMANDS = {"run": _run}
+COMMANDS = {"run": Doing(_options, _run, takes_program=True)}

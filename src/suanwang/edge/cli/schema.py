@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from suanwang.edge.cli.doing import client_of, doing
+from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.parsing import Args, Parser
 
 ROOT = "JobSpec"
@@ -49,4 +49,4 @@ def _gather(name: str, schemas: dict[str, Any], wanted: dict[str, Any]) -> None:
         _gather(part.partition('"')[0], schemas, wanted)
 
 
-COMMANDS = {"schema": doing(_options, _schema)}
+COMMANDS = {"schema": Doing(_options, _schema)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import suanwang
 from suanwang.edge.cli import errors, tables
-from suanwang.edge.cli.doing import client_of, doing
+from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
@@ -161,8 +161,8 @@ def _version(args: Args) -> int:
 
 
 COMMANDS = {
-    "login": doing(_login_options, _login),
-    "logout": doing(_logout_options, _logout),
-    "whoami": doing(_common, _whoami),
-    "version": doing(_common, _version),
+    "login": Doing(_login_options, _login),
+    "logout": Doing(_logout_options, _logout),
+    "whoami": Doing(_common, _whoami),
+    "version": Doing(_common, _version),
 }

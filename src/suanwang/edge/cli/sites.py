@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from suanwang.edge.cli import errors, figures, tables
-from suanwang.edge.cli.doing import client_of, doing
+from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
@@ -207,12 +207,12 @@ def _rm(args: Args) -> int:
 
 
 COMMANDS = {
-    "site enrol": doing(_enrol_options, _enrol),
-    "site ls": doing(_common, _ls),
-    "site show": doing(_named, _show),
-    "site drain": doing(_named, _switch("drain", "{name} starts nothing new.")),
-    "site resume": doing(_named, _switch("resume", "{name} takes new work again.")),
-    "site revoke": doing(_named, _switch("revoke", "The credential of {name} has ended.")),
-    "site cordon": doing(_cordon_options, _cordon),
-    "site rm": doing(_named, _rm),
+    "site enrol": Doing(_enrol_options, _enrol),
+    "site ls": Doing(_common, _ls),
+    "site show": Doing(_named, _show),
+    "site drain": Doing(_named, _switch("drain", "{name} starts nothing new.")),
+    "site resume": Doing(_named, _switch("resume", "{name} takes new work again.")),
+    "site revoke": Doing(_named, _switch("revoke", "The credential of {name} has ended.")),
+    "site cordon": Doing(_cordon_options, _cordon),
+    "site rm": Doing(_named, _rm),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import tables
-from suanwang.edge.cli.doing import doing
+from suanwang.edge.cli.doing import Doing
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
 
@@ -94,4 +94,4 @@ def _tell_people(ready: Ready, took_s: float, login_file: Path | None, local: bo
     print(say("Next: {command}", command=following), flush=True)
 
 
-COMMANDS = {"up": doing(_options, _up)}
+COMMANDS = {"up": Doing(_options, _up)}

@@ -1,0 +1,221 @@
+"""`suan project …`: projects, their members and their money."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from suanwang.edge.cli import figures, tables
+from suanwang.edge.cli.doing import Doing, client_of
+from suanwang.edge.cli.organisations import given, shown
+from suanwang.edge.cli.output import print_json
+from suanwang.edge.cli.parsing import Args, Parser, key_values
+from suanwang.edge.cli.words import say
+from suanwang.edge.client.http import segment
+from suanwang.kernel.errors import InvalidInput
+
+_QUOTA_UNITS = {
+    "cpus": ("cpu_milli", 1_000),
+    "memory_gib": ("memory_mib", 1_024),
+    "disk_gib": ("disk_mib", 1_024),
+    "cards": ("accelerator_milli", 1_000),
+}
+UNLIMITED = 1_000_000_000_000
+
+
+def _path(name: str, rest: str = "") -> str:
+    return f"/v1/projects/{segment(name)}{rest}"
+
+
+def _ls_options(parser: Parser) -> None:
+    parser.common()
+    parser.option("--org", help="Of this organisation", metavar="NAME")
+
+
+def _ls(args: Args) -> int:
+    query = {"organisation": args.org, "limit": 500}
+    found = list(client_of(args).api.pages("/v1/projects", query))
+    if args.json:
+        print_json(found)
+        return 0
+    rows = [[p["name"], p["state"], str(p["weight"]), p["display_name"], p["id"]] for p in found]
+    headings = [say(h) for h in ("NAME", "STATE", "WEIGHT", "DISPLAY NAME", "ID")]
+    tables.show(headings, rows, right=(2,), states=1)
+    return 0
+
+
+def _details(parser: Parser) -> None:
+    parser.option("--display-name", help="As pages show it", metavar="TEXT")
+    parser.option("--weight", help="Fair share against its siblings", type=int)
+    parser.option(
+        "--quota",
+        help="At once over the whole grid: cpus=64 memory_gib=256 disk_gib=… cards=8",
+        nargs="+",
+        metavar="WHAT=N",
+    )
+    parser.option("--arrears-grace-s", help="Work goes on so long without money", type=int)
+
+
+def quota_of(words: list[str] | None) -> dict[str, int] | None:
+    """What is not named is not limited."""
+    if words is None:
+        return None
+    quota = {field: UNLIMITED for field, _ in _QUOTA_UNITS.values()}
+    for name, text in key_values(words, "--quota").items():
+        if name not in _QUOTA_UNITS:
+            raise InvalidInput(
+                "UsageWrong",
+                say("--quota knows no {name}.", name=name),
+                hint=", ".join(_QUOTA_UNITS),
+                field="quota",
+            )
+        field, unit = _QUOTA_UNITS[name]
+        try:
+            quota[field] = round(float(text) * unit)
+        except ValueError as error:
+            raise InvalidInput("UsageWrong", f"--quota {name}: {text!r}?", field="quota") from error
+    return quota
+
+
+def _body(args: Args) -> dict[str, Any]:
+    body = given(args, "display_name", "weight", "arrears_grace_s")
+    quota = quota_of(args.quota)
+    return body if quota is None else {**body, "quota": quota}
+
+
+def _create_options(parser: Parser) -> None:
+    parser.option("name", help="Short name", metavar="NAME")
+    parser.common()
+    _details(parser)
+    parser.option("--org", help="In this organisation", metavar="NAME")
+
+
+def _create(args: Args) -> int:
+    body = {"name": args.name, **_body(args)}
+    if args.org:
+        body["organisation"] = args.org
+    return shown(args, client_of(args).api.post("/v1/projects", body))
+
+
+def _named(parser: Parser) -> None:
+    parser.option("name", help="Name or id; ORGANISATION/NAME for another's", metavar="NAME")
+    parser.common()
+
+
+def _show(args: Args) -> int:
+    client = client_of(args)
+    project = client.api.get(_path(args.name))
+    account = client.api.get(_path(project["id"], "/account"))
+    if args.json:
+        print_json({**project, "account": account})
+        return 0
+    for name in ("balance", "held", "credit_limit", "available"):
+        project[name] = figures.yuan(account[name])
+    return shown(args, project)
+
+
+def _set_options(parser: Parser) -> None:
+    _named(parser)
+    _details(parser)
+    parser.flag("--no-quota", help="Take the quota away")
+    parser.option("--state", help="Close it, or open it again", choices=("active", "closed"))
+
+
+def _set(args: Args) -> int:
+    body = {**_body(args), **given(args, "state")}
+    if args.no_quota:
+        body["no_quota"] = True
+    return shown(args, client_of(args).api.patch(_path(args.name), body))
+
+
+def _members(args: Args) -> int:
+    found = list(client_of(args).api.pages(_path(args.name, "/members"), {"limit": 500}))
+    if args.json:
+        print_json(found)
+        return 0
+    rows = [[one["login"], one["role"], one["display_name"]] for one in found]
+    tables.show([say(h) for h in ("LOGIN", "ROLE", "NAME")], rows)
+    return 0
+
+
+def _add_options(parser: Parser) -> None:
+    _named(parser)
+    parser.option("user", help="Login name or id", metavar="USER")
+    parser.option("--role", help="member acts, viewer looks", choices=("member", "viewer"))
+
+
+def _add(args: Args) -> int:
+    return _set_part(args, args.role or "member")
+
+
+def _remove_options(parser: Parser) -> None:
+    _named(parser)
+    parser.option("user", help="Login name or id", metavar="USER")
+
+
+def _remove(args: Args) -> int:
+    return _set_part(args, None)
+
+
+def _set_part(args: Args, role: str | None) -> int:
+    client_of(args).api.put(_path(args.name, f"/members/{segment(args.user)}"), {"role": role})
+    if args.json:
+        print_json({"project": args.name, "user": args.user, "role": role})
+    elif role:
+        text = "{user} is {role} of {name}."
+        print(say(text, user=args.user, role=role, name=args.name))
+    else:
+        print(say("{user} has left {name}.", user=args.user, name=args.name))
+    return 0
+
+
+def _topup_options(parser: Parser) -> None:
+    _named(parser)
+    parser.option("amount", help="Yuan", metavar="YUAN")
+    parser.option(
+        "--reference", help="The payment's own number; booked once", required=True, metavar="TEXT"
+    )
+    parser.option("--description", help="For the statement", default="", metavar="TEXT")
+
+
+def _topup(args: Args) -> int:
+    body = {
+        "amount": {"yuan": args.amount},
+        "payment_reference": args.reference,
+        "description": args.description,
+    }
+    answer = client_of(args).api.post(_path(args.name, "/top-up"), body, repeat=True)
+    if args.json:
+        print_json(answer)
+        return 0
+    if answer["repeated"]:
+        print(say("This payment was booked before; nothing changed."))
+    print(say("Available: {yuan} yuan", yuan=figures.yuan(answer["account"]["available"])))
+    return 0
+
+
+def _credit_options(parser: Parser) -> None:
+    _named(parser)
+    parser.option("amount", help="Yuan below zero", metavar="YUAN")
+
+
+def _credit(args: Args) -> int:
+    body = {"credit_limit": {"yuan": args.amount}}
+    answer = client_of(args).api.post(_path(args.name, "/credit-limit"), body, repeat=True)
+    if args.json:
+        print_json(answer)
+    else:
+        print(say("Available: {yuan} yuan", yuan=figures.yuan(answer["available"])))
+    return 0
+
+
+COMMANDS = {
+    "project ls": Doing(_ls_options, _ls),
+    "project create": Doing(_create_options, _create),
+    "project show": Doing(_named, _show),
+    "project set": Doing(_set_options, _set),
+    "project members": Doing(_named, _members),
+    "project add": Doing(_add_options, _add),
+    "project remove": Doing(_remove_options, _remove),
+    "project topup": Doing(_topup_options, _topup),
+    "project credit": Doing(_credit_options, _credit),
+}
