@@ -22,7 +22,7 @@ PLAYS = 9
 """With nine plays the real start falls behind the last of them in one case of ten."""
 
 CONFIDENCE_PERCENT = 90
-NODES_PLAYED = 1_000
+NODES_PLAYED = 300
 """Above this many nodes only the pools that the group could use are played."""
 
 GROUPS_PLAYED = 60
@@ -122,8 +122,7 @@ def _scene(
         for r in plan.refusals
         if r.group == group or any(v.pool_id in kept for v in r.verdicts if _competes(v))
     ]
-    at = rivals.index(group)
-    chosen = set(rivals[: GROUPS_PLAYED - 1]) | {group} if at >= GROUPS_PLAYED else set(rivals)
+    chosen = {*rivals[: GROUPS_PLAYED - 1], group}
     placements = tuple(p for p in plan.placements if p.pool_id in kept)
     counts: dict[Key, int] = {r.group: r.count for r in plan.refusals if r.group in chosen}
     for placed in placements:

@@ -35,8 +35,9 @@ SPREAD = 0.6
 """Standard deviation of the logarithm of run time over expected run time."""
 
 ROUNDS_PER_PLAY = 120
-EXACT_ROUNDS = 25
-"""So many rounds at every single end; later ones at steps of a tenth of the wait so far."""
+SMALL_NODES = 64
+"""Up to this size a play looks at every end for 25 rounds, then steps by a tenth of the wait so
+far; above it, for 5 rounds, then by a quarter."""
 
 _NORMAL = NormalDist()
 
@@ -87,6 +88,7 @@ class Play:
         self._live: dict[str, Live] = {}
         self._ends: list[tuple[int, str]] = []
         self._count = 0
+        self._nodes = sum(len(p.nodes) for p in snapshot.pools)
         self._totals = Resources()
         for pool in snapshot.pools:
             for node in pool.nodes:
@@ -109,8 +111,10 @@ class Play:
         return None
 
     def _advance(self, rounds: int) -> None:
-        """To the next end, and past the first rounds by a tenth of the wait at least."""
-        step_ms = 0 if rounds < EXACT_ROUNDS else (self._now_ms - self._began_ms) // 10
+        """To the next end, and past the first rounds by a part of the wait at least."""
+        small = self._nodes <= SMALL_NODES
+        exact = rounds < (25 if small else 5)
+        step_ms = 0 if exact else (self._now_ms - self._began_ms) // (10 if small else 4)
         until_ms = max(self._ends[0][0], self._now_ms + step_ms)
         while self._ends and self._ends[0][0] <= until_ms:
             _, lease_id = heapq.heappop(self._ends)
