@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from suanwang.edge.api.app import create_app
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.security import SecuritySettings
+from suanwang.edge.portal.pages import install as install_portal
 from suanwang.engines.scheduling.model import Policy
 from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
@@ -33,6 +34,7 @@ from suanwang.trade.ledger import service as ledger
 
 log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
+OUTBOX_EVERY_S = 0.25
 
 
 def make_context(settings: Settings) -> Context:
@@ -132,11 +134,10 @@ class Loops:
         await asyncio.sleep(self._context.settings.sweep_every_ms / 1000)
 
     async def _outbox(self) -> None:
-        taken = 0
         for name in self._context.outbox.subscribers:
-            taken += await self._context.outbox.deliver(self._context.database, name)
-        if not taken:
-            await asyncio.sleep(0.2)
+            await self._context.outbox.deliver(self._context.database, name)
+        # a batch costs milliseconds whatever its size, so facts gather for a while
+        await asyncio.sleep(OUTBOX_EVERY_S)
 
 
 def make_app(
@@ -161,4 +162,6 @@ def make_app(
             await loops.stop()
             await context.database.close()
 
-    return create_app(context, lifespan)
+    app = create_app(context, lifespan)
+    install_portal(app)
+    return app

@@ -1,0 +1,112 @@
+"""Figures as people read them: money, durations, instants, sizes. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+from suanwang.kernel.money import format_yuan
+
+SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
+_SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
+MINUS = "\u2212"
+_UNITS = {
+    "zh": {"d": " 天", "h": " 小时", "min": " 分", "s": " 秒"},
+    "en": {"d": " d", "h": " h", "min": " min", "s": " s"},
+}
+_AGO = {"zh": ("刚刚", "{}前", "{}后"), "en": ("just now", "{} ago", "in {}")}
+
+
+def yuan(micro_yuan: int, decimals: int = 2) -> str:
+    """'¥1,234.56'. What would round to nothing is shown with as many decimals as it takes."""
+    unit = 10 ** (6 - decimals)
+    if micro_yuan and abs(micro_yuan) * 2 <= unit and decimals < 6:
+        return yuan(micro_yuan, min(6, decimals + 2))
+    text = format_yuan(abs(micro_yuan), decimals=decimals)
+    return f"{MINUS if micro_yuan < 0 else ''}¥{text}"
+
+
+def number(value: int | float, decimals: int = 0) -> str:
+    """'12,345', '1.5': no idle zeros."""
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def milli(value: int) -> str:
+    """Thousandths of a core or card: 1500 -> '1.5'."""
+    return number(value / 1000, 1 if value % 100 == 0 else 3)
+
+
+def memory(mib: int) -> str:
+    """Binary units, three significant figures at most."""
+    if mib < 1024:
+        return f"{mib} MiB"
+    gib = mib / 1024
+    if gib < 1024:
+        return f"{number(gib, 1 if gib < 100 else 0)} GiB"
+    return f"{number(gib / 1024, 1)} TiB"
+
+
+def size(count: int) -> str:
+    """Bytes."""
+    if count < 1024:
+        return f"{count} B"
+    power = 1
+    while power < 4 and count >= 1024 ** (power + 1):
+        power += 1
+    value = count / 1024**power
+    return f"{number(value, 1 if value < 100 else 0)} {_SIZES[power]}"
+
+
+def duration(ms: int | float, language: str = "zh") -> str:
+    """The two largest units: '2 小时 5 分', '1.4 s'."""
+    units = _UNITS[language]
+    if ms < 10_000:
+        return f"{number(ms / 1000, 1)}{units['s']}"
+    seconds = round(ms / 1000)
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    minutes, left = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (left, "s")]
+    first = next(i for i, (value, _) in enumerate(parts) if value or i == 3)
+    shown = [f"{value}{units[unit]}" for value, unit in parts[first : first + 2] if value]
+    return " ".join(shown)
+
+
+def local(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(SHANGHAI)
+
+
+def instant(at_ms: int | None, *, seconds: bool = True) -> str:
+    """'2026-11-24 09:05:00' in Asia/Shanghai."""
+    if at_ms is None:
+        return "–"
+    return local(at_ms).strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+
+
+def short_instant(at_ms: int | None, now_ms: int) -> str:
+    """The time of day if today, else the date as well."""
+    if at_ms is None:
+        return "–"
+    at, now = local(at_ms), local(now_ms)
+    if at.date() == now.date():
+        return at.strftime("%H:%M:%S")
+    return at.strftime("%m-%d %H:%M" if at.year == now.year else "%Y-%m-%d")
+
+
+def ago(at_ms: int, now_ms: int, language: str = "zh") -> str:
+    """'5 分前', 'in 2 h': one unit."""
+    now, past, future = _AGO[language]
+    span = abs(now_ms - at_ms)
+    if span < 5_000:
+        return now
+    units = _UNITS[language]
+    for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)):
+        if span >= length:
+            text = f"{span // length}{units[unit]}"
+            return (past if at_ms <= now_ms else future).format(text)
+    return now
+
+
+def percent(part: int | float, whole: int | float) -> int:
+    """0 to 100, whole; nothing of nothing is 0."""
+    return 0 if whole <= 0 else max(0, min(100, round(100 * part / whole)))
