@@ -170,7 +170,7 @@ class PoolRoom:
 
     def _occupy(self, nodes: Ints, members: Ints, need: Vector, end_ms: int) -> None:
         """Members start on nodes, each of which is named once."""
-        amount = members[:, None] * np.array(need, dtype=np.int64)
+        amount = members[:, None] * self._grid.row(need)
         self._grid.changes += 1
         self.changes += 1
         self.free[nodes] -= amount
@@ -251,6 +251,7 @@ class GridRoom:
             at += size
         self._layers = layers
         self._open = layers * len(pools)
+        self._rows: dict[Vector, Ints] = {}
         self.changes = 0
         """Counts starts and reservations."""
         self._note_running(pools, running, now_ms)
@@ -264,6 +265,13 @@ class GridRoom:
             spread = room.positions(lease.node_members)
             end_ms = max(now_ms, lease.ends_by_ms)
             room.releases.note(end_ms, spread, vector(lease.member_resources))
+
+    def row(self, need: Vector) -> Ints:
+        found = self._rows.get(need)
+        if found is None:
+            found = np.array(need, dtype=np.int64)
+            self._rows[need] = found
+        return found
 
     def open_reservations(self) -> int:
         return self._open
