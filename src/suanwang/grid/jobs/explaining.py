@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from suanwang.engines.scheduling.candidates import candidates
 from suanwang.engines.scheduling.forecast import explain
-from suanwang.engines.scheduling.model import PoolVerdict
+from suanwang.engines.scheduling.model import PoolVerdict, RefusalReason
 from suanwang.engines.scheduling.plan import plan
 from suanwang.grid.jobs import leases_store, store
 from suanwang.grid.jobs.demand import demand_of
@@ -31,10 +31,15 @@ def candidates_for(
     demand = demand_of(spec, facts, lambda name: sites.find_site(conn, name).site_id)
     found = candidates(gathered.snapshot, demand.demand_class, owner.organisation_id, now_ms)
     rows = [verdict_view(verdict, gathered, spec.max_runtime) for verdict in found]
-    chosen = next((i for i, verdict in enumerate(found) if verdict.score is not None), None)
+    chosen = next((i for i, verdict in enumerate(found) if _is_open(verdict)), None)
     if chosen is not None:
         rows[chosen]["chosen"] = True
     return {"candidates": rows, "feasible": chosen is not None}
+
+
+def _is_open(verdict: PoolVerdict) -> bool:
+    """It can start there now, or once there is room."""
+    return verdict.score is not None and verdict.reason in (None, RefusalReason.NO_FREE_CAPACITY)
 
 
 def verdict_view(verdict: PoolVerdict, gathered: Gathered, runtime_s: int) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def explain_job(conn: Connection, gathered: Gathered, job: Job, now_ms: int) -> 
         group = next((g for g in gathered.snapshot.queue if g.key == key), None)
         if group is not None:
             made = plan(gathered.snapshot, now_ms)
-            found = explain(gathered.snapshot, made, group, now_ms)
+            found = explain(gathered.snapshot, made, group.key, now_ms)
             answer["waiting"] = found
     elif job.state is TaskState.WAITING:
         answer["depends_on"] = job.depends_on
