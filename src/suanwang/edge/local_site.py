@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from fastapi import FastAPI
 
 from suanwang.edge.api.context import Context
 from suanwang.grid.sites import service as sites
@@ -39,8 +40,8 @@ PRICES = {"core_hour": 0.06, "memory_gib_hour": 0.01, "accelerator_hour": 4.0}
 class LocalSite:
     """This machine as a site named `local`."""
 
-    def __init__(self, context: Context, settings: Settings) -> None:
-        self._context = context
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        self._context: Context = app.state.context
         self._settings = settings
         self._folder = Path(settings.state).absolute() / "agents" / NAME
         self.log_path = self._folder / "agent.log"

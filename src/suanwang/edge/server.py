@@ -98,28 +98,35 @@ async def _serve(
     local_site: bool,
     on_ready: Callable[[Ready], None],
 ) -> None:
+    told_to_stop = asyncio.Event()
+
     def stop() -> None:
-        server.force_exit = server.should_exit
-        server.should_exit = True
+        server.force_exit = told_to_stop.is_set()
+        told_to_stop.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     serving = asyncio.create_task(server.serve(sockets=[opened]))
-    site: LocalSite | None = None
+    ending = asyncio.create_task(told_to_stop.wait())
+    site = LocalSite(app, settings) if local_site else None
     try:
         await _until(lambda: server.started, serving)
-        if server.started:
-            if local_site:
-                site = LocalSite(app.state.context, settings)
-                await site.start()
-                await _first_heard(site, serving)
+        if server.started and site is not None:
+            await site.start()
+            await _first_heard(site, serving)
+        if server.started and not told_to_stop.is_set():
             first = made[0] if made and made[0].created else None
             on_ready(Ready(settings.base_url, settings, first))
-        await serving
+        await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
     finally:
+        ending.cancel()
         if site is not None:
-            await site.stop()
+            await site.stop()  # first, or its long polls would be cut
+        # polls of other agents are cut; their agents come back by themselves
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        server.should_exit = True
+    await serving
 
 
 async def _first_heard(site: LocalSite, serving: asyncio.Task[None]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from suanwang.edge.client.views import Candidate
 
 MOST = 12
+BUSY = "NoFreeCapacityNow"
 _IDENTITY = re.compile(r"\b(?:site|pool)_[0-9a-z]{18}\b")
 
 
@@ -51,14 +52,11 @@ def _row(row: Candidate, names: Mapping[str, str]) -> list[str]:
         row["pool"],
         row["accelerator"] or "–",
     ]
-    if row["reason"] is None or "expected_wait_s" in row:
-        figures_of = [
-            row.get("rate_yuan_per_hour", ""),
-            figures.duration(row.get("expected_wait_s", 0)),
-            row.get("cost_at_most_yuan", ""),
-        ]
-        return [*place, *figures_of, _why(row, names) if row["reason"] else ""]
-    return [*place, "", "", "", _why(row, names)]
+    price = row.get("rate_yuan_per_hour", "")
+    if row["reason"] not in (None, BUSY):
+        return [*place, price, "", "", _why(row, names)]
+    wait, cost = figures.duration(row["expected_wait_s"]), row["cost_at_most_yuan"]
+    return [*place, price, wait, cost, _why(row, names) if row["reason"] else ""]
 
 
 def _why(row: Candidate | Any, names: Mapping[str, str]) -> str:

@@ -38,7 +38,10 @@ def _explain(args: Args) -> int:
     if answer.get("depends_on"):
         print(say("Waits for: {jobs}", jobs=", ".join(map(figures.short, answer["depends_on"]))))
     if answer.get("refused"):
-        print(say("Refused: {why}", why=answer["refused"]))
+        from suanwang.edge.cli.candidates import named, names_in
+
+        why = answer["refused"]
+        print(say("Refused: {why}", why=named(why, names_in(client, [why]))))
     if answer.get("candidates"):
         from suanwang.edge.cli.candidates import show_candidates
 

@@ -133,16 +133,16 @@ def _ran(lease: Lease) -> str:
 
 def _outputs(tasks: list[Task]) -> Iterable[tuple[str, str]]:
     for task in tasks[:MANY_TASKS]:
-        for lease in task["leases"]:
-            for output in lease["outputs"]:
-                yield output["name"], figures.size(output["size_bytes"])
+        attempts = [lease for lease in task["leases"] if lease["outputs"]]
+        for output in attempts[-1]["outputs"] if attempts else ():
+            yield output["name"], figures.size(output["size_bytes"])
 
 
 def _logs_options(parser: Parser) -> None:
     _id_options(parser)
     parser.flag("-f", "--follow", help="Go on until the job has ended")
     parser.option("--task", help="Of this task of an array", type=int, default=0, metavar="N")
-    parser.option("--attempt", help="Of this attempt; else the last", type=int, metavar="N")
+    parser.option("--attempt", help="Of this attempt; else of all", type=int, metavar="N")
     parser.flag("--stderr", help="The error output instead of the output")
 
 

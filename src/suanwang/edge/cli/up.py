@@ -53,14 +53,15 @@ def _log(quiet: bool) -> None:
 
 
 def _signed_in(ready: Ready, leave_alone: bool) -> Path | None:
-    """The login file, if the command line now knows the operator's token."""
-    if ready.first is None or ready.first.token is None or leave_alone:
-        return None
-    from suanwang.edge.client.logins import Login, config_path, save
+    """The login file, if it knows a token of this platform: that of the first start, or one from
+    before."""
+    from suanwang.edge.client.logins import Login, config_path, read, save
 
     path = config_path()
-    save(path, Login(ready.address, ready.first.token))
-    return path
+    if ready.first is not None and ready.first.token is not None and not leave_alone:
+        save(path, Login(ready.address, ready.first.token))
+        return path
+    return path if read(path)[1] == ready.address else None
 
 
 def _tell_programs(ready: Ready, took_s: float) -> None:
@@ -88,7 +89,9 @@ def _tell_people(ready: Ready, took_s: float, login_file: Path | None, local: bo
             (say("Portal"), f"{ready.first.admin_login} / {ready.first.password}  {password}")
         )
     if login_file is not None:
-        fields.append((say("suan"), say("signed in, see {path}", path=login_file)))
+        fields.append(("suan", say("signed in, see {path}", path=login_file)))
+    else:
+        fields.append(("suan", say("suan login --server {url} signs in", url=ready.address)))
     tables.show_fields(fields)
     following = "suan run --wait -- echo hello" if local else "suan site enrol NAME --region REGION"
     print(say("Next: {command}", command=following), flush=True)

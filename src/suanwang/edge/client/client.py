@@ -168,7 +168,7 @@ class Client:
         attempt: int | None = None,
         stream: str = "stdout",
     ) -> Iterator[bytes]:
-        """Output of a task, the last attempt's unless one is named; `follow` until the job ends."""
+        """Output of a task, of all attempts unless one is named; `follow` until the job ends."""
         from suanwang.edge.client.following import Output, Written
         from suanwang.edge.client.following import follow as follow_job
 

@@ -20,6 +20,7 @@ from suanwang.kernel.errors import SuanwangError, TransientError, Unavailable
 PAUSE_S = 0.25
 PAUSE_MOST_S = 2.0
 RETRY_MOST_S = 15.0
+MANY_ATTEMPTS = 10_000
 GIVE_UP_AFTER_S = 600.0
 """A server silent for so long is given up; the job itself goes on."""
 
@@ -77,27 +78,46 @@ def _events(api: Api, path: str) -> Iterator[Job]:
 
 
 class Output:
-    """One stream of a task's output, read on from where it was; a new attempt starts anew."""
+    """One stream of a task's output, read on from where it was.
+
+    Without `attempt` it is that of all attempts, one after the other.
+    """
 
     def __init__(
         self, api: Api, job_id: str, stream: str, task: int = 0, attempt: int | None = None
     ) -> None:
         self._api = api
         self._path = f"/v1/jobs/{segment(job_id)}/logs"
-        self._query = {"stream": stream, "task": task, "attempt": attempt}
+        self._query = {"stream": stream, "task": task}
+        self._only = attempt
+        self._attempt = attempt or 1
         self._lease = ""
         self._offset = 0
 
     def more(self) -> bytes:
         """What is there now and was not read yet; empty if nothing."""
-        data, headers = self._api.read(self._path, {**self._query, "offset": self._offset})
+        if self._only is not None:
+            return self._read(self._only)[0]
+        data, latest = self._read(None)
+        if latest == self._lease:
+            return data
+        for _ in range(MANY_ATTEMPTS):  # what is left of earlier attempts comes first
+            data, lease = self._read(self._attempt)
+            self._lease = lease
+            if data or lease == latest:
+                return data
+            self._attempt, self._offset = self._attempt + 1, 0
+        return b""
+
+    def _read(self, attempt: int | None) -> tuple[bytes, str]:
+        """(bytes, id of the attempt's lease); moves on only in the attempt being read."""
+        query = {**self._query, "attempt": attempt, "offset": self._offset}
+        data, headers = self._api.read(self._path, query)
         lease = headers.get("Lease") or ""
-        if lease != self._lease and self._offset:
-            self._lease, self._offset = lease, 0
-            return self.more()
-        self._lease = lease
+        if attempt is None and lease != self._lease:
+            return b"", lease
         self._offset = int(headers.get("Next-Offset") or self._offset)
-        return data
+        return data, lease
 
 
 def follow(api: Api, job_id: str, outputs: dict[str, Output]) -> Iterator[Changed | Written]:
