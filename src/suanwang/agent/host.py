@@ -53,6 +53,8 @@ from suanwang.protocol.messages import (
 log = logging.getLogger("suanwang.agent")
 
 REPORTS_PER_POST = 500
+POST_GAP_S = 0.02
+"""News gathers for so long: many short runs share a post."""
 TICK_S = 1.0
 INVENTORY_S = 15.0
 LOG_S = 0.5
@@ -389,6 +391,7 @@ class AgentHost:
             self._news.clear()
             while self._dirty or self._inventory_due:
                 await self._post()
+                await asyncio.sleep(POST_GAP_S)
 
     async def _post(self) -> None:
         lease_ids = list(self._dirty)[:REPORTS_PER_POST]

@@ -2,19 +2,22 @@
 
 A thousand finished jobs are thousands of rows. Built by SQLAlchemy one by one, they cost several
 times what the database asks for them; here rows are plain tuples in the order of the table's
-columns and a statement takes many at once. Values go to the driver as they are: no column that
-converts its values (`Packed`, enums) may be written in this way.
+columns and a statement takes many at once. Values go to the driver as they are; `tuples_of`
+converts what `Packed` columns need.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import msgpack
 from sqlalchemy.engine import Connection
+
+from suanwang.platform.schema import Packed
 
 ROWS_PER_STATEMENT = 50
 
@@ -49,6 +52,27 @@ def _insert(
         if returning:
             out += result.all()
     return out
+
+
+@lru_cache(maxsize=64)
+def _converters(table: sa.Table) -> list[tuple[str, Callable[[Any], Any] | None]]:
+    """Column names in order, each with what its values go through (`Packed` ones)."""
+    return [
+        (column.name, msgpack.encode if isinstance(column.type, Packed) else None)
+        for column in table.columns
+    ]
+
+
+def tuples_of(table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """Rows given by column name, converted and in the table's order; every column present."""
+    columns = _converters(table)
+    return [
+        tuple(
+            row[name] if convert is None or row[name] is None else convert(row[name])
+            for name, convert in columns
+        )
+        for row in rows
+    ]
 
 
 def insert_rows(conn: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:

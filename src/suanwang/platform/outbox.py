@@ -31,6 +31,7 @@ outbox = sa.Table(
     sa.Index("ix_outbox_subscriber_id", "subscriber", "id"),
 )
 
+DELETE_CHUNK = 500
 Subscriber = Callable[[Tx, Sequence[Any]], None]
 
 
@@ -82,10 +83,9 @@ class Outbox:
                 return 0
             decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(kind)
             action(tx, [decoder.decode(row.body) for row in rows])
-            tx.conn.execute(
-                sa.delete(outbox).where(outbox.c.id == sa.bindparam("taken")),
-                [{"taken": row.id} for row in rows],
-            )
+            for start in range(0, len(rows), DELETE_CHUNK):
+                taken = [row.id for row in rows[start : start + DELETE_CHUNK]]
+                tx.conn.execute(sa.delete(outbox).where(outbox.c.id.in_(taken)))
             return len(rows)
 
         return await database.write(take)

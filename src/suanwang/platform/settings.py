@@ -47,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Credit limit of the first project, so that a newcomer can run something."""
     preemption: bool = True
     round_every_ms: int = 1_000
-    round_gap_ms: int = 20
+    round_gap_ms: int = 40
     """At least so long between two rounds."""
     sweep_every_ms: int = 1_000
     contact_every_ms: int = 10_000

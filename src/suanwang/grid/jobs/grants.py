@@ -61,7 +61,7 @@ class _Capacity:
         self._now = {site.site_id: site for site in sites.sites(tx.conn)}
         self._now_ms = tx.now_ms
         self._gathered = gathered
-        used = used_by_node(leases_store.open_leases(tx.conn))
+        used = used_by_node(leases_store.occupying(tx.conn))
         self._free: dict[tuple[str, str], Resources] = {}
         for pool in gathered.snapshot.pools:
             for node in pool.nodes:

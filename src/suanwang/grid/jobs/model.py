@@ -169,6 +169,31 @@ class Lease(msgspec.Struct, frozen=True):
     outputs: list[OutputRecord]
 
 
+class OpenLease(msgspec.Struct, frozen=True):
+    """The part of an open lease that planning looks at."""
+
+    lease_id: str
+    organisation_id: str
+    project_id: str
+    user_id: str
+    class_id: str
+    pool_id: str
+    node_members: list[tuple[str, int]]
+    members: int
+    cpu_milli: int
+    memory_mib: int
+    disk_mib: int
+    accelerator_milli: int
+    stop: str
+    priority: int
+    preemptible: bool
+    granted_at_ms: int
+    started_at_ms: int | None
+    ends_by_ms: int
+    expected_end_ms: int
+    protected_until_ms: int
+
+
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the control plane needs of a specification while its tasks live."""
 

@@ -29,7 +29,7 @@ from suanwang.engines.scheduling.model import (
 )
 from suanwang.grid.data import service as data
 from suanwang.grid.jobs import leases_store, store
-from suanwang.grid.jobs.model import Lease
+from suanwang.grid.jobs.model import Lease, OpenLease
 from suanwang.grid.sites import service as sites
 from suanwang.grid.sites.model import PoolRow, Site, SiteState, is_reachable
 from suanwang.kernel.resources import ZERO, Resources
@@ -63,7 +63,7 @@ def resources_of(quantity: Quantity) -> Resources:
     )
 
 
-def member_of(lease: Lease) -> Resources:
+def member_of(lease: Lease | OpenLease) -> Resources:
     return Resources(lease.cpu_milli, lease.memory_mib, lease.disk_mib, lease.accelerator_milli)
 
 
@@ -71,7 +71,7 @@ def class_from(class_id: str, body: Any) -> DemandClass:
     return msgspec.convert({**body, "class_id": class_id}, DemandClass)
 
 
-def used_by_node(leases: Iterable[Lease]) -> dict[tuple[str, str], Resources]:
+def used_by_node(leases: Iterable[OpenLease]) -> dict[tuple[str, str], Resources]:
     """(pool, node) → what our open leases occupy there."""
     used: dict[tuple[str, str], Resources] = defaultdict(lambda: ZERO)
     for lease in leases:
@@ -121,7 +121,7 @@ def pool_of(
     )
 
 
-def running_of(lease: Lease, now_ms: int) -> Running:
+def running_of(lease: OpenLease, now_ms: int) -> Running:
     return Running(
         lease_id=lease.lease_id,
         organisation_id=lease.organisation_id,
@@ -151,7 +151,7 @@ def totals_of(pools: Iterable[Pool]) -> Resources:
 def _shares(
     conn: Connection,
     groups: Iterable[QueueGroup],
-    leases: Iterable[Lease],
+    leases: Iterable[OpenLease],
     totals: Resources,
     now_ms: int,
 ) -> tuple[Share, ...]:
@@ -170,7 +170,7 @@ def _shares(
     )
 
 
-def share_amounts(lease: Lease, totals: Resources, until_ms: int) -> dict[str, int]:
+def share_amounts(lease: Lease | OpenLease, totals: Resources, until_ms: int) -> dict[str, int]:
     """Milli-share-seconds that this lease has used so far, for each of its three shares."""
     seconds = max(0, until_ms - (lease.started_at_ms or lease.granted_at_ms)) // MS_PER_SECOND
     amount = max(share_seconds(member_of(lease) * lease.members, seconds, totals))
@@ -178,7 +178,7 @@ def share_amounts(lease: Lease, totals: Resources, until_ms: int) -> dict[str, i
     return {lease.organisation_id: amount, lease.project_id: amount, user: amount}
 
 
-def _quotas(conn: Connection, leases: Iterable[Lease]) -> tuple[Quota, ...]:
+def _quotas(conn: Connection, leases: Iterable[OpenLease]) -> tuple[Quota, ...]:
     limits = tenancy.quotas(conn)
     if not limits:
         return ()
@@ -194,7 +194,7 @@ def gather(conn: Connection, now_ms: int, policy: Policy) -> Gathered:
     """Read everything that a round looks at, within one read transaction."""
     all_sites = {site.site_id: site for site in sites.sites(conn)}
     rows = [row for row in sites.pools(conn) if row.site_id in all_sites]
-    leases = leases_store.open_leases(conn)
+    leases = leases_store.occupying(conn)
     groups = store.queue_groups(conn, now_ms)
     prices = billing.prices(conn, sorted({row.price_list_id for row in rows}))
     used = used_by_node(leases)

@@ -18,6 +18,7 @@ from suanwang.grid.jobs.tables import (
     refusals,
     tasks,
 )
+from suanwang.platform.bulk import insert_rows, tuples_of
 from suanwang.platform.database import Tx
 from suanwang.protocol.messages import FailureClass
 
@@ -63,11 +64,11 @@ def insert_ignore(tx: Tx, table: sa.Table, rows: Sequence[dict[str, Any]]) -> No
 
 
 def insert_jobs(tx: Tx, rows: list[dict[str, Any]]) -> None:
-    tx.conn.execute(sa.insert(jobs), rows)
+    insert_rows(tx.conn, jobs, tuples_of(jobs, rows))
 
 
 def insert_tasks(tx: Tx, rows: list[dict[str, Any]]) -> None:
-    tx.conn.execute(sa.insert(tasks), rows)
+    insert_rows(tx.conn, tasks, tuples_of(tasks, rows))
 
 
 def insert_dependencies(tx: Tx, rows: list[dict[str, Any]]) -> None:

@@ -30,6 +30,10 @@ END_MARGIN_MS = 60 * MS_PER_SECOND
 """After its longest possible life an unseen, unfenced run is taken for ended."""
 
 
+SHORTEST_LOSS_MS = 5 * MS_PER_SECOND
+"""No lease is lost sooner: sites heard since then need no look."""
+
+
 @dataclass(slots=True)
 class Swept:
     """What a sweep changed."""
@@ -53,9 +57,10 @@ def sweep_lost(tx: Tx) -> Swept:
     """
     swept = Swept()
     heard = {site.site_id: site.last_contact_ms for site in sites.sites(tx.conn)}
+    quiet = [site for site, at_ms in heard.items() if tx.now_ms - at_ms > SHORTEST_LOSS_MS]
     silent = [
         lease
-        for lease in leases_store.open_leases(tx.conn)
+        for lease in leases_store.open_leases_at(tx.conn, sorted(quiet))
         if tx.now_ms - max(heard.get(lease.site_id, 0), lease.granted_at_ms)
         > lease.lost_after_s * MS_PER_SECOND
     ]
