@@ -13,13 +13,16 @@ import contextvars
 import queue
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from suanwang.kernel.errors import StaleWrite, Unavailable
@@ -28,7 +31,10 @@ from suanwang.kernel.time import Clock, Random
 
 T = TypeVar("T")
 GROUP_LIMIT = 128
-POSTGRES_RETRIES = 5
+POSTGRES_TRIES = 8
+CONFLICTS = ("40001", "40P01")
+"""SQLSTATE of a serialisation failure and of a deadlock: the same use case may simply run again."""
+DISK_FULL = ("database or disk is full", "No space left on device")
 
 
 class Tx:
@@ -49,6 +55,16 @@ class Tx:
     @property
     def is_postgres(self) -> bool:
         return self.conn.dialect.name == "postgresql"
+
+    def serialise(self, name: str) -> None:
+        """Until this transaction ends no other passes here with this name.
+
+        For deciding on what is not there yet: rows that exist are locked themselves. SQLite has
+        one writer, so there it is true already.
+        """
+        if self.is_postgres:
+            query = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+            self.conn.execute(query, {"name": name})
 
     def committed(self) -> None:
         for action in self._after_commit:
@@ -73,17 +89,33 @@ class Database(Protocol):
 def translate(error: DBAPIError) -> Exception:
     """Database troubles in the error tree: transient ones may be tried again."""
     text = str(error.orig)
-    if "disk is full" in text or "No space left" in text:
+    if any(sign in text for sign in DISK_FULL):
         return Unavailable(
             "DiskFull",
             "The database has no disk space left.",
             hint="Free space on the server's disk; nothing was written.",
         )
-    if isinstance(error, OperationalError) or error.connection_invalidated:
+    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return error  # a statement that is wrong is wrong again the next time
+    lost = error.connection_invalidated or isinstance(error, InternalError)
+    if lost or isinstance(error, OperationalError):
         return Unavailable(
             "DatabaseUnavailable", "The database does not answer.", hint="Try again shortly."
         )
     return error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The database's own errors leave as those of the error tree."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise translate(error) from error
+    except PoolTimeout as error:
+        raise Unavailable(
+            "DatabaseBusy", "All connections to the database are in use.", hint="Try again shortly."
+        ) from error
 
 
 def _configure_sqlite(engine: Engine, *, begin: str) -> None:
@@ -92,10 +124,10 @@ def _configure_sqlite(engine: Engine, *, begin: str) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         cursor = connection.cursor()
         for pragma in (
+            "busy_timeout=30000",
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
-            "busy_timeout=30000",
             "cache_size=-65536",
             "temp_store=MEMORY",
         ):
@@ -145,11 +177,8 @@ class SqliteDatabase:
         return await loop.run_in_executor(self._executor, self.read_now, query)
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
-        try:
-            with self._reader.connect() as connection:
-                return query(connection)
-        except DBAPIError as error:
-            raise translate(error) from error
+        with translated(), self._reader.connect() as connection:
+            return query(connection)
 
     async def write(self, use_case: UseCase[T]) -> T:
         context = contextvars.copy_context()
@@ -181,22 +210,26 @@ class SqliteDatabase:
 
     def _commit(self, group: list[_Work]) -> None:
         """Each use case in a savepoint, all of them under one commit."""
+        # from here on its caller can no longer withdraw a use case, only stop waiting for it
+        group = [work for work in group if work.future.set_running_or_notify_cancel()]
         done: list[tuple[_Work, Tx, Any]] = []
         failed: list[tuple[_Work, BaseException]] = []
         try:
-            with self.engine.connect() as connection, connection.begin():
+            with translated(), self.engine.connect() as connection, connection.begin():
                 for work in group:
                     tx = Tx(connection, self._clock.now_ms(), self._ids)
                     try:
-                        with connection.begin_nested():
-                            result = work.use_case(tx)
-                        done.append((work, tx, result))
+                        done.append((work, tx, _in_savepoint(connection, work, tx)))
+                    except _TransactionLost:
+                        raise
                     except DBAPIError as error:
                         failed.append((work, translate(error)))
                     except Exception as error:
                         failed.append((work, error))
-        except Exception as error:
-            trouble = translate(error) if isinstance(error, DBAPIError) else error
+        except _TransactionLost as lost:
+            failed = [(work, lost.trouble) for work in group]
+            done = []
+        except Exception as trouble:
             failed = [(work, trouble) for work in group]
             done = []
         for work, tx, result in done:
@@ -206,6 +239,31 @@ class SqliteDatabase:
             work.future.set_exception(reason)
 
 
+class _TransactionLost(Exception):
+    """SQLite gave up the whole transaction (a full disk does that), not just one statement."""
+
+    def __init__(self, trouble: Exception) -> None:
+        super().__init__(str(trouble))
+        self.trouble = trouble
+
+
+def _in_savepoint(connection: Connection, work: _Work, tx: Tx) -> Any:
+    savepoint = connection.begin_nested()
+    try:
+        result = work.use_case(tx)
+        savepoint.commit()
+    except Exception as error:
+        raw: Any = connection.connection.driver_connection
+        if not raw.in_transaction:
+            # going on would write what follows outside of any transaction
+            raise _TransactionLost(
+                translate(error) if isinstance(error, DBAPIError) else error
+            ) from error
+        savepoint.rollback()
+        raise
+    return result
+
+
 class PostgresDatabase:
     """PostgreSQL: a pool of connections used from threads; conflicts are tried again."""
 
@@ -213,36 +271,39 @@ class PostgresDatabase:
         self.engine = sa.create_engine(
             url, pool_size=connections, max_overflow=0, pool_pre_ping=True, pool_timeout=10
         )
+        # a query sees one moment, as a reader of SQLite does
+        self._reader = self.engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
         self._clock = clock
+        self._random = random
         self._ids = IdFactory(clock, random)
         self._executor = ThreadPoolExecutor(connections, thread_name_prefix="db")
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._read, query)
+        return await loop.run_in_executor(self._executor, self.read_now, query)
 
-    def _read(self, query: Callable[[Connection], T]) -> T:
-        try:
-            with self.engine.connect() as connection:
-                return query(connection)
-        except DBAPIError as error:
-            raise translate(error) from error
+    def read_now(self, query: Callable[[Connection], T]) -> T:
+        with translated(), self._reader.connect() as connection:
+            return query(connection)
 
     async def write(self, use_case: UseCase[T]) -> T:
+        context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._write, use_case)
+        return await loop.run_in_executor(self._executor, context.run, self._write, use_case)
 
     def _write(self, use_case: UseCase[T]) -> T:
-        for _attempt in range(POSTGRES_RETRIES):
+        for attempt in range(POSTGRES_TRIES):
             try:
-                with self.engine.begin() as connection:
+                with translated(), self.engine.begin() as connection:
                     tx = Tx(connection, self._clock.now_ms(), self._ids)
                     result = use_case(tx)
-            except DBAPIError as error:
-                state = getattr(error.orig, "sqlstate", None)
-                if state in ("40001", "40P01"):  # serialisation failure, deadlock
-                    continue
-                raise translate(error) from error
+            except Exception as error:
+                if not _is_conflict(error):
+                    raise
+                time.sleep(0.001 * (1 << attempt) * (1 + self._random.getrandbits(8) / 256))
+                continue
             tx.committed()
             return result
         raise StaleWrite(
@@ -252,6 +313,12 @@ class PostgresDatabase:
     async def close(self) -> None:
         self._executor.shutdown(wait=True)
         self.engine.dispose()
+
+
+def _is_conflict(error: Exception) -> bool:
+    cause = error if isinstance(error, DBAPIError) else error.__cause__
+    orig = getattr(cause, "orig", None)
+    return getattr(orig, "sqlstate", None) in CONFLICTS
 
 
 class InlineDatabase:
