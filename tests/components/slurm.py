@@ -29,6 +29,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
 ACCOUNTING_PROGRAMS = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db", "mysql")
+_UP = ("idle", "mixed", "allocated", "completing")
 _SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
 
 
@@ -132,8 +133,25 @@ class SlurmCluster:
     def kill_controller(self) -> None:
         self.end_daemon("slurmctld", signal.SIGKILL)
 
+    def wait_for_state_saved(self, timeout_s: float = 30.0) -> None:
+        """Until slurmctld has written down what it knows now: it does so some seconds later."""
+        state, now = self.folder / "state" / "job_state", time.time()
+        until = time.monotonic() + timeout_s
+        while not state.exists() or state.stat().st_mtime <= now:
+            if time.monotonic() > until:
+                raise RuntimeError("slurmctld does not save its state")
+            time.sleep(0.1)
+
     def start_node(self, name: str) -> None:
         self.start_daemon(name, ["slurmd", "-D", "-N", name, "-f", str(self.conf)])
+
+    def heal(self) -> None:
+        """Bring nodes back that trouble has drained or taken down, and wait for them."""
+        for line in self.run("sinfo", "-h", "-N", "-o", "%N %T").splitlines():
+            name, state = line.split()
+            if state.rstrip("*") not in _UP:
+                self.run("scontrol", "update", f"NodeName={name}", "State=RESUME", check=False)
+        self.wait_for_nodes()
 
     def wait_for_nodes(self, timeout_s: float = 60.0) -> None:
         """Until every node can take work."""
@@ -142,7 +160,7 @@ class SlurmCluster:
         while time.monotonic() < until:
             out = self.run("sinfo", "-h", "-N", "-o", "%N %T", check=False)
             states = sorted(set(out.splitlines()))
-            up = {line.split()[0] for line in states if line.split()[1] in ("idle", "mixed")}
+            up = {line.split()[0] for line in states if line.split()[1] in _UP}
             if len(up) == self.layout.nodes:
                 return
             time.sleep(0.1)

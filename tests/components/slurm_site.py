@@ -84,10 +84,16 @@ class SlurmSite:
     async def end(self, run: PreparedRun) -> Observation:
         return await self.until(run, lambda seen: seen.phase is Phase.ENDED)
 
+    async def quiet(self) -> None:
+        """Until the driver has left nothing in the queue."""
+        deadline = time.monotonic() + PATIENCE_S
+        while left := self.cluster.jobs():
+            assert time.monotonic() < deadline, f"jobs that nobody takes back: {left}"
+            await self.driver.changes(0.5)
+
     def job_of(self, run: PreparedRun) -> str:
-        """Slurm's id of a run's job, found by the name."""
-        out = self.cluster.run("squeue", "-h", "-t", "all", "-n", run.spec.lease_id, "-o", "%i")
-        return out.split()[0]
+        """What to give to Slurm's commands for it."""
+        return self.driver._roster.runs[run.spec.lease_id].engine_id
 
     def slurm_state(self, job_id: str) -> str:
         return self.cluster.run("squeue", "-h", "-t", "all", "-j", job_id, "-o", "%T").strip()

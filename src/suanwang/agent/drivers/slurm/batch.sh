@@ -208,13 +208,17 @@ peers() { # "address:port" of each member, in order; the port is drawn from the 
   export SUAN_PEERS=$addresses
 }
 
-# One job runs one lease, once. Slurm may start a job again (requeue), and after a crash of the
-# agent there may be two jobs of one lease: the link decides, and who comes second goes.
-id=$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}
+# One job runs one lease, once. Slurm may start a job again (a requeue counts its restarts; a
+# controller that lost its latest state does not), and after a crash of the agent there may be
+# two jobs of one lease: the link is made once, and who comes second goes.
+restarts=${SLURM_RESTART_COUNT:-0}
+id=$SLURM_JOB_ID.$restarts.$(hostname).$$
 if ! ln -s "$id" "$rec.claim" 2>/dev/null; then
   owner=$(readlink "$rec.claim")
   if [ "$owner" != "$id" ]; then
-    [ "${owner%.*}" = "$SLURM_JOB_ID" ] && [ ! -e "$rec.exit" ] && refuse requeued ""
+    IFS=. read -r first times _ <<<"$owner"
+    [ "$first" = "$SLURM_JOB_ID" ] && [ "$restarts" -gt "$times" ] && [ ! -e "$rec.exit" ] &&
+      refuse requeued ""
     exit 67
   fi
 fi

@@ -35,6 +35,8 @@ class Entry(msgspec.Struct):
     lease_id: str
     epoch: int
     folder: str
+    longest_s: int = 0
+    """max_runtime and grace: past that the batch script has ended it, whatever Slurm believes."""
     members: int = 1
     quantity: Quantity = Quantity()
     stop_after_s: int | None = None

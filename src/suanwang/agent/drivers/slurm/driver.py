@@ -17,9 +17,9 @@ from suanwang.agent.config import PoolConfig
 from suanwang.agent.drivers.slurm import commands, inventory, parse
 from suanwang.agent.drivers.slurm.book import Book, Entry, Stop, Submission
 from suanwang.agent.drivers.slurm.commands import Slurm
-from suanwang.agent.drivers.slurm.judge import needs_details
+from suanwang.agent.drivers.slurm.judge import Tracked, detailed, needs_details
 from suanwang.agent.drivers.slurm.parse import JobLine
-from suanwang.agent.drivers.slurm.roster import Roster, job_index
+from suanwang.agent.drivers.slurm.roster import Roster
 from suanwang.agent.drivers.slurm.states import hopeless, meaning
 from suanwang.agent.drivers.slurm.submitter import Submitter, Waiting, mark, refusal
 from suanwang.agent.port import Completed, Host, Observation, PreparedRun
@@ -29,13 +29,13 @@ from suanwang.protocol.messages import FailureClass, Phase, PoolReport
 _QUERY_TIMEOUT_S = 30.0
 _EAGER_MS = 200
 _LONGEST_PAUSE_MS = 60_000
+_FIRST_RETRY_MS = 1_000
 _LOAD_SHARE = 20
 """A round that took t is followed by a pause of at least this many t."""
 _TICK_MS = 200
 _LISTING_SHARE = 50
 _DETAILS_EVERY_MS = 3_000
-_DETAILS_AT_ONCE = 16
-_DETAILS_PATIENCE_MS = 30_000
+_SHOWN_AT_ONCE = 16
 _KILL_MARGIN_S = 15
 _CONTACT_SHARE = 10
 _CONTACT_MS = (500, 10_000)
@@ -196,7 +196,7 @@ class SlurmDriver:
 
     def _refuse_unplanned(self, run: PreparedRun, why: str) -> None:
         spec = run.spec
-        entry = Entry(spec.lease_id, spec.epoch, str(run.folder), spec.members)
+        entry = Entry(spec.lease_id, spec.epoch, str(run.folder))
         submission = Submission(spec.lease_id, spec.pool, self._host.wall_ms(), {0: entry})
         self._book.write_submission(submission, {})
         self._roster.track(submission)
@@ -236,13 +236,15 @@ class SlurmDriver:
         async with self._talking:
             await self._flush_stops()
             answered = await self._poll()
+            self._failures = 0 if answered else self._failures + 1
             if answered:
                 await self._submit(self._resolve_waiting(begun_ms))
                 await self._act_on_answers()
         took_ms = self._host.monotonic_ms() - begun_ms
-        self._failures = 0 if answered else self._failures + 1
-        pause_ms = max(self._poll_ms << min(self._failures, 6), took_ms * _LOAD_SHARE)
-        if self._hurried and answered:
+        pause_ms = max(self._poll_ms, took_ms * _LOAD_SHARE)
+        if not answered:
+            pause_ms = max(self._poll_ms, _FIRST_RETRY_MS) << min(self._failures - 1, 6)
+        elif self._hurried:
             pause_ms = _EAGER_MS
         self._next_round_ms = self._host.monotonic_ms() + min(pause_ms, _LONGEST_PAUSE_MS)
 
@@ -262,33 +264,34 @@ class SlurmDriver:
         if not wanting or now_ms - self._details_ms < _DETAILS_EVERY_MS:
             return
         self._details_ms = now_ms
-        ids = list(dict.fromkeys(run.submission.job_id for run in wanting))[:_DETAILS_AT_ONCE]
+        again = [run for run in wanting if run.waiting_again]
+        over = [run for run in wanting if not run.waiting_again]
+        accounted = "slurmdbd" in self._config.get("AccountingStorageType", "")
+        lines = await (self._accounts(over) if accounted else self._show(over))
+        if lines is None and accounted:
+            for run in over:  # unknown, not vanished: the grace begins when it answers
+                run.missing_since_ms = None
+        for run in over if lines is not None else []:
+            detailed(run, run.pick(lines or []), now_ms)
+        for run in again:
+            line = run.pick(await self._show([run]) or [])
+            run.requeued = line is not None and line.restarts > 0
+
+    async def _accounts(self, runs: Sequence[Tracked]) -> list[JobLine] | None:
+        """What accounting keeps of jobs; None when it does not answer."""
+        ids = dict.fromkeys(run.submission.job_id for run in runs)
+        done = await self._ask(self._slurm.sacct(ids)) if ids else Completed(0, "", "")
+        return parse.sacct(done.stdout) if done.returncode == 0 else None
+
+    async def _show(self, runs: Sequence[Tracked]) -> list[JobLine] | None:
+        """What the controller keeps of a few jobs; None when it does not answer."""
         lines: list[JobLine] = []
-        if "slurmdbd" in self._config.get("AccountingStorageType", ""):
-            done = await self._ask(self._slurm.sacct(ids))
-            if done.returncode != 0:
-                for run in wanting:  # unknown, not vanished: the grace begins when it answers
-                    run.missing_since_ms = None
-                return
-            lines = parse.sacct(done.stdout)
-        else:
-            for job_id in ids:
-                done = await self._ask(self._slurm.show_job(job_id))
-                if commands.transient(done.returncode, done.stderr):
-                    return
-                lines += parse.scontrol_jobs(done.stdout)
-        by_key = {(line.job_id, line.index): line for line in lines}
-        for run in wanting:
-            job_id = run.submission.job_id
-            line = by_key.get((job_id, job_index(run))) or by_key.get((job_id, -1))
-            if job_id not in ids or (line is not None and line.name != run.submission.name):
-                continue
-            over = line is not None and meaning(line.state).phase is Phase.ENDED
-            if line is not None and over:
-                run.job, run.over_since_ms = line, run.over_since_ms or now_ms
-            # accounting lags behind the queue: an end it has not heard of is asked for again
-            patient = now_ms - (run.over_since_ms or now_ms) < _DETAILS_PATIENCE_MS
-            run.looked_up = over or not patient
+        for job_id in list(dict.fromkeys(run.submission.job_id for run in runs))[:_SHOWN_AT_ONCE]:
+            done = await self._ask(self._slurm.show_job(job_id))
+            if commands.transient(done.returncode, done.stderr):
+                return None
+            lines += parse.scontrol_jobs(done.stdout)
+        return lines
 
     def _resolve_waiting(self, begun_ms: int) -> list[Waiting]:
         """Of what is due for another try, what the queue shows not to be in Slurm already."""
@@ -305,7 +308,8 @@ class SlurmDriver:
         return again
 
     async def _submit(self, planned: Sequence[Waiting]) -> None:
-        outcome = await self._submitter.submit(planned, self._pools)
+        down = "its controller does not answer" if self._failures else ""
+        outcome = await self._submitter.submit(planned, self._pools, down)
         for submission in outcome.confirmed:
             self._confirmed(submission)
         for _, halves in outcome.replaced:

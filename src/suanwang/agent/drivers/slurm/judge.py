@@ -7,13 +7,14 @@ answered, does not know the job, there is no exit record, and a grace has passed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from suanwang.agent.drivers.slurm import parse
 from suanwang.agent.drivers.slurm.book import Entry, Exit, Start, Stop, Submission
 from suanwang.agent.drivers.slurm.parse import JobLine
-from suanwang.agent.drivers.slurm.states import End, classify, meaning
+from suanwang.agent.drivers.slurm.states import DUPLICATE_CODE, End, classify, meaning
 from suanwang.agent.port import Observation
 from suanwang.protocol.messages import FailureClass, Meters, Phase
 
@@ -21,6 +22,9 @@ RECORD_WAIT_MS = 3_000
 """From Slurm's final state until the exit record is seen on a shared file system."""
 WORD_WAIT_MS = 60_000
 """How long after an unclear exit record Slurm's final state is waited for."""
+DETAILS_PATIENCE_MS = 30_000
+"""How long Slurm's details of an end that the queue has shown are asked for."""
+_AGAIN = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED")
 _ESTIMATE_STEP_S = 600
 _ESTIMATE_HORIZON_S = 300 * 86_400
 
@@ -43,7 +47,10 @@ class Tracked:
     missing_since_ms: int | None = None
     over_since_ms: int | None = None
     """Since when Slurm has called it ended while there is no exit record."""
+    waiting_again: bool = False
+    """Slurm calls it pending although it has begun: requeued, or a controller's lost memory."""
     requeued: bool = False
+    """Slurm counts a restart of it."""
     looked_up: bool = False
     """Slurm was asked for the details of its end, or cannot be."""
     note: str = ""
@@ -57,6 +64,17 @@ class Tracked:
     def engine_id(self) -> str:
         job_id = self.submission.job_id
         return f"{job_id}_{self.index}" if job_id and self.submission.array else job_id
+
+    @property
+    def key(self) -> tuple[str, int | None]:
+        """How squeue and sacct number it."""
+        return self.submission.job_id, self.index if self.submission.array else None
+
+    def pick(self, lines: Sequence[JobLine]) -> JobLine | None:
+        """Its line, or the one that stands for all of its array that never started."""
+        mine = [line for line in lines if line.name == self.submission.name]
+        by_key = {(line.job_id, line.index): line for line in mine}
+        return by_key.get(self.key) or by_key.get((self.submission.job_id, -1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +101,8 @@ def booked(run: Tracked, line: JobLine | None, begun_ms: int) -> None:
         line = replace(line, exit_code=run.job.exit_code, end_s=run.job.end_s)
     run.job = line
     phase = meaning(line.state).phase
-    waiting_again = phase is Phase.ACCEPTED and line.state != "CONFIGURING"
-    if waiting_again and run.start is not None and run.start_seen_ms < begun_ms:
-        run.requeued = True
+    begun_before = run.start is not None and run.start_seen_ms < begun_ms
+    run.waiting_again = begun_before and line.state in _AGAIN
     if phase is Phase.ENDED and run.over_since_ms is None:
         run.over_since_ms = begun_ms
 
@@ -94,10 +111,20 @@ def needs_details(run: Tracked, now_ms: int) -> bool:
     """Whether Slurm should be asked how the run ended: it is gone, or left no record."""
     if run.ended or run.exit is not None or not run.submission.job_id:
         return False
-    if run.missing_since_ms is not None:
+    if run.missing_since_ms is not None or run.waiting_again:
         return True
     late = run.over_since_ms is not None and now_ms - run.over_since_ms > RECORD_WAIT_MS // 2
     return late and not run.looked_up
+
+
+def detailed(run: Tracked, line: JobLine | None, now_ms: int) -> None:
+    """Note what accounting or the controller, asked about this run alone, said of its end."""
+    over = line is not None and meaning(line.state).phase is Phase.ENDED
+    if line is not None and over:
+        run.job, run.over_since_ms = line, run.over_since_ms or now_ms
+    # accounting lags behind the queue: an end it has not heard of yet is asked for again
+    patient = now_ms - (run.over_since_ms or now_ms) < DETAILS_PATIENCE_MS
+    run.looked_up = over or not patient
 
 
 def judge(run: Tracked, now: Now) -> Observation:
@@ -137,14 +164,18 @@ def _end(run: Tracked, now: Now) -> End | None:
     over = state if state and meaning(state).phase is Phase.ENDED else ""
     stop = run.stop.failure if run.stop is not None else None
     code = run.job.exit_code if run.job is not None else None
+    terminated = run.exit is not None and run.exit.cause == "term"
+    again = run.requeued if run.exit is None else run.waiting_again and terminated
+    if again and stop is None:
+        return classify("requeued", None, "", "", None)
     if run.exit is not None:
         facts = (run.exit.cause, run.exit.code, run.exit.detail)
         if run.exit.oom:
             over = "OUT_OF_MEMORY"
         waited = now.mono_ms - run.exit_seen_ms > WORD_WAIT_MS
         return classify(*facts, over or ("FAILED" if waited else ""), stop)
-    if run.requeued:
-        return classify("requeued", None, "", "", stop)
+    if over and code == DUPLICATE_CODE and _may_live(run, now):
+        return None
     if over and run.over_since_ms is not None:
         waited_ms = now.mono_ms - run.over_since_ms
         never_began = run.start is None and over.startswith("CANCELLED")
@@ -160,6 +191,18 @@ def _end(run: Tracked, now: Now) -> End | None:
             return End(stop)
         return End(FailureClass.VANISHED, None, "Slurm does not know it and it left no record")
     return None
+
+
+def _may_live(run: Tracked, now: Now) -> bool:
+    """A controller that lost its latest state started the job again, and the second copy left.
+
+    The first copy may run on: until its own time limit, nobody else may have the lease.
+    """
+    if run.start is None:
+        return False
+    return (
+        now.mono_ms < now.mono_of(run.start.wall_ms) + run.entry.longest_s * 1000 + RECORD_WAIT_MS
+    )
 
 
 def _ended(run: Tracked, end: End, started: int | None, now: Now) -> Observation:

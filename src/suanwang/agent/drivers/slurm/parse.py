@@ -35,6 +35,8 @@ class JobLine:
     name: str = ""
     comment: str = ""
     exit_code: int | None = None
+    restarts: int = 0
+    """How often Slurm itself has started it again; only scontrol tells."""
 
     @property
     def engine_id(self) -> str:
@@ -123,6 +125,7 @@ def scontrol_jobs(text: str) -> list[JobLine]:
                 nodes=pairs.get("NodeList", "").replace("(null)", ""),
                 name=pairs.get("JobName", ""),
                 comment=pairs.get("Comment", ""),
+                restarts=whole(pairs.get("Restarts")),
                 exit_code=_exit_code(pairs.get("ExitCode", "")),
             )
         )

@@ -82,7 +82,7 @@ class Roster:
         by_key = {(line.job_id, line.index): line for line in lines}
         for run in self.runs.values():
             if not run.ended:
-                booked(run, by_key.get((run.submission.job_id, job_index(run))), begun_ms)
+                booked(run, by_key.get(run.key), begun_ms)
 
     def _follow_claims(self) -> None:
         """Of two jobs of one lease the one that came first on the nodes is the one."""
@@ -158,8 +158,3 @@ def _plus(held: Quantity, member: Quantity, count: int) -> Quantity:
         held.disk_mib,
         held.accelerator_milli + cards * 1000 * count,
     )
-
-
-def job_index(run: Tracked) -> int | None:
-    """How squeue numbers it: an array's element, or nothing."""
-    return run.index if run.submission.array else None

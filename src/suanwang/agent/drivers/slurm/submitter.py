@@ -52,6 +52,8 @@ class Outcome:
     refused: list[tuple[Submission, str]] = field(default_factory=list)
     replaced: list[tuple[Submission, list[Submission]]] = field(default_factory=list)
     """Array jobs that were cut in two because a limit did not let them in whole."""
+    down: str = ""
+    """Slurm did not answer one of them: the others need not wait for the same."""
 
 
 class Submitter:
@@ -89,8 +91,11 @@ class Submitter:
                 planned.append(self._prepare(pool_name, entries, resources, dict(secrets), specs))
         return planned
 
-    async def submit(self, planned: Sequence[Waiting], pools: Mapping[str, PoolConfig]) -> Outcome:
-        outcome = Outcome()
+    async def submit(
+        self, planned: Sequence[Waiting], pools: Mapping[str, PoolConfig], down: str = ""
+    ) -> Outcome:
+        """`down`: Slurm is known not to answer, and why; then everything waits at once."""
+        outcome = Outcome(down=down)
         gate = asyncio.Semaphore(_PARALLEL)
 
         async def one(waiting: Waiting) -> None:
@@ -137,6 +142,9 @@ class Submitter:
         self, waiting: Waiting, pools: Mapping[str, PoolConfig], outcome: Outcome
     ) -> None:
         submission = waiting.submission
+        if outcome.down:
+            self._postpone(waiting, outcome.down)
+            return
         argv, stdin = self._command(waiting, pools[submission.pool])
         waiting.unsure = True
         done = await self._host.run(argv, stdin=stdin, timeout_s=_SBATCH_TIMEOUT_S)
@@ -152,6 +160,7 @@ class Submitter:
             outcome.replaced.append((submission, self._cut(waiting)))
         elif limited or waiting.unsure:
             self._postpone(waiting, words)
+            outcome.down = "" if limited else words
         else:
             self.waiting.pop(submission.name, None)
             outcome.refused.append((submission, words))
@@ -223,6 +232,7 @@ def _entry(run: PreparedRun) -> Entry:
         spec.lease_id,
         spec.epoch,
         str(run.folder.resolve()),
+        spec.max_runtime_s + spec.grace_s,
         spec.members,
         spec.member_quantity,
         spec.stop_on_client_after_s,
