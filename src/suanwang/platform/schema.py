@@ -18,8 +18,8 @@ metadata = MetaData(
     }
 )
 
-Id = String(40)
-"""Ids are short ASCII; PostgreSQL and SQLite compare them byte by byte under collation C."""
+Id = String(40).with_variant(String(40, collation="C"), "postgresql")
+"""Ids are short ASCII, compared byte by byte on both databases whatever the cluster's language."""
 
 Ms = BigInteger
 """Instant in milliseconds since the epoch, UTC."""
