@@ -141,7 +141,9 @@ class PoolRoom:
         # a member less room on a node is exactly one copy less there
         for ((node, count),), times in out:
             fit[node] -= count * times
-        for _ in range(left):
+        even = self._take_even(fit, need, members, left, end_ms)
+        out.extend((spread, 1) for spread in even)
+        for _ in range(left - len(even)):
             spread = scatter(fit, self.free, members)
             if spread is None:
                 break
@@ -167,6 +169,25 @@ class PoolRoom:
         self._occupy(nodes, times * members, need, end_ms)
         placed = zip(nodes.tolist(), times.tolist(), strict=True)
         return [(((node, members),), count) for node, count in placed]
+
+    def _take_even(
+        self, fit: Ints, need: Vector, members: int, limit: int, end_ms: int
+    ) -> list[Spread]:
+        """Gangs that fill the roomiest nodes without a rest: `scatter` would give them these nodes,
+        in order of tightness, one gang after the other. Keeps `fit` up to date."""
+        most = int(fit.max(initial=0))
+        if most == 0 or members % most:
+            return []
+        each = members // most
+        nodes = np.flatnonzero(fit == most)
+        gangs = min(limit, len(nodes) // each)
+        if gangs == 0:
+            return []
+        nodes = nodes[_tightness(self.free[nodes])][: gangs * each]
+        fit[nodes] = 0
+        self._occupy(nodes, np.full(len(nodes), most), need, end_ms)
+        by_gang = np.sort(nodes.reshape(gangs, each), axis=1).tolist()
+        return [tuple((node, most) for node in gang) for gang in by_gang]
 
     def _occupy(self, nodes: Ints, members: Ints, need: Vector, end_ms: int) -> None:
         """Members start on nodes, each of which is named once."""
