@@ -16,6 +16,8 @@ from suanwang.edge.api.security import SecuritySettings
 from suanwang.edge.portal.pages import install as install_portal
 from suanwang.engines.scheduling.model import Policy
 from suanwang.grid.jobs.desk import AgentDesk
+from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
+from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
 from suanwang.kernel.errors import SuanwangError
 from suanwang.kernel.money import parse_yuan
@@ -47,6 +49,8 @@ def make_context(settings: Settings) -> Context:
     signals = Signals()
     outbox = Outbox()
     billing.subscribe(outbox, fee_percent=settings.fee_percent)
+    estimates = RuntimeEstimates()
+    outbox.subscribe(ESTIMATES, RunEnded, estimates.learn)
     secrets = SecretsBox.from_file(state / KEY_FILE)
     dispatcher = Dispatcher(database, clock, signals, policy=Policy(preemption=settings.preemption))
     desk = AgentDesk(
@@ -74,6 +78,7 @@ def make_context(settings: Settings) -> Context:
         signals=signals,
         secrets=secrets,
         dispatcher=dispatcher,
+        estimates=estimates,
         desk=desk,
         blobs=open_blob_store(settings.blobs_url),
     )
@@ -85,6 +90,7 @@ async def first_start(context: Context, admin_password: str | None = None) -> Bo
 
     def use_case(tx: Tx) -> Bootstrap:
         made = bootstrap_platform(tx, admin_password)
+        context.estimates.load(tx.conn)
         if made.created:
             ledger.project_accounts(tx, [made.project_id])
             ledger.set_credit_limit(tx, made.project_id, credit)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from suanwang.edge.api.security import SecuritySettings
 from suanwang.grid.jobs.desk import AgentDesk
+from suanwang.grid.jobs.estimates import RuntimeEstimates
 from suanwang.grid.jobs.reconciler import Dispatcher
 from suanwang.kernel.time import Clock, Random
 from suanwang.platform.blobs import BlobStore
@@ -29,5 +30,6 @@ class Context:
     signals: Signals
     secrets: SecretsBox
     dispatcher: Dispatcher
+    estimates: RuntimeEstimates
     desk: AgentDesk
     blobs: BlobStore

@@ -64,7 +64,14 @@ async def _submit(
 
     def use_case(tx: Tx) -> list[str]:
         owners = _owners(tx.conn, principal, specs)
-        job_ids = submission.submit(tx, owners, specs, context.secrets.seal, idempotency_key=key)
+        job_ids = submission.submit(
+            tx,
+            owners,
+            specs,
+            context.secrets.seal,
+            idempotency_key=key,
+            estimates=context.estimates,
+        )
         audit(tx, principal, "job.submit", "job", job_ids[0], {"jobs": len(job_ids)})
         return job_ids
 
@@ -114,7 +121,9 @@ async def plan_job(request: Request, spec: JobSpec, principal: Caller) -> Respon
 
     def query(conn: Connection) -> Any:
         owner = owner_for(conn, principal, spec)
-        return explaining.candidates_for(conn, gathered, owner, spec, context.clock.now_ms())
+        return explaining.candidates_for(
+            conn, gathered, owner, spec, context.clock.now_ms(), context.estimates
+        )
 
     return json_response(await context.database.read(query))
 

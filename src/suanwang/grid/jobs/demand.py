@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from suanwang.engines.estimation.model import Estimate, JobFacts
 from suanwang.engines.scheduling.model import DemandClass, Input, Request
 from suanwang.grid.jobs.model import RunTemplate, Terms
 from suanwang.grid.jobs.spec import JobSpec
@@ -54,7 +55,7 @@ def request_of(resources: SpecResources) -> Request:
 
 
 def class_of(
-    spec: JobSpec, inputs: tuple[Input, ...], site_ids: Callable[[str], str]
+    spec: JobSpec, inputs: tuple[Input, ...], site_ids: Callable[[str], str], expected_s: int
 ) -> DemandClass:
     """The class; its id is the digest of its content, so equal demands meet in one class."""
     limits = spec.constraints
@@ -63,7 +64,7 @@ def class_of(
         alternatives=tuple(request_of(alternative) for alternative in spec.resources.alternatives),
         members=spec.count,
         max_runtime_s=spec.max_runtime,
-        expected_runtime_s=spec.max_runtime,
+        expected_runtime_s=expected_s,
         max_rate_micro_yuan_per_hour=spec.max_price,
         deadline_ms=round(spec.deadline.timestamp() * 1000) if spec.deadline else None,
         regions=tuple(sorted(limits.regions)),
@@ -125,7 +126,32 @@ def template_of(spec: JobSpec, blobs: dict[str, BlobFact]) -> RunTemplate:
     )
 
 
-def demand_of(spec: JobSpec, blobs: dict[str, BlobFact], site_ids: Callable[[str], str]) -> Demand:
+def facts_of(spec: JobSpec, project_id: str, user_id: str, now_ms: int) -> JobFacts:
+    """What a run-time estimate may know of a specification. Arrays count as one application."""
+    resources = spec.resources.alternatives[0]
+    cards = resources.accelerators
+    return JobFacts(
+        user_id=user_id,
+        project_id=project_id,
+        application=spec.name.rstrip("0123456789-_."),
+        cpu_milli=round(resources.cpus * 1000),
+        memory_mib=resources.memory,
+        accelerator_milli=round(cards.count * 1000) if cards else 0,
+        members=spec.count,
+        declared_limit_s=spec.max_runtime,
+        submitted_at_ms=now_ms,
+    )
+
+
+def demand_of(
+    spec: JobSpec,
+    blobs: dict[str, BlobFact],
+    site_ids: Callable[[str], str],
+    *,
+    facts: JobFacts | None = None,
+    estimate: Estimate | None = None,
+    expected_s: int | None = None,
+) -> Demand:
     """Take a specification apart; `blobs` has every digest that it names."""
     residency = tuple(sorted(spec.constraints.data_residency))
     digests = {item.digest for item in spec.inputs.values()}
@@ -146,8 +172,8 @@ def demand_of(spec: JobSpec, blobs: dict[str, BlobFact], site_ids: Callable[[str
         shown["secrets"] = dict.fromkeys(sorted(spec.secrets), "***")
     return Demand(
         spec=shown,
-        demand_class=class_of(spec, inputs, site_ids),
-        terms=terms_of(spec),
+        demand_class=class_of(spec, inputs, site_ids, expected_s or spec.max_runtime),
+        terms=msgspec.structs.replace(terms_of(spec), facts=facts, estimate=estimate),
         template=template_of(spec, blobs),
         secrets=dict(spec.secrets),
     )

@@ -11,7 +11,8 @@ from suanwang.engines.scheduling.forecast import explain
 from suanwang.engines.scheduling.model import PoolVerdict, RefusalReason
 from suanwang.engines.scheduling.plan import plan
 from suanwang.grid.jobs import leases_store, store
-from suanwang.grid.jobs.demand import demand_of
+from suanwang.grid.jobs.demand import demand_of, facts_of
+from suanwang.grid.jobs.estimates import RuntimeEstimates, on_grid
 from suanwang.grid.jobs.model import Job, TaskState
 from suanwang.grid.jobs.snapshot import Gathered, class_from
 from suanwang.grid.jobs.spec import JobSpec
@@ -21,20 +22,42 @@ from suanwang.kernel.money import format_yuan, scale
 
 
 def candidates_for(
-    conn: Connection, gathered: Gathered, owner: Owner, spec: JobSpec, now_ms: int
+    conn: Connection,
+    gathered: Gathered,
+    owner: Owner,
+    spec: JobSpec,
+    now_ms: int,
+    estimates: RuntimeEstimates,
 ) -> dict[str, Any]:
     """The candidate table for a specification that has not been submitted."""
+    estimate = estimates.estimate(facts_of(spec, owner.project_id, owner.user_id, now_ms))
+    expected_s = on_grid(estimate.median_s, spec.max_runtime)
     named = {item.digest for item in spec.inputs.values()}
     if spec.workdir is not None:
         named.add(spec.workdir)
     facts = blob_facts(conn, owner.organisation_id, sorted(named))
-    demand = demand_of(spec, facts, lambda name: sites.find_site(conn, name).site_id)
+    demand = demand_of(
+        spec,
+        facts,
+        lambda name: sites.find_site(conn, name).site_id,
+        expected_s=expected_s,
+    )
     found = candidates(gathered.snapshot, demand.demand_class, owner.organisation_id, now_ms)
-    rows = [verdict_view(verdict, gathered, spec.max_runtime) for verdict in found]
+    rows = [verdict_view(verdict, gathered, spec.max_runtime, expected_s) for verdict in found]
     chosen = next((i for i, verdict in enumerate(found) if _is_open(verdict)), None)
     if chosen is not None:
         rows[chosen]["chosen"] = True
-    return {"candidates": rows, "feasible": chosen is not None}
+    return {
+        "candidates": rows,
+        "feasible": chosen is not None,
+        "runtime": {
+            "median_s": estimate.median_s,
+            "low_s": estimate.low_s,
+            "high_s": estimate.high_s,
+            "confidence_percent": estimate.confidence_percent,
+            "basis": estimate.basis.value,
+        },
+    }
 
 
 def _is_open(verdict: PoolVerdict) -> bool:
@@ -42,7 +65,9 @@ def _is_open(verdict: PoolVerdict) -> bool:
     return verdict.score is not None and verdict.reason in (None, RefusalReason.NO_FREE_CAPACITY)
 
 
-def verdict_view(verdict: PoolVerdict, gathered: Gathered, runtime_s: int) -> dict[str, Any]:
+def verdict_view(
+    verdict: PoolVerdict, gathered: Gathered, runtime_s: int, expected_s: int | None = None
+) -> dict[str, Any]:
     pool = gathered.pools.get(verdict.pool_id)
     site = gathered.sites.get(pool.site_id) if pool is not None else None
     view: dict[str, Any] = {
@@ -60,10 +85,13 @@ def verdict_view(verdict: PoolVerdict, gathered: Gathered, runtime_s: int) -> di
     score = verdict.score
     if score is not None:
         cost = scale(score.rate_micro_yuan_per_hour, runtime_s, 3600)
+        expected = scale(score.rate_micro_yuan_per_hour, expected_s or runtime_s, 3600)
         view.update(
             rate_micro_yuan_per_hour=score.rate_micro_yuan_per_hour,
             rate_yuan_per_hour=format_yuan(score.rate_micro_yuan_per_hour, decimals=4),
             expected_wait_s=score.expected_wait_s,
+            expected_cost_micro_yuan=expected,
+            expected_cost_yuan=format_yuan(expected, decimals=4),
             cost_at_most_micro_yuan=cost,
             cost_at_most_yuan=format_yuan(cost, decimals=4),
             score={
@@ -114,6 +142,7 @@ def explain_job(conn: Connection, gathered: Gathered, job: Job, now_ms: int) -> 
         demand = class_from(job.class_id, bodies[job.class_id])
         found_now = candidates(gathered.snapshot, demand, job.organisation_id, now_ms)
         answer["candidates"] = [
-            verdict_view(verdict, gathered, demand.max_runtime_s) for verdict in found_now
+            verdict_view(verdict, gathered, demand.max_runtime_s, demand.expected_runtime_s)
+            for verdict in found_now
         ]
     return answer

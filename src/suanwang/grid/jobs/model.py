@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from suanwang.engines.estimation.model import Estimate, JobFacts
 from suanwang.protocol.messages import FailureClass, InputFile, Meters, OutputFile, OutputRecord
 
 
@@ -210,6 +211,9 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     wait_if_impossible: bool = False
     min_run_s: int = 60
     """A preemptible run is left alone for so long."""
+    facts: JobFacts | None = None
+    """What the run-time estimate was asked about, and what it said."""
+    estimate: Estimate | None = None
 
 
 class RunTemplate(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -7,7 +7,7 @@ idempotent and may come late, twice or out of order.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from suanwang.engines.scheduling.fairness import decayed
 from suanwang.grid.data import service as data
 from suanwang.grid.jobs import leases_store, rules, store
+from suanwang.grid.jobs.estimates import RunEnded
 from suanwang.grid.jobs.model import (
     FINAL,
     Lease,
@@ -133,6 +134,7 @@ class _Intake:
         account_shares(tx, [a for _, a, _ in ended], self._totals)
         self._taken.sites.update(stop_leases(tx, superseded, StopReason.SUPERSEDED))
         self._taken.jobs.update(job.job_id for job in settle(tx, steps))
+        teach(tx, self._outbox, [a for _, a, _ in ended], terms)
         self._taken.freed = self._taken.freed or bool(ended)
 
     def _without_hold(self, lease: Lease) -> Lease:
@@ -299,6 +301,23 @@ def _note_outputs(tx: Tx, runs: Sequence[tuple[Lease, RunReport]]) -> None:
         if report.outputs:
             digests = {record.digest: record.size_bytes for record in report.outputs}
             data.note_at_site(tx, lease.site_id, digests)
+
+
+TELLING = frozenset({FailureClass.NONE, FailureClass.EXIT, FailureClass.TIMEOUT})
+"""Ends that say something about how long such a program runs."""
+
+
+def teach(tx: Tx, outbox: Outbox, leases: Sequence[Lease], terms: Mapping[str, Terms]) -> None:
+    """Tell the run-time estimates how long programs took that ran to their own end."""
+    facts = []
+    for lease in leases:
+        known = terms.get(lease.job_id)
+        if known is None or known.facts is None or lease.failure not in TELLING:
+            continue
+        if lease.started_at_ms is not None and lease.ended_at_ms is not None:
+            seconds = -(-(lease.ended_at_ms - lease.started_at_ms) // MS_PER_SECOND)
+            facts.append(RunEnded(known.facts, seconds, known.estimate))
+    outbox.emit(tx, facts)
 
 
 def account_shares(tx: Tx, leases: Sequence[Lease], totals: Resources) -> None:

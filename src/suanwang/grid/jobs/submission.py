@@ -9,9 +9,11 @@ from typing import Any, Protocol
 import msgspec
 from sqlalchemy.engine import Connection
 
+from suanwang.engines.estimation.model import Estimate, JobFacts
 from suanwang.grid.data import service as data
 from suanwang.grid.jobs import leases_store, store
-from suanwang.grid.jobs.demand import BlobFact, Demand, demand_of
+from suanwang.grid.jobs.demand import BlobFact, Demand, demand_of, facts_of
+from suanwang.grid.jobs.estimates import RuntimeEstimates, on_grid
 from suanwang.grid.jobs.model import FINAL, Job, LeaseState, StopReason, Task, TaskState
 from suanwang.grid.jobs.orders import stop_leases
 from suanwang.grid.jobs.progress import Steps, settle
@@ -47,6 +49,7 @@ def submit(
     seal: Seal,
     *,
     idempotency_key: str | None = None,
+    estimates: RuntimeEstimates | None = None,
 ) -> list[str]:
     """Queue jobs, all or none; their ids in order. A repeated key gives the first answer."""
     if len(specs) > MAX_BATCH or sum(spec.array or 1 for spec in specs) > MAX_TASKS_PER_CALL:
@@ -61,7 +64,7 @@ def submit(
         earlier = _earlier(tx.conn, owners[0].user_id, idempotency_key, digest)
         if earlier is not None:
             return earlier
-    demands = _demands(tx.conn, specs, owners)
+    demands = _demands(tx, specs, owners, estimates)
     job_ids = _insert(tx, owners, specs, demands, seal)
     if idempotency_key is not None and owners:
         store.remember(tx, owners[0].user_id, idempotency_key, digest, job_ids)
@@ -89,8 +92,15 @@ def _earlier(conn: Connection, user_id: str, key: str, digest: str) -> list[str]
     return list(row.result)
 
 
-def _demands(conn: Connection, specs: Sequence[JobSpec], owners: Sequence[Owner]) -> list[Demand]:
+def _demands(
+    tx: Tx,
+    specs: Sequence[JobSpec],
+    owners: Sequence[Owner],
+    estimates: RuntimeEstimates | None,
+) -> list[Demand]:
+    conn = tx.conn
     by_name: dict[str, str] = {}
+    said: dict[JobFacts, Estimate] = {}
 
     def site_id(name: str) -> str:
         if name not in by_name:
@@ -108,10 +118,23 @@ def _demands(conn: Connection, specs: Sequence[JobSpec], owners: Sequence[Owner]
         organisation_id: blob_facts(conn, organisation_id, sorted(digests))
         for organisation_id, digests in sorted(wanted.items())
     }
-    return [
-        demand_of(spec, facts.get(owner.organisation_id, {}), site_id)
-        for spec, owner in zip(specs, owners, strict=True)
-    ]
+    demands = []
+    for spec, owner in zip(specs, owners, strict=True):
+        about = facts_of(spec, owner.project_id, owner.user_id, tx.now_ms)
+        estimate = None
+        if estimates is not None:
+            estimate = said.get(about) or said.setdefault(about, estimates.estimate(about))
+        demands.append(
+            demand_of(
+                spec,
+                facts.get(owner.organisation_id, {}),
+                site_id,
+                facts=about if estimates is not None else None,
+                estimate=estimate,
+                expected_s=on_grid(estimate.median_s, spec.max_runtime) if estimate else None,
+            )
+        )
+    return demands
 
 
 def blob_facts(

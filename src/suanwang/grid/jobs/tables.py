@@ -201,6 +201,14 @@ share_usage = sa.Table(
     sa.Column("at_ms", Ms, nullable=False),
 )
 
+estimator_state = sa.Table(
+    "estimator_state",
+    metadata,
+    sa.Column("id", sa.String(20), primary_key=True),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
 log_chunks = sa.Table(
     "log_chunks",
     metadata,
