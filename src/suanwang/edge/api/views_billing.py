@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
@@ -110,12 +110,11 @@ class PricesGiven(BaseModel):
     accelerator_hour: MoneyGiven | None = None
 
     def terms(self) -> Terms:
-        return Terms.model_construct(
-            **{
-                name: given.amount(name) if (given := getattr(self, name)) else 0
-                for name in Terms.model_fields
-            }
-        )
+        amounts: dict[str, Any] = {
+            name: given.amount(name) if (given := getattr(self, name)) else 0
+            for name in Terms.model_fields
+        }
+        return Terms.model_construct(None, **amounts)
 
 
 class TopUp(BaseModel):
