@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from suanwang.edge.cli.words import say
+from suanwang.edge.cli.words import about, say
 from suanwang.kernel.errors import (
     Conflict,
     Forbidden,
@@ -52,7 +52,8 @@ def exit_code(error: SuanwangError) -> int:
 def one_line(error: SuanwangError) -> str:
     """What is wrong, then what to do."""
     parts = [say(part) for part in (error.message, error.hint) if part]
-    return " ".join(" ".join(parts).split())
+    topic = about(error.reason)
+    return f"{topic}：" * bool(topic) + " ".join(" ".join(parts).split())
 
 
 def tell(text: str) -> None:

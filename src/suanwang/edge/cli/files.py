@@ -47,7 +47,7 @@ def _fetch(client: Client, named: str, folder: str, args: Args) -> int:
         raise NotFound(
             "NoOutputs",
             say("Job {id} has kept no outputs.", id=job_id),
-            hint=say("Name them in the specification: outputs: {{result: out.txt}}"),
+            hint=say("Name them in the specification: outputs: {result: out.txt}"),
         )
     if args.json:
         print_json([str(path) for path in written])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         errors.tell_failure(errors.one_line(error))
         code = errors.exit_code(error)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C finds us leaving already
         errors.tell("")
         code = errors.INTERRUPTED
     except BrokenPipeError:  # `suan ls | head`

@@ -1,12 +1,16 @@
-"""What the command line says: the English texts are the keys, zh.py has the Chinese.
+"""What the command line says: the English texts are the keys, zh.json has the Chinese.
 
-SUAN_LANG decides (`zh` or `en`), else the locale. What the server says is shown as it is.
+SUAN_LANG decides (`zh` or `en`), else the locale. What the server says is shown as it is, in
+Chinese after a word of what it is about.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
+
+CATALOGUE = Path(__file__).with_name("zh.json")
 
 
 def language_of(environ: Mapping[str, str]) -> str:
@@ -17,18 +21,25 @@ def language_of(environ: Mapping[str, str]) -> str:
     return "en"
 
 
-def _catalogue() -> Mapping[str, str]:
+def _catalogue() -> Mapping[str, Mapping[str, str]]:
     if language_of(os.environ) != "zh":
         return {}
-    from suanwang.edge.cli.zh import CHINESE
+    import json
 
-    return CHINESE
+    found: dict[str, dict[str, str]] = json.loads(CATALOGUE.read_text(encoding="utf-8"))
+    return found
 
 
 _known = _catalogue()
+_texts = _known.get("texts", {})
 
 
 def say(text: str, **values: object) -> str:
     """The text in the user's language, its {names} filled in."""
-    found = _known.get(text, text)
+    found = _texts.get(text, text)
     return found.format(**values) if values else found
+
+
+def about(reason: str) -> str:
+    """What an error of this reason is about; '' in English, where its sentence says enough."""
+    return _known.get("reasons", {}).get(reason, "")

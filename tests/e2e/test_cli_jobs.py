@@ -1,0 +1,218 @@
+"""The command line as users have it: real processes, a real platform, a real agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_platform import SUAN, Platform, environment, platform_in
+
+pytestmark = pytest.mark.xdist_group("cli")
+
+SPEC = """\
+name: report
+workdir: ./code
+command: python3 make.py && cat in/data.txt
+inputs:
+  data: {path: in/data.txt, file: ./data.txt}
+outputs:
+  result: result.txt
+  folder: made
+env: {GREETING: hello}
+"""
+PROGRAM = """\
+import os, pathlib
+print(os.environ["GREETING"], flush=True)
+pathlib.Path("result.txt").write_text("42")
+pathlib.Path("made").mkdir()
+pathlib.Path("made/part.txt").write_text("part")
+"""
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with platform_in(tmp_path_factory.mktemp("cli"), "--local-site") as found:
+        yield found
+
+
+def test_first_start_signs_the_command_line_in(platform: Platform) -> None:
+    assert platform.told["admin_login"] == "admin"
+    assert platform.told["admin_password"]
+    assert platform.config.stat().st_mode & 0o777 == 0o600
+    who = platform.json("whoami")
+    assert (who["login"], who["server"]) == ("admin", platform.told["address"])
+
+
+def test_run_waits_and_gives_the_output_and_exit_code_of_the_job(platform: Platform) -> None:
+    done = platform.suan("run", "--wait", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (done.returncode, done.stdout) == (7, "out\n")
+    assert "err\n" in done.stderr
+    assert "✔" in done.stderr, "the candidate table is told beside the output"
+    assert "exit code 7" in done.stderr
+
+
+def test_a_specification_with_a_folder_an_input_and_outputs(
+    platform: Platform, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "make.py").write_text(PROGRAM)
+    (tmp_path / "data.txt").write_text("from the file\n")
+    (tmp_path / "job.yaml").write_text(SPEC)
+    done = platform.suan("run", "--wait", str(tmp_path / "job.yaml"))
+    assert (done.returncode, done.stdout) == (0, "hello\nfrom the file\n"), done.stderr
+    job = platform.json("ls", "-n", "1")[0]
+    assert (job["name"], job["state"]) == ("report", "succeeded")
+    got = platform.suan("cp", job["id"][-8:], str(tmp_path / "got"))
+    assert got.returncode == 0, got.stderr
+    assert (tmp_path / "got" / "result.txt").read_text() == "42"
+    assert (tmp_path / "got" / "made" / "part.txt").read_text() == "part"
+    only = platform.json("cp", f"{job['id']}:result", str(tmp_path / "only"))
+    assert only == [str(tmp_path / "only" / "result.txt")]
+
+
+def test_several_specifications_are_one_batch(platform: Platform, tmp_path: Path) -> None:
+    path = tmp_path / "many.yaml"
+    path.write_text(
+        "- {name: a, command: 'true'}\n- {name: b, command: 'true'}\n---\ncommand: 'false'"
+    )
+    done = platform.suan("run", "--json", "--wait", str(path))
+    answer = json.loads(done.stdout)
+    assert [job["state"] for job in answer["jobs"]] == ["succeeded", "succeeded", "failed"]
+    assert done.returncode == 1, "the exit code of the first that failed"
+
+
+def test_an_array_shows_its_progress_and_keeps_outputs_apart(
+    platform: Platform, tmp_path: Path
+) -> None:
+    program = ("sh", "-c", "echo $SUAN_INDEX > n.txt")
+    done = platform.suan("run", "--wait", "--array", "3", "--output", "n.txt", "--", *program)
+    assert done.returncode == 0, done.stderr
+    assert "3/3" in done.stderr
+    job = platform.json("ls", "-n", "1")[0]
+    platform.json("cp", job["id"], str(tmp_path))
+    assert [(tmp_path / str(i) / "n.txt").read_text() for i in range(3)] == ["0\n", "1\n", "2\n"]
+    last = platform.suan("logs", job["id"], "--task", "2")
+    assert last.stdout == ""
+
+
+def test_the_output_of_every_attempt_comes_in_order(platform: Platform, tmp_path: Path) -> None:
+    path = tmp_path / "again.yaml"
+    path.write_text("command: echo once; exit 1\nretries: {max: 1, backoff: 0}\n")
+    done = platform.suan("run", "--wait", str(path))
+    assert (done.returncode, done.stdout) == (1, "once\nonce\n")
+    job = platform.json("ls", "-n", "1")[0]
+    assert platform.suan("logs", job["id"]).stdout == "once\nonce\n"
+    assert platform.suan("logs", job["id"], "--attempt", "2").stdout == "once\n"
+    assert [x["epoch"] for x in platform.json("show", job["id"])["task_list"][0]["leases"]] == [
+        1,
+        2,
+    ]
+
+
+def test_cancel_ends_a_job_that_runs_and_logs_follow_to_its_end(platform: Platform) -> None:
+    job_id = platform.submit("sh", "-c", "echo began; sleep 600")
+    follower = subprocess.Popen(
+        [*SUAN, "logs", "-f", job_id],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(platform.config),
+    )
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "began\n"
+    assert platform.suan("cancel", job_id).returncode == 0
+    assert follower.wait(timeout=30) == 0
+    follower.stdout.close()
+    waited = platform.suan("wait", job_id)
+    assert (waited.returncode, waited.stdout.split()[-1]) == (125, "cancelled")
+
+
+def test_interrupting_detaches_and_leaves_the_job_running(platform: Platform) -> None:
+    watching = subprocess.Popen(
+        [*SUAN, "run", "--wait", "--", "sh", "-c", "echo began; sleep 600"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(platform.config),
+    )
+    assert watching.stdout is not None
+    assert watching.stdout.readline() == "began\n"
+    watching.send_signal(signal.SIGINT)
+    _, told = watching.communicate(timeout=30)
+    assert watching.returncode == 130
+    assert "suan logs -f" in told
+    job = platform.json("ls", "-n", "1")[0]
+    assert job["state"] == "running"
+    platform.suan("cancel", job["id"])
+
+
+def test_what_can_run_nowhere_is_refused_with_the_reason(platform: Platform) -> None:
+    done = platform.suan("run", "--wait", "--gpus", "A100:2", "--", "true")
+    assert done.returncode == 125
+    assert "AcceleratorModelMissing" in done.stderr
+    assert "✔" not in done.stderr
+    job = platform.json("ls", "-n", "1")[0]
+    told = platform.suan("explain", job["id"]).stdout
+    assert "local/machine has no accelerators, you asked for A100" in told
+
+
+def test_waiting_is_explained(platform: Platform) -> None:
+    cores = str(os.cpu_count())
+    first = platform.submit("sleep", "600", options=("--cpus", cores))
+    second = platform.submit("sleep", "600", options=("--cpus", cores))
+    for _ in range(100):
+        told = platform.suan("explain", second).stdout
+        if "Why" in told:
+            break
+    assert "NoFreeCapacityNow" in told
+    assert platform.json("explain", second)["waiting"]["reason"] == "NoFreeCapacityNow"
+    assert platform.suan("cancel", first, second).returncode == 0
+
+
+def test_plan_alone_submits_nothing(platform: Platform) -> None:
+    before = len(platform.json("ls", "-a"))
+    done = platform.suan("run", "--plan", "--json", "--", "true")
+    answer = json.loads(done.stdout)["plans"][0]
+    assert answer["feasible"]
+    assert answer["candidates"][0]["site"] == "local"
+    assert len(platform.json("ls", "-a")) == before
+
+
+def test_the_software_kit_goes_the_same_way(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from suanwang import Client
+    from suanwang.kernel.errors import NotFound, Unavailable
+
+    monkeypatch.setenv("SUAN_CONFIG", str(platform.config))
+    client = Client()
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "hi.sh").write_text("echo hi; echo kept > out.txt")
+    spec = {"command": "sh hi.sh", "workdir": "code", "outputs": {"o": "out.txt"}}
+    job_id = client.submit(spec, base=tmp_path)
+    assert client.wait(job_id)["state"] == "succeeded"
+    assert b"".join(client.logs(job_id, follow=True)) == b"hi\n"
+    assert client.download(job_id, tmp_path / "down") == [tmp_path / "down" / "out.txt"]
+    assert client.explain(job_id)["placements"][0]["site"] == "local"
+    assert [offer["site"] for offer in client.offers()] == ["local"]
+    slow, _ = client.submit([{"command": "sleep 600"}, {"command": "true"}])
+    with pytest.raises(Unavailable) as timed_out:
+        client.wait(slow, timeout_s=0.2)
+    assert timed_out.value.reason == "WaitTimedOut"
+    assert client.cancel(slow)["id"] == slow
+    with pytest.raises(NotFound):
+        client.job("job_000000000000000000")
+
+
+def test_the_same_key_submits_once(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    from suanwang import Client
+
+    monkeypatch.setenv("SUAN_CONFIG", str(platform.config))
+    client = Client()
+    assert client.submit({"command": "true"}, key="k1") == client.submit(
+        {"command": "true"}, key="k1"
+    )

@@ -1,0 +1,164 @@
+"""Running the platform from the command line: sites, people, money, sessions, starts and stops."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_platform import SUAN, Platform, environment, platform_in
+
+pytestmark = pytest.mark.xdist_group("cli-platform")
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with platform_in(tmp_path_factory.mktemp("cli")) as found:
+        yield found
+
+
+def test_a_site_is_enrolled_serves_and_leaves(platform: Platform, tmp_path: Path) -> None:
+    site = platform.json(
+        *("site", "enrol", "lab", "--region", "north", "--city", "Erenhot", "--tariff", "0.35"),
+        *("--lat", "43.65", "--lon", "111.98"),
+    )
+    assert site["tariff"] == [350_000] * 24
+    taken = platform.suan("site", "enrol", "lab", "--region", "north")
+    assert taken.returncode == 6
+    again = platform.json("site", "enrol", "lab", "--again")
+    assert again["enrolment_token"] != site["enrolment_token"]
+    words = ("agent", "--server", platform.told["address"], "--state", str(tmp_path / "agent"))
+    agent = subprocess.Popen(
+        [*SUAN, *words, "--pool", "cpu", "--token", again["enrolment_token"]],
+        stderr=subprocess.DEVNULL,
+        env=environment(platform.config),
+    )
+    try:
+        for _ in range(200):
+            if platform.json("site", "show", "lab")["pools"]:
+                break
+        done = platform.suan("run", "--wait", "--site", "lab", "--", "echo", "here")
+        assert done.stdout == "here\n"
+        assert platform.json("site", "ls")[0]["reachable"]
+        assert platform.json("offers")[0]["pool"] == "cpu"
+        assert platform.json("site", "drain", "lab")["state"] == "draining"
+        assert platform.json("site", "resume", "lab")["state"] == "active"
+        pool = platform.json("site", "cordon", "lab", "cpu", "cpu-0")
+        assert pool["nodes"][0]["cordoned"]
+        platform.json("site", "cordon", "lab", "cpu", "cpu-0", "--off")
+        assert "cpu-0" in platform.suan("site", "show", "lab").stdout
+    finally:
+        agent.terminate()
+        assert agent.wait(timeout=30) == 0
+    assert platform.json("site", "revoke", "lab")["revoked"] == 1
+    assert platform.json("site", "rm", "lab") == {"removed": "lab"}
+    assert platform.json("site", "ls") == []
+
+
+def test_people_projects_and_money(platform: Platform) -> None:
+    platform.json("org", "create", "physics", "--display-name", "Physics", "--kind", "consumer")
+    made = platform.suan(
+        *("user", "create", "li.hua", "--org", "physics", "--role", "admin", "--password"),
+        stdin="four unrelated words here\n",
+    )
+    assert made.returncode == 0, made.stderr
+    project = platform.json(
+        *("project", "create", "atoms", "--org", "physics", "--quota", "cpus=64", "cards=8")
+    )
+    assert project["quota"]["cpu_milli"] == 64_000
+    assert platform.json("project", "add", "physics/atoms", "li.hua")["role"] == "member"
+    members = platform.json("project", "members", "physics/atoms")
+    assert [one["login"] for one in members] == ["li.hua"]
+    words = ("project", "topup", project["id"], "12.5", "--reference", "bank-1")
+    assert platform.json(*words)["account"]["balance"]["micro_yuan"] == 12_500_000
+    assert platform.json(*words)["repeated"], "the same payment is booked once"
+    account = platform.json("project", "credit", project["id"], "100")
+    assert account["available"]["micro_yuan"] == 112_500_000
+    bill = platform.json("bill", "-p", project["id"])
+    assert bill["statement"]["topped_up"]["micro_yuan"] == 12_500_000
+    log = platform.json("org", "log", "-n", "3")
+    assert log[0]["action"] == "project.credit_limit"
+
+
+def test_signing_in_by_password_and_out(platform: Platform, tmp_path: Path) -> None:
+    own = {"SUAN_CONFIG": str(tmp_path / "own.yaml")}
+    stdin = f"{platform.told['admin_password']}\n"
+    address = platform.told["address"]
+    done = platform.suan("login", "--server", address, "--user", "admin", stdin=stdin, **own)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "own.yaml").stat().st_mode & 0o777 == 0o600
+    who = json.loads(platform.suan("whoami", "--json", **own).stdout)
+    assert who["login"] == "admin"
+    wrong = platform.suan("login", "--server", address, "--user", "admin", stdin="no\n", **own)
+    assert wrong.returncode == 4
+    assert wrong.stderr.count("\n") == 1
+    assert platform.suan("logout", **own).returncode == 0
+    assert platform.suan("whoami", **own).returncode == 4
+    revoked = [t for t in platform.json("token", "ls") if t["id"] == who["token_id"]]
+    assert revoked[0]["revoked_at_ms"]
+
+
+def test_a_token_of_few_scopes_does_no_more(platform: Platform) -> None:
+    secret = platform.suan("token", "create", "reader", "--scope", "jobs:read").stdout.strip()
+    env = {"SUAN_SERVER": platform.told["address"], "SUAN_TOKEN": secret}
+    assert platform.suan("ls", **env).returncode == 0
+    refused = platform.suan("run", "--json", "--", "true", **env)
+    assert refused.returncode == 4
+    assert refused.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("lss",), 2, "Did you mean `suan ls`?"),
+        (("site", "enroll"), 2, "Did you mean `suan site enrol`?"),
+        (("ls", "--al"), 2, "Did you mean --all?"),
+        (("run",), 2, "either a file or a command"),
+        (("run", "nowhere.yaml"), 2, "no file nowhere.yaml"),
+        (("show", "nothing"), 3, "no job"),
+        (("run", "--memory", "much", "--", "true"), 2, "is not a size"),
+        (("site", "enrol", "x"), 2, "--region"),
+    ],
+)
+def test_failures_are_one_line_that_says_what_to_do(
+    platform: Platform, words: tuple[str, ...], code: int, told: str
+) -> None:
+    done = platform.suan(*words)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert told in done.stderr
+
+
+def test_a_server_that_is_not_there_is_named(platform: Platform) -> None:
+    done = platform.suan("ls", SUAN_SERVER="http://127.0.0.1:9", SUAN_TOKEN="x")
+    assert done.returncode == 5
+    assert "http://127.0.0.1:9" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_chinese_by_variable(platform: Platform) -> None:
+    assert "没有命令" in platform.suan("lss", SUAN_LANG="zh").stderr
+    assert "作业" in platform.suan("--help", SUAN_LANG="zh_CN.UTF-8").stdout
+
+
+def test_the_schema_is_whole_and_knows_local_files(platform: Platform) -> None:
+    schema = json.loads(platform.suan("schema").stdout)
+    text = json.dumps(schema)
+    for part in text.split('"#/$defs/')[1:]:
+        assert part.partition('"')[0] in schema["$defs"]
+    assert "file" in schema["$defs"]["InputBlob"]["properties"]
+
+
+def test_it_starts_again_on_its_state_and_two_do_not_share_a_port(tmp_path: Path) -> None:
+    with platform_in(tmp_path) as first:
+        assert first.told["admin_password"]
+        port = first.told["address"].rpartition(":")[2]
+        second = first.suan("up", "--port", port, "--state", str(tmp_path / "other"))
+        assert second.returncode == 2
+        assert "--port" in second.stderr
+    with platform_in(tmp_path) as again:
+        assert again.told["admin_password"] is None
+        assert again.suan("ls", SUAN_SERVER=again.told["address"]).returncode == 4
