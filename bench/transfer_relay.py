@@ -116,7 +116,7 @@ class Relay:
                 line.put_nowait((loop.time() + half_s, data))
             line.put_nowait((loop.time() + half_s, b""))
             await delivery
-        except OSError:
+        except (OSError, RuntimeError):  # uvloop's way to say that a transport is closed
             pass
         finally:
             delivery.cancel()

@@ -54,6 +54,10 @@ class BlobStore(Protocol):
         """The bytes [start, end) in pieces; NotFound, at the first piece, if absent."""
         ...
 
+    async def read_small(self, digests: Sequence[str]) -> list[bytes]:
+        """Small blobs, whole, in the order given; NotFound if one is absent."""
+        ...
+
     async def write(self, digest: str, pieces: AsyncIterator[bytes], limit: int) -> int:
         """Take a whole blob; returns its size. LimitExceeded past `limit`, DigestMismatch."""
         ...

@@ -1,4 +1,4 @@
-"""Blobs in a folder: blobs/ab/cd/<hex>, uploads/<scope>/<hex>, incoming/<random>.
+"""Blobs in a folder: blobs/ab/<hex>, uploads/<scope>/<hex>, incoming/<random>.
 
 A file is synchronised to disk, then renamed into its place, then the folder is synchronised: a
 crash leaves a whole blob or none. Two writers of one blob write two files of the same content;
@@ -12,6 +12,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections import OrderedDict
@@ -66,6 +67,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
 class _Sink:
     """An open file and the hash of all that was written to it."""
 
@@ -78,9 +85,7 @@ class _Sink:
     def take(self, piece: bytes) -> None:
         if self.size + len(piece) > self.limit:
             raise too_large(self.limit)
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(self.handle, view) :]
+        _write_all(self.handle, piece)
         self.hasher.update(piece)
         self.size += len(piece)
 
@@ -91,6 +96,7 @@ class FolderBlobs:
     def __init__(self, root: Path, *, durable: bool = True, threads: int = 8) -> None:
         self.root = root
         self._durable = durable
+        self._threads = threads
         self._blobs = root / "blobs"
         self._uploads = root / "uploads"
         self._incoming = root / "incoming"
@@ -106,7 +112,7 @@ class FolderBlobs:
 
     def path_of(self, digest: str) -> Path:
         name = check_digest(digest)
-        return self._blobs / name[:2] / name[2:4] / name
+        return self._blobs / name[:2] / name
 
     def _upload_path(self, scope: str, digest: str) -> Path:
         name = check_digest(digest)
@@ -143,6 +149,15 @@ class FolderBlobs:
         finally:
             os.close(handle)
 
+    async def read_small(self, digests: Sequence[str]) -> list[bytes]:
+        return await self._do(lambda: [self._read_one(digest) for digest in digests])
+
+    def _read_one(self, digest: str) -> bytes:
+        try:
+            return self.path_of(digest).read_bytes()
+        except FileNotFoundError:
+            raise absent(digest) from None
+
     async def write(self, digest: str, pieces: AsyncIterator[bytes], limit: int) -> int:
         final = self.path_of(digest)
         with _storage():
@@ -165,36 +180,49 @@ class FolderBlobs:
             if got != check_digest(digest):
                 raise mismatch(digest, got)
         with _storage():
-            # many threads at once: the file system joins their synchronisations in one commit
-            await all_ended(self._do(self._write_one, d, data) for d, data in blobs)
+            # several threads at once: the file system joins their synchronisations in one commit
+            folders: set[Path] = set()
+            shares = [blobs[n :: self._threads] for n in range(min(self._threads, len(blobs)))]
+            await all_ended(self._do(self._write_share, share, folders) for share in shares)
+            if self._durable:
+                await all_ended(self._do(_sync_folder, folder) for folder in sorted(folders))
 
-    def _write_one(self, digest: str, data: bytes) -> None:
-        final = self.path_of(digest)
-        if final.exists():
-            return
-        handle, name = tempfile.mkstemp(dir=self._incoming)
-        try:
-            _Sink(handle, hashlib.sha256(), 0, len(data)).take(data)
-            self._publish(handle, Path(name), final)
-        finally:
-            os.close(handle)
-            Path(name).unlink(missing_ok=True)
+    def _write_share(self, blobs: Sequence[tuple[str, bytes]], folders: set[Path]) -> None:
+        """All but the synchronisation of their folders, which are added to `folders`."""
+        stem = self._incoming / f"{os.getpid()}-{secrets.token_hex(8)}"
+        for number, (digest, data) in enumerate(blobs):
+            final = self.path_of(digest)
+            if final.exists():
+                continue
+            path = stem.with_name(f"{stem.name}-{number}")
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                _write_all(handle, data)
+                self._place(handle, path, final)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(handle)
+            folders.add(final.parent)
 
     def _publish(self, handle: int, path: Path, final: Path) -> None:
         if final.exists():
             path.unlink(missing_ok=True)
             return
+        self._place(handle, path, final)
+        if self._durable:
+            _sync_folder(final.parent)
+
+    def _place(self, handle: int, path: Path, final: Path) -> None:
         os.fchmod(handle, 0o444)
         if self._durable:
             os.fsync(handle)
         if not final.parent.exists():
             final.parent.mkdir(parents=True, exist_ok=True)
             if self._durable:
-                _sync_folder(final.parent.parent)
                 _sync_folder(self._blobs)
         path.replace(final)
-        if self._durable:
-            _sync_folder(final.parent)
 
     async def _pump(self, sink: _Sink, pieces: AsyncIterator[bytes]) -> None:
         """Write and hash one buffer while the next one arrives. What arrived is kept on a break."""

@@ -125,6 +125,15 @@ class S3Blobs:
         finally:
             body.close()
 
+    async def read_small(self, digests: Sequence[str]) -> list[bytes]:
+        return list(await asyncio.gather(*(self._read_one(digest) for digest in digests)))
+
+    async def _read_one(self, digest: str) -> bytes:
+        key = self._key(digest)
+        got = await self._do(self._client.get_object, Bucket=self.bucket, Key=key)
+        body: bytes = await self._do(got["Body"].read)
+        return body
+
     async def write(self, digest: str, pieces: AsyncIterator[bytes], limit: int) -> int:
         upload = await self._begin(digest, limit)
         try:

@@ -208,6 +208,9 @@ async def test_many_small_blobs(store: BlobStore) -> None:
     blobs = [(digest_of(str(n).encode()), str(n).encode()) for n in range(100)]
     await store.write_small(blobs)
     assert await store.has([digest for digest, _ in blobs]) == [digest for digest, _ in blobs]
+    assert await store.read_small([blobs[7][0], blobs[3][0]]) == [b"7", b"3"]
+    with pytest.raises(NotFound):
+        await store.read_small([blobs[7][0], digest_of(b"absent")])
     bad = [(digest_of(b"good"), b"good"), (digest_of(b"bad"), b"other")]
     with pytest.raises(DigestMismatch):
         await store.write_small(bad)
