@@ -74,6 +74,12 @@ def open_leases_of_site(conn: Connection, site_id: str) -> list[Lease]:
     return [_lease(row) for row in conn.execute(query)]
 
 
+def open_leases_of_job(conn: Connection, job_id: str) -> list[Lease]:
+    """Locked until the transaction ends."""
+    query = sa.select(leases).where(OPEN, leases.c.job_id == job_id).order_by(leases.c.id)
+    return [_lease(row) for row in conn.execute(query.with_for_update())]
+
+
 def count_open_of_site(conn: Connection, site_id: str) -> int:
     query = sa.select(sa.func.count()).select_from(leases).where(OPEN, leases.c.site_id == site_id)
     return int(conn.execute(query).scalar_one())

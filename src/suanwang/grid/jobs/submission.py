@@ -14,7 +14,7 @@ from suanwang.grid.data import service as data
 from suanwang.grid.jobs import leases_store, store
 from suanwang.grid.jobs.demand import BlobFact, Demand, demand_of, facts_of
 from suanwang.grid.jobs.estimates import RuntimeEstimates, on_grid
-from suanwang.grid.jobs.model import FINAL, Job, LeaseState, StopReason, Task, TaskState
+from suanwang.grid.jobs.model import FINAL, Job, StopReason, TaskState
 from suanwang.grid.jobs.orders import stop_leases
 from suanwang.grid.jobs.progress import Steps, settle
 from suanwang.grid.jobs.spec import JobSpec
@@ -282,18 +282,12 @@ def cancel(tx: Tx, job_id: str) -> list[str]:
     store.request_cancel(tx, [job_id])
     open_tasks = store.open_tasks_of_jobs(tx.conn, [job_id])
     steps = Steps(tx)
-    at_sites: list[Task] = []
     for task in open_tasks:
         if task.state in (TaskState.WAITING, TaskState.QUEUED):
             after = msgspec.structs.replace(
                 task, state=TaskState.CANCELLED, ended_at_ms=tx.now_ms, detail="cancelled"
             )
             steps.move(task, after)
-        else:
-            at_sites.append(task)
     settle(tx, steps)
-    current = leases_store.leases_by_id(
-        tx.conn, [task.lease_id for task in at_sites if task.lease_id], lock=True
-    )
-    leases = [lease for lease in current.values() if lease.state is not LeaseState.ENDED]
-    return stop_leases(tx, leases, StopReason.CANCELLED)
+    # of every attempt: one that was replaced may still run at a silent site
+    return stop_leases(tx, leases_store.open_leases_of_job(tx.conn, job_id), StopReason.CANCELLED)
