@@ -20,7 +20,6 @@ from suanwang.grid.jobs.model import (
     FINAL,
     Lease,
     LeaseState,
-    Outcome,
     StopReason,
     Task,
     TaskState,
@@ -28,6 +27,7 @@ from suanwang.grid.jobs.model import (
 )
 from suanwang.grid.jobs.orders import stop_leases
 from suanwang.grid.jobs.progress import Steps, settle
+from suanwang.grid.jobs.rivals import Settled, settle_rivals
 from suanwang.grid.jobs.snapshot import HALF_LIFE_S, member_of, share_amounts
 from suanwang.kernel.resources import Resources
 from suanwang.kernel.time import MS_PER_SECOND
@@ -115,15 +115,19 @@ class _Intake:
             if job.cancel_requested
         }
         steps = Steps(tx)
-        superseded: list[Lease] = []
+        superseded: list[str] = []
         for before, after, _ in self._pairs:
             task = tasks[after.task_id]
-            if task.lease_id != after.lease_id:
-                superseded.extend(self._settle_rivals(task, after))
-                continue
-            moved = task_after(task, after, terms.get(after.job_id), after.job_id in cancelled, tx)
+            if task.lease_id != after.lease_id or task.state in FINAL:
+                settled = self._settle_rivals(task, after)
+                moved = settled.task
+                superseded.extend([settled.leave.lease_id] if settled.leave else [])
+            else:
+                cancel = after.job_id in cancelled
+                moved = task_after(task, after, terms.get(after.job_id), cancel, tx)
             if moved != task:
                 steps.move(task, moved)
+                tasks[task.task_id] = moved
                 self._taken.jobs.add(task.job_id)
             elif before.state is not after.state:
                 self._taken.jobs.add(task.job_id)
@@ -132,7 +136,7 @@ class _Intake:
         leases_store.update_leases(tx, [self._without_hold(a) for _, a, _ in self._pairs])
         _note_outputs(tx, [(a, r) for _, a, r in ended])
         account_shares(tx, [a for _, a, _ in ended], self._totals)
-        self._taken.sites.update(stop_leases(tx, superseded, StopReason.SUPERSEDED))
+        self._stop(superseded)
         self._taken.jobs.update(job.job_id for job in settle(tx, steps))
         teach(tx, self._outbox, [a for _, a, _ in ended], terms)
         self._taken.freed = self._taken.freed or bool(ended)
@@ -145,26 +149,17 @@ class _Intake:
         """A lease that never ran has no usage record to release its hold."""
         release_holds(self._tx, [lease for lease in leases if lease.started_at_ms is None])
 
-    def _settle_rivals(self, task: Task, lease: Lease) -> list[Lease]:
-        """News of an attempt that was replaced while its site was away: who is kept?
+    def _settle_rivals(self, task: Task, lease: Lease) -> Settled:
+        updated = next((a for _, a, _ in self._pairs if a.lease_id == task.lease_id), None)
+        if updated is None and task.lease_id is not None:
+            found = leases_store.leases_by_id(self._tx.conn, [task.lease_id], lock=True)
+            updated = found.get(task.lease_id)
+        return settle_rivals(task, lease, updated)
 
-        Only an unfenced job gets here with both alive; its `reconcile` decides.
-        """
-        if task.state in FINAL or task.lease_id is None:
-            return [lease] if lease.state is not LeaseState.ENDED else []
-        current = leases_store.leases_by_id(self._tx.conn, [task.lease_id], lock=True)
-        rival = current.get(task.lease_id)
-        if rival is None or rival.state is LeaseState.ENDED:
-            return [lease]
-        # the task's attempt only moves forward, so the replacement stays its lease;
-        # an original that already succeeded may still hand in its result
-        if lease.outcome is Outcome.SUCCEEDED and lease.reconcile != "keep_replacement":
-            return [rival]
-        keep_original = lease.reconcile == "longest_running" and (
-            lease.granted_at_ms < (rival.started_at_ms or rival.granted_at_ms)
-            and rival.started_at_ms is None
-        )
-        return [rival] if keep_original else [lease]
+    def _stop(self, lease_ids: Sequence[str]) -> None:
+        """As they are now, this batch's own news included."""
+        leases = leases_store.leases_by_id(self._tx.conn, lease_ids, lock=True)
+        self._taken.sites.update(stop_leases(self._tx, leases.values(), StopReason.SUPERSEDED))
 
 
 def stepped(lease: Lease, report: RunReport, now_ms: int) -> Lease:
