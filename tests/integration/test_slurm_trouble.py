@@ -108,7 +108,7 @@ async def test_preemption_is_told_as_the_sites_doing(site: SlurmSite) -> None:
         end = await site.end(run)
         assert end.failure is FailureClass.NODE_FAILURE, end
         assert "preempted" in end.detail
-    assert site.cluster.jobs() == [boss], "Slurm did not requeue them"
+    await until(lambda: site.cluster.jobs() == [boss], "Slurm did not requeue them")
 
 
 async def test_a_requeue_by_the_site_is_an_end_and_runs_nothing_twice(site: SlurmSite) -> None:
@@ -231,7 +231,7 @@ async def test_a_job_that_no_lease_stands_behind_is_cancelled(site: SlurmSite) -
     await site.start(run)
     await site.end(run)
     await until(lambda: site.slurm_state(leak) == "CANCELLED", "the leak is taken back")
-    assert site.cluster.jobs() == [keep]
+    await until(lambda: site.cluster.jobs() == [keep], "only the foreign job is left")
 
 
 async def test_without_contact_runs_end_though_no_agent_lives(site: SlurmSite) -> None:
@@ -344,6 +344,6 @@ async def test_three_hundred_runs_end_once_each_and_leave_nothing(site: SlurmSit
     assert [ends[run.spec.lease_id] for run in runs] == [[i % 5] for i in range(300)]
     for run in runs:
         await site.driver.forget(run.spec.lease_id)
-    assert site.cluster.jobs() == []
+    await site.quiet()
     left = [p for p in (site.folder / "state" / "slurm").rglob("*") if p.is_file()]
     assert {p.name.split(".")[0] for p in left} <= {"batch", "instance", "contact"}, left

@@ -1,8 +1,8 @@
 """Parsers of what Slurm's commands print. Pure and tolerant: an unknown field is no error.
 
-The column formats of `squeue -o`, `sacct -P` and the `key=value` lines of `scontrol -o` have
-been stable since Slurm 14; the JSON of the same commands changes its shape with every release,
-and `squeue --json` of 22.05 ignores its own filters and so carries the whole cluster's queue.
+The column formats of `squeue -o`, `sacct -P` and the `key=value` lines of `scontrol -o` are meant
+for scripts and stay; the JSON of the same commands changes its shape with every release, and
+`squeue --json` of 22.05 ignores its own filters and so carries the whole cluster's queue.
 """
 
 from __future__ import annotations
