@@ -11,18 +11,24 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from suanwang.bootstrap import first_start, make_context
 from suanwang.platform.settings import Settings
+from suanwang.tenancy import access
+from suanwang.tenancy.model import system_principal
 
 SERVE = """
 import sys, uvicorn, msgspec
 from suanwang.bootstrap import make_app
 from suanwang.platform.settings import Settings
+from suanwang.tenancy import access
+from suanwang.tenancy.model import system_principal
 settings = msgspec.json.decode(sys.argv[1].encode(), type=Settings)
 uvicorn.run(make_app(settings), host=settings.host, port=settings.port, log_level="warning",
             access_log=False)
@@ -56,19 +62,24 @@ class Rig:
         return f"http://127.0.0.1:{self.settings.port}"
 
     def __enter__(self) -> Rig:
-        self.token = asyncio.run(self._first()) or ""
-        import msgspec
-
+        self.token = asyncio.run(self._first())
         text = msgspec.json.encode(self.settings).decode()
         self.server = self._spawn([sys.executable, "-c", SERVE, text], "server.log")
         self._until_ready()
         return self
 
-    async def _first(self) -> str | None:
+    async def _first(self) -> str:
+        """A token of the operator, on a new database or one that was filled before."""
         context = make_context(self.settings)
         made = await first_start(context)
+        operator = replace(
+            system_principal(made.organisation_id), user_id=made.admin_user_id, user_name="admin"
+        )
+        new = await context.database.write(
+            lambda tx: access.issue_token(tx, operator, name=f"bench-{time.time_ns()}")
+        )
         await context.database.close()
-        return made.token
+        return new.secret
 
     def _spawn(self, argv: list[str], log: str) -> subprocess.Popen[bytes]:
         with (self.folder / log).open("wb") as file:
