@@ -76,7 +76,7 @@ class PageRequest:
         )
 
 
-def page_request(
+async def page_request(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
     cursor: Annotated[
         str | None, Query(max_length=400, description="`next_cursor` of the page before.")

@@ -150,7 +150,7 @@ async def list_jobs(
             limit=page.fetch,
         )
 
-    rows = await context.database.read(query)
+    rows = await context.database.peek(query)
     kept = rows[: page.limit]
     more = len(rows) > page.limit
     return json_response(
@@ -185,7 +185,7 @@ async def show_job(request: Request, job_id: str, principal: Caller) -> Response
         view["task_list"] = _tasks(conn, job, -1, 100)
         return view
 
-    return json_response(await context.database.read(query))
+    return json_response(await context.database.peek(query))
 
 
 def _tasks(conn: Connection, job: Job, after_index: int, limit: int) -> list[dict[str, Any]]:

@@ -34,10 +34,15 @@ def chunks(ids: Iterable[str]) -> Iterable[list[str]]:
         yield ordered[start : start + CHUNK]
 
 
+_STATES = {state.value: state for state in TaskState}
+_JOB_FIELDS = ["job_id" if c.name == "id" else c.name for c in JOB_COLUMNS]
+_JOB_STATE = _JOB_FIELDS.index("state")
+
+
 def _job(row: Row[Any]) -> Job:
-    values = dict(row._mapping)
-    values["job_id"] = values.pop("id")
-    values["state"] = TaskState(values["state"])
+    """Columns in the order of JOB_COLUMNS; built by name, without a mapping for each row."""
+    values = dict(zip(_JOB_FIELDS, row, strict=True))
+    values["state"] = _STATES[row[_JOB_STATE]]
     return Job(**values)
 
 
