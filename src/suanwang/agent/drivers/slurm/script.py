@@ -55,7 +55,8 @@ def spec_text(spec: RunSpec, pool: PoolConfig, folder: Path, batch: Path) -> str
     }
     lines = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
     lines.append(f"COMMAND=({' '.join(shlex.quote(word) for word in command)})")
-    exports = [
+    exports = [f"export SUAN_EPOCH={spec.epoch}"]
+    exports += [
         f"export {name}={shlex.quote(value)}"
         for name, value in spec.env.items()
         if proper_name(name)
