@@ -131,9 +131,9 @@ class Book:
             _write(self._submissions / f"{submission.name}.map", "\n".join([*order, ""]))
         self.save(submission)
 
-    def save(self, submission: Submission) -> None:
+    def save(self, submission: Submission, *, flush: bool = True) -> None:
         path = self._submissions / f"{submission.name}.json"
-        _write(path, msgspec.json.encode(submission).decode(), flush=True)
+        _write(path, msgspec.json.encode(submission).decode(), flush=flush)
 
     def drop_submission(self, submission: Submission) -> None:
         """Without its map a late job of this name finds nothing to run."""

@@ -185,7 +185,8 @@ class SlurmDriver:
         submission = run.submission
         submission.entries.pop(run.index, None)
         if submission.entries:
-            self._book.save(submission)
+            # lost in a crash, the lease is listed once more and forgotten once more
+            self._book.save(submission, flush=False)
         else:
             self._submitter.waiting.pop(submission.name, None)
             self._book.drop_submission(submission)
