@@ -434,6 +434,10 @@ StorageLoc=slurm_acct_db
     conf.chmod(0o600)
     cluster.start_daemon("slurmdbd", ["slurmdbd", "-D"])
     _await(lambda: _succeeds(cluster, ["sacctmgr", "-n", "show", "cluster"]), "slurmdbd", 30)
+    _add_accounts(cluster)
+
+
+def _add_accounts(cluster: SlurmCluster) -> None:
     for words in (
         "cluster suan",
         "account research Description=research Organization=suan",
