@@ -21,6 +21,9 @@ metadata = MetaData(
 Id = String(40).with_variant(String(40, collation="C"), "postgresql")
 """Ids are short ASCII, compared byte by byte on both databases whatever the cluster's language."""
 
+PairId = String(81).with_variant(String(81, collation="C"), "postgresql")
+"""Two ids and what parts them."""
+
 Ms = BigInteger
 """Instant in milliseconds since the epoch, UTC."""
 

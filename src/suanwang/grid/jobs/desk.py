@@ -63,6 +63,7 @@ class AgentDesk:
         self._touched: dict[str, float] = {}
 
     async def reconcile(self, site_id: str, request: ReconcileRequest) -> ReconcileReply:
+        totals = await self._dispatcher.totals_now()
         done = await self._database.write(
             lambda tx: agents.reconcile(
                 tx,
@@ -70,7 +71,7 @@ class AgentDesk:
                 site_id,
                 request,
                 unseal=self._unseal,
-                totals=self._dispatcher.totals,
+                totals=totals,
                 contact_every_ms=self._limits.contact_every_ms,
             )
         )
@@ -82,10 +83,9 @@ class AgentDesk:
         """Take the news, then answer with orders: at once, or when there are some, or none."""
         extra: agents.Polled | None = None
         if request.reports or request.pools is not None or self._touch_due(site_id):
+            totals = await self._dispatcher.totals_now()
             extra = await self._database.write(
-                lambda tx: agents.take_poll(
-                    tx, self._outbox, site_id, request, totals=self._dispatcher.totals
-                )
+                lambda tx: agents.take_poll(tx, self._outbox, site_id, request, totals=totals)
             )
             self._announce(extra.taken)
             if extra.inventory_changed:

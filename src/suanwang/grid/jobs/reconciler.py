@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from suanwang.engines.scheduling.model import Plan, Policy, Snapshot
+from suanwang.engines.scheduling.model import Plan, Policy, Promise, Snapshot
 from suanwang.engines.scheduling.plan import plan
 from suanwang.grid.jobs import grants, sweeps
-from suanwang.grid.jobs.snapshot import Gathered, gather, somebody_waits, totals_of
+from suanwang.grid.jobs.snapshot import Gathered, capacity, gather, somebody_waits, totals_of
 from suanwang.kernel.resources import ZERO, Resources
 from suanwang.kernel.time import Clock
 from suanwang.platform.database import Database
@@ -17,6 +17,7 @@ from suanwang.platform.signals import Signals
 
 T = TypeVar("T")
 ROUND_SIGNAL = "round"
+TOTALS_EVERY_MS = 10_000
 Offload = Callable[[Callable[[], T]], Awaitable[T]]
 
 
@@ -26,6 +27,15 @@ def site_signal(site_id: str) -> str:
 
 def job_signal(job_id: str) -> str:
     return f"job:{job_id}"
+
+
+def promises_after(snapshot: Snapshot, made: Plan) -> tuple[Promise, ...]:
+    """Room that was preempted for somebody is his until he has started there."""
+    started = {(placement.group, placement.pool_id) for placement in made.placements}
+    pools = {running.lease_id: running.pool_id for running in snapshot.running}
+    new = {Promise(p.for_group, pools[p.lease_id]) for p in made.preemptions}
+    kept = {p for p in snapshot.promises if (p.group, p.pool_id) not in started}
+    return tuple(sorted(kept | new, key=lambda p: (p.group, p.pool_id)))
 
 
 class Dispatcher:
@@ -46,16 +56,28 @@ class Dispatcher:
         self._policy = policy or Policy()
         self._offload = offload
         self._round = 0
-        self.totals: Resources = ZERO
+        self._promises: tuple[Promise, ...] = ()
+        self._totals: Resources = ZERO
+        self._totals_at_ms = -TOTALS_EVERY_MS
         self.last_snapshot: Snapshot = Snapshot()
         self.last_plan: Plan = Plan()
         self.last_at_ms = 0
 
     async def gather(self) -> Gathered:
         now_ms = self._clock.now_ms()
-        gathered = await self._database.read(lambda conn: gather(conn, now_ms, self._policy))
-        self.totals = totals_of(gathered.snapshot.pools)
+        gathered = await self._database.read(
+            lambda conn: gather(conn, now_ms, self._policy, self._promises)
+        )
+        self._totals, self._totals_at_ms = totals_of(gathered.snapshot.pools), now_ms
         return gathered
+
+    async def totals_now(self) -> Resources:
+        """The grid's capacity, known also where no round is planned; some seconds old at most."""
+        now_ms = self._clock.now_ms()
+        if now_ms - self._totals_at_ms >= TOTALS_EVERY_MS:
+            self._totals = await self._database.read(capacity)
+            self._totals_at_ms = now_ms
+        return self._totals
 
     async def round(self) -> grants.Applied:
         """Snapshot → plan → apply; wakes the sites that got orders."""
@@ -69,6 +91,7 @@ class Dispatcher:
         took_ms = self._clock.now_ms() - started_ms
         self.last_snapshot, self.last_plan = gathered.snapshot, made
         self.last_at_ms = started_ms
+        self._promises = promises_after(gathered.snapshot, made)
         digest = grants.digest_of(gathered) if made.placements or made.preemptions else ""
         applied = await self._database.write(
             lambda tx: grants.apply_plan(

@@ -20,6 +20,7 @@ from suanwang.engines.scheduling.model import (
     Policy,
     Pool,
     Prices,
+    Promise,
     QueueGroup,
     Quota,
     Running,
@@ -130,7 +131,8 @@ def running_of(lease: OpenLease, now_ms: int) -> Running:
         class_id=lease.class_id,
         pool_id=lease.pool_id,
         priority=lease.priority,
-        preemptible=lease.preemptible and not lease.stop,
+        preemptible=lease.preemptible,
+        stopping=bool(lease.stop),
         node_members=tuple(lease.node_members),
         member_resources=member_of(lease),
         started_at_ms=lease.started_at_ms or lease.granted_at_ms,
@@ -145,6 +147,15 @@ def totals_of(pools: Iterable[Pool]) -> Resources:
     for pool in pools:
         for node in pool.nodes:
             total = total + node.capacity
+    return total
+
+
+def capacity(conn: Connection) -> Resources:
+    """Of all pools that sites report."""
+    total = ZERO
+    for row in sites.pools(conn):
+        for report in row.nodes:
+            total = total + resources_of(report.capacity)
     return total
 
 
@@ -190,7 +201,9 @@ def _quotas(conn: Connection, leases: Iterable[OpenLease]) -> tuple[Quota, ...]:
     return tuple(Quota(share, limits[share], used[share]) for share in sorted(limits))
 
 
-def gather(conn: Connection, now_ms: int, policy: Policy) -> Gathered:
+def gather(
+    conn: Connection, now_ms: int, policy: Policy, promises: tuple[Promise, ...] = ()
+) -> Gathered:
     """Read everything that a round looks at, within one read transaction."""
     all_sites = {site.site_id: site for site in sites.sites(conn)}
     rows = [row for row in sites.pools(conn) if row.site_id in all_sites]
@@ -217,6 +230,7 @@ def gather(conn: Connection, now_ms: int, policy: Policy) -> Gathered:
     classes = {class_id: class_from(class_id, bodies[class_id]) for class_id in sorted(bodies)}
     projects = sorted({group.project_id for group in groups})
     funds = ledger.funds(conn, projects)
+    waiting = {group.key for group in groups}
     snapshot = Snapshot(
         pools=pools,
         classes=tuple(classes[class_id] for class_id in sorted(classes)),
@@ -241,6 +255,7 @@ def gather(conn: Connection, now_ms: int, policy: Policy) -> Gathered:
             for organisation_id, weights in sorted(tenancy.weights_by_organisation(conn).items())
         ),
         policy=policy,
+        promises=tuple(p for p in promises if p.group in waiting),
     )
     return Gathered(snapshot, all_sites, {row.pool_id: row for row in rows}, classes)
 

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from suanwang.grid.jobs.model import RunTemplate, Terms
-from suanwang.platform.schema import Id, Money, Ms, Packed, metadata
+from suanwang.platform.schema import Id, Money, Ms, Packed, PairId, metadata
 from suanwang.protocol.messages import Meters, OutputRecord
 
 demand_classes = sa.Table(
@@ -196,7 +196,7 @@ rounds = sa.Table(
 share_usage = sa.Table(
     "share_usage",
     metadata,
-    sa.Column("share_id", Id, primary_key=True),
+    sa.Column("share_id", PairId, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
     sa.Column("at_ms", Ms, nullable=False),
 )

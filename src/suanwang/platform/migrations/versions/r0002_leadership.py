@@ -1,4 +1,4 @@
-"""Leadership: which process plans and sweeps."""
+"""Leadership: which process plans and sweeps. Ids of shares have room for project and user."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def upgrade() -> None:
         sa.Column("term", sa.BigInteger, nullable=False),
         sa.Column("until_ms", sa.BigInteger, nullable=False),
     )
+    long_id = sa.String(81).with_variant(sa.String(81, collation="C"), "postgresql")
+    with op.batch_alter_table("share_usage") as share_usage:
+        share_usage.alter_column(
+            "share_id", type_=long_id, existing_type=sa.String(40), existing_nullable=False
+        )
