@@ -49,9 +49,10 @@ class RunState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """The control plane wants this of a lease."""
+    """The control plane wants this of a lease; it was asked at `asked_at_ms` (monotonic)."""
 
     order: LeaseOrder
+    asked_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +191,8 @@ class AgentCore:
 
     def handle(self, event: Event, now_ms: int) -> list[Instruction]:
         match event:
-            case Ordered(order):
-                return self._ordered(order, now_ms)
+            case Ordered(order, asked_at_ms):
+                return self._ordered(order, asked_at_ms, now_ms)
             case Prepared(lease_id, failure):
                 return self._prepared(lease_id, failure, now_ms)
             case Observed(observation):
@@ -201,16 +202,18 @@ class AgentCore:
             case Adopted():
                 return self._adopted(event)
             case Contacted(sent_at_ms):
+                # a silence that was too long stays too long, whatever ends it
+                out = self._expired(sent_at_ms, now_ms)
                 self.last_contact_ms = max(self.last_contact_ms, sent_at_ms)
-                return []
+                return out
             case Answered(reports):
                 return self._answered(reports)
             case Ticked():
-                return self._expired(now_ms)
+                return self._expired(now_ms, now_ms)
 
     # --- orders ---------------------------------------------------------------------------
 
-    def _ordered(self, order: LeaseOrder, now_ms: int) -> list[Instruction]:
+    def _ordered(self, order: LeaseOrder, asked_at_ms: int, now_ms: int) -> list[Instruction]:
         run = self.runs.get(order.lease_id)
         if order.desired is Desired.FORGET:
             return self._forget(run) if run is not None else []
@@ -223,6 +226,9 @@ class AgentCore:
         if order.run.pool not in self.pools:
             reason = f"UnknownPool: this site has no pool {order.run.pool!r}"
             return self._end(run, now_ms, FailureClass.REJECTED, reason)
+        if _is_over(order.run, asked_at_ms, now_ms):
+            # it was on its way for so long that the lease may be another's by now
+            return self._end(run, now_ms, FailureClass.LEASE_EXPIRED, _SILENT)
         return [Prepare(order.run)]
 
     def _stop_ordered(self, order: LeaseOrder, run: Run | None, now_ms: int) -> list[Instruction]:
@@ -255,7 +261,7 @@ class AgentCore:
             return []
         if failure:
             return self._end(run, now_ms, FailureClass.INPUT_FAILED, failure)
-        if self._deadline_passed(run, now_ms):
+        if _is_over(run.spec, self.last_contact_ms, now_ms):
             return self._end(run, now_ms, FailureClass.LEASE_EXPIRED, _SILENT)
         run.state = RunState.STARTED
         return [Start(run.spec)]
@@ -264,6 +270,8 @@ class AgentCore:
         run = self.runs.get(seen.lease_id)
         if run is None or run.state >= RunState.ENDED:
             return []
+        # whatever the driver knows of has been handed to it
+        run.state = RunState.STARTED
         run.last = seen
         if seen.started_at_ms is not None:
             run.started_at_ms = seen.started_at_ms
@@ -273,10 +281,7 @@ class AgentCore:
             run.phase = Phase.ENDED
             run.state = RunState.ENDED
             succeeded = seen.failure is FailureClass.NONE and seen.exit_code == 0
-            if run.spec.outputs:
-                return [Collect(run.spec, succeeded)]
-            run.state = RunState.COLLECTED
-            return [Report(seen.lease_id)]
+            return [Collect(run.spec, succeeded)]
         news = seen.phase is not run.phase or seen.detail != run.detail
         run.phase, run.detail = seen.phase, seen.detail
         return [Report(seen.lease_id)] if news else []
@@ -323,18 +328,25 @@ class AgentCore:
 
     # --- the contact deadline -------------------------------------------------------------
 
-    def _deadline_passed(self, run: Run, now_ms: int) -> bool:
-        limit = run.spec.stop_on_client_after_s
-        return limit is not None and now_ms - self.last_contact_ms > limit * 1000
-
-    def _expired(self, now_ms: int) -> list[Instruction]:
+    def _expired(self, until_ms: int, now_ms: int) -> list[Instruction]:
+        """Stop what must not outlive a silence that lasted until `until_ms`."""
         out: list[Instruction] = []
         for lease_id in sorted(self.runs):
             run = self.runs[lease_id]
-            if run.state < RunState.ENDED and self._deadline_passed(run, now_ms):
+            over = _is_over(run.spec, self.last_contact_ms, until_ms)
+            if run.state < RunState.ENDED and over:
                 run.stop = run.stop or FailureClass.LEASE_EXPIRED
                 out.extend(self._pursue_stop(run, now_ms))
         return out
+
+    def longest_wait_ms(self, at_most_ms: int) -> int:
+        """How long a poll may wait: the strictest run hears of the control plane in time."""
+        limits = [
+            run.spec.stop_on_client_after_s
+            for run in self.runs.values()
+            if run.spec.stop_on_client_after_s is not None and run.state < RunState.ENDED
+        ]
+        return min([at_most_ms, *(limit * 1000 // _CONTACTS_PER_LIMIT for limit in limits)])
 
     # --- reports --------------------------------------------------------------------------
 
@@ -378,5 +390,11 @@ def _age(at_ms: int | None, now_ms: int) -> int | None:
     return None if at_ms is None else max(0, now_ms - at_ms)
 
 
+def _is_over(spec: RunSpec, heard_ms: int, now_ms: int) -> bool:
+    limit = spec.stop_on_client_after_s
+    return limit is not None and now_ms - heard_ms > limit * 1000
+
+
+_CONTACTS_PER_LIMIT = 4
 _SILENT = "ContactLost: the control plane was not heard in time"
 _NOTHING = Quantity()

@@ -11,8 +11,8 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any
 
 from suanwang.agent.core import (
     Adopted,
@@ -33,18 +33,18 @@ from suanwang.agent.core import (
     Stop,
     Ticked,
 )
+from suanwang.agent.needs import Link, Records
 from suanwang.agent.port import Driver, Observation, PreparedRun
+from suanwang.agent.shipping import Shipper
 from suanwang.kernel.errors import PermanentError, SuanwangError, TransientError, Unauthenticated
 from suanwang.protocol.messages import (
+    FailureClass,
     LeaseOrder,
-    LogChunk,
-    LogReply,
-    LogRequest,
     OutputRecord,
+    Phase,
     PollReply,
     PollRequest,
     PoolReport,
-    ReconcileReply,
     ReconcileRequest,
     RunReport,
     RunSpec,
@@ -61,48 +61,6 @@ LOG_S = 0.5
 FIRST_BACKOFF_S = 0.2
 MAX_BACKOFF_S = 15.0
 CONTACT_NOTE_MS = 1_000
-
-
-class Link(Protocol):
-    """The way to the control plane. Raises TransientError when it is cut."""
-
-    async def reconcile(self, request: ReconcileRequest) -> ReconcileReply: ...
-
-    async def poll(self, request: PollRequest, timeout_s: float) -> PollReply: ...
-
-    async def send_logs(self, request: LogRequest) -> LogReply: ...
-
-
-class Records(Protocol):
-    """What the agent keeps of its runs across restarts, and the content it moves for them."""
-
-    instance_id: str
-
-    def next_sequence(self) -> int: ...
-
-    def load(self) -> list[PreparedRun]:
-        """The runs taken over before a restart."""
-        ...
-
-    def take(self, spec: RunSpec) -> PreparedRun:
-        """Record the run durably and make its folder; quick, idempotent."""
-        ...
-
-    async def prepare(self, run: PreparedRun) -> None:
-        """Fetch inputs into the working directory; the host repeats it on TransientError."""
-        ...
-
-    async def collect(self, run: PreparedRun, succeeded: bool) -> tuple[OutputRecord, ...]: ...
-
-    def read_logs(self, lease_id: str, offsets: dict[str, int]) -> list[LogChunk]: ...
-
-    def forget(self, lease_id: str) -> None: ...
-
-
-@dataclass(slots=True)
-class _LogState:
-    offsets: dict[str, int] = field(default_factory=dict)
-    closed: set[str] = field(default_factory=set)
 
 
 class AgentHost:
@@ -137,8 +95,10 @@ class AgentHost:
         self._reconcile_every_ms = 300_000
         self._inventory: list[PoolReport] = []
         self._inventory_due = False
-        self._logs: dict[str, _LogState] = {}
+        self._output = Shipper(link, records.read_logs)
+        self._fetching: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, str] = {}
+        self._holders: dict[str, Driver] = {}
         self._noted_contact_ms = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.fatal: SuanwangError | None = None
@@ -168,13 +128,17 @@ class AgentHost:
 
     async def _adopt(self) -> None:
         kept = self._records.load()
-        seen = {o.lease_id: o for driver in self._drivers for o in await self._known_to(driver)}
+        seen = {}
+        for driver in self._drivers:
+            for observation in await self._known_to(driver):
+                seen[observation.lease_id] = observation
+                self._holders[observation.lease_id] = driver
         # until the control plane is heard anew, its last word counts from now
         self.core.last_contact_ms = self._now()
         for run in kept:
             lease_id = run.spec.lease_id
             self._runs[lease_id] = run
-            self._logs[lease_id] = _LogState()
+            self._output.watch(lease_id)
             self._feed(Adopted(run.spec, seen.get(lease_id)))
 
     async def _known_to(self, driver: Driver) -> list[Observation]:
@@ -212,13 +176,15 @@ class AgentHost:
                 starts[spec.pool].append(self._runs[spec.lease_id])
             case Prepare(spec):
                 return self._take(spec)
-            case Stop(lease_id, pool, grace_s, failure):
-                self._spawn(self._pools[pool].stop(lease_id, grace_s, failure))
+            case Stop():
+                self._spawn(self._stop(instruction))
             case Collect(spec, succeeded):
                 self._spawn(self._collect(self._runs[spec.lease_id], succeeded))
             case Forget(lease_id, pool):
+                if (fetching := self._fetching.get(lease_id)) is not None:
+                    fetching.cancel()
                 self._leaving[lease_id] = pool
-                if not self._has_output(lease_id):
+                if not self._output.fresh(lease_id):
                     self._leave(lease_id)
         return None
 
@@ -228,16 +194,19 @@ class AgentHost:
         except OSError as error:
             return Prepared(spec.lease_id, f"the agent cannot write its records: {error}")
         self._runs[spec.lease_id] = run
-        self._logs.setdefault(spec.lease_id, _LogState())
-        if spec.inputs:
-            self._spawn(self._prepare(run))
-            return None
-        return Prepared(spec.lease_id)
+        self._leaving.pop(spec.lease_id, None)
+        self._output.watch(spec.lease_id)
+        if not spec.inputs:
+            return Prepared(spec.lease_id)
+        fetching = self._fetching[spec.lease_id] = self._spawn(self._prepare(run))
+        fetching.add_done_callback(lambda _: self._fetching.pop(spec.lease_id, None))
+        return None
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -245,8 +214,58 @@ class AgentHost:
             log.error("an action failed: %s", task.exception(), exc_info=task.exception())
 
     async def _start(self, driver: Driver, runs: Sequence[PreparedRun]) -> None:
-        for observation in await driver.start(runs):
-            self._feed(Observed(observation))
+        """Starting is idempotent, so an engine that is down is asked again until it answers."""
+        wanted = list(runs)
+        for run in wanted:
+            self._holders[run.spec.lease_id] = driver
+
+        async def hand_over() -> None:
+            for observation in await driver.start(wanted):
+                self._feed(Observed(observation))
+
+        async def again() -> None:
+            nonlocal wanted
+            wanted = await self._still_wanted(driver, wanted)
+            await hand_over()
+
+        try:
+            try:
+                await hand_over()
+            except TransientError:
+                await self._persist_through(again)
+        except (PermanentError, OSError) as error:
+            for run in wanted:
+                self._never_started(run, FailureClass.START_FAILED, str(error))
+
+    async def _still_wanted(self, driver: Driver, runs: Sequence[PreparedRun]) -> list[PreparedRun]:
+        """Those not stopped meanwhile; what the engine never took ends here."""
+        known = {observation.lease_id for observation in await driver.observe()}
+        wanted = []
+        for run in runs:
+            held = self.core.runs.get(run.spec.lease_id)
+            if held is None or held.stop is None:
+                wanted.append(run)
+            elif run.spec.lease_id not in known:
+                self._never_started(run, held.stop, "stopped before its start")
+        return wanted
+
+    def _never_started(self, run: PreparedRun, failure: FailureClass, detail: str) -> None:
+        end = Observation(
+            run.spec.lease_id,
+            Phase.ENDED,
+            ended_at_ms=self._now(),
+            failure=failure,
+            detail=detail,
+        )
+        self._feed(Observed(end))
+
+    async def _stop(self, order: Stop) -> None:
+        """Until the engine has taken it: a stop that is lost leaves its run going."""
+        driver = self._holders.get(order.lease_id) or self._pools.get(order.pool)
+        if driver is not None:
+            await self._persist_through(
+                lambda: driver.stop(order.lease_id, order.grace_s, order.failure)
+            )
 
     async def _prepare(self, run: PreparedRun) -> None:
         lease_id = run.spec.lease_id
@@ -266,9 +285,12 @@ class AgentHost:
             outputs = await self._records.collect(run, succeeded)
 
         try:
-            await self._persist_through(keep)
+            if run.spec.outputs:
+                await self._persist_through(keep)
         except (PermanentError, OSError) as error:
             failure = str(error)
+        with suppress(SuanwangError):  # before the end is told; the rounds try again
+            await self._output.ship(run.spec.lease_id)
         self._feed(Collected(run.spec.lease_id, outputs, failure))
 
     async def _persist_through(self, action: Callable[[], Awaitable[None]]) -> None:
@@ -332,7 +354,7 @@ class AgentHost:
                 self.fatal = error
                 log.error("%s", error)
                 backoff_s = MAX_BACKOFF_S
-            except SuanwangError as error:
+            except (SuanwangError, OSError) as error:
                 log.warning("%s", error)
             self._session = 0
             await asyncio.sleep(backoff_s * (0.5 + self._jitter()))
@@ -357,7 +379,7 @@ class AgentHost:
         self._revision = 0
         self._contacted(sent_at_ms)
         self._feed(Answered(tuple(reports)))
-        self._take_orders(reply.orders)
+        self._take_orders(reply.orders, sent_at_ms)
         self._revision = max(self._revision, reply.revision)
 
     async def _serve_session(self) -> None:
@@ -380,7 +402,9 @@ class AgentHost:
     async def _listen(self) -> None:
         """The long poll."""
         while True:
-            reply = await self._exchange([], None, self._contact_every_ms)
+            reply = await self._exchange(
+                [], None, self.core.longest_wait_ms(self._contact_every_ms)
+            )
             if reply.reconcile:
                 return
 
@@ -423,14 +447,14 @@ class AgentHost:
         )
         reply = await self._link.poll(request, timeout_s=wait_ms / 1000 + 20)
         self._contacted(sent_at_ms)
-        self._take_orders(reply.orders)
+        self._take_orders(reply.orders, sent_at_ms)
         return reply
 
-    def _take_orders(self, orders: Sequence[LeaseOrder]) -> None:
+    def _take_orders(self, orders: Sequence[LeaseOrder], asked_at_ms: int) -> None:
         fresh = [order for order in orders if order.revision > self._revision or not order.revision]
         self._revision = max([self._revision, *(order.revision for order in orders)])
         if fresh:
-            self._feed(*(Ordered(order) for order in fresh))
+            self._feed(*(Ordered(order, asked_at_ms) for order in fresh))
 
     def _contacted(self, sent_at_ms: int) -> None:
         self._feed(Contacted(sent_at_ms))
@@ -441,28 +465,19 @@ class AgentHost:
 
     # --- output -----------------------------------------------------------------------------
 
-    def _has_output(self, lease_id: str) -> bool:
-        return bool(self._fresh_output(lease_id))
-
-    def _fresh_output(self, lease_id: str) -> list[LogChunk]:
-        state = self._logs.get(lease_id)
-        if state is None:
-            return []
-        chunks = self._records.read_logs(lease_id, state.offsets)
-        return [chunk for chunk in chunks if chunk.stream not in state.closed]
-
     def _leave(self, lease_id: str) -> None:
         """Its output is delivered: nothing holds the run's folder any more."""
         pool = self._leaving.pop(lease_id)
-        self._logs.pop(lease_id, None)
+        self._output.drop(lease_id)
         self._runs.pop(lease_id, None)
-        driver = self._pools.get(pool)
+        driver = self._holders.pop(lease_id, None) or self._pools.get(pool)
         self._spawn(self._forget(driver, lease_id))
 
     async def _forget(self, driver: Driver | None, lease_id: str) -> None:
         if driver is not None:
-            await driver.forget(lease_id)
-        self._records.forget(lease_id)
+            await self._persist_through(lambda: driver.forget(lease_id))
+        if lease_id not in self.core.runs:  # ordered anew meanwhile: the folder is in use
+            self._records.forget(lease_id)
 
     async def _log_rounds(self) -> None:
         while True:
@@ -473,21 +488,7 @@ class AgentHost:
                 log.debug("output: %s", error)
 
     async def _ship_logs(self) -> None:
-        for lease_id in list(self._logs):
-            while chunks := self._fresh_output(lease_id):
-                reply = await self._link.send_logs(LogRequest(chunks))
-                self._advance(reply)
-                if not reply.stored:
-                    break
+        for lease_id in self._output.lease_ids:
+            await self._output.ship(lease_id)
             if lease_id in self._leaving:
                 self._leave(lease_id)
-
-    def _advance(self, reply: LogReply) -> None:
-        for lease_id, stream, length in reply.stored:
-            state = self._logs.get(lease_id)
-            if state is None:
-                continue
-            if length < 0:
-                state.closed.add(stream)
-            else:
-                state.offsets[stream] = length
