@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -330,6 +331,21 @@ def dependency_states(conn: Connection, job_ids: Iterable[str]) -> dict[str, lis
     return found
 
 
+@lru_cache(maxsize=64)
+def _page_query(organisation: bool, projects: bool, states: bool, before: bool) -> sa.Select[Any]:
+    """Built once per combination of filters: building costs more than running."""
+    query = sa.select(*JOB_COLUMNS).order_by(jobs.c.id.desc()).limit(sa.bindparam("at_most"))
+    if organisation:
+        query = query.where(jobs.c.organisation_id == sa.bindparam("organisation_id"))
+    if projects:
+        query = query.where(jobs.c.project_id.in_(sa.bindparam("projects", expanding=True)))
+    if states:
+        query = query.where(jobs.c.state.in_(sa.bindparam("states", expanding=True)))
+    if before:
+        query = query.where(jobs.c.id < sa.bindparam("before_id"))
+    return query
+
+
 def page_of_jobs(
     conn: Connection,
     *,
@@ -340,16 +356,19 @@ def page_of_jobs(
     limit: int,
 ) -> list[Job]:
     """Newest first; `None` for the organisation or the projects means all."""
-    query = sa.select(*JOB_COLUMNS).order_by(jobs.c.id.desc()).limit(limit)
+    values: dict[str, Any] = {"at_most": limit}
     if organisation_id is not None:
-        query = query.where(jobs.c.organisation_id == organisation_id)
+        values["organisation_id"] = organisation_id
     if project_ids is not None:
-        query = query.where(jobs.c.project_id.in_(project_ids))
+        values["projects"] = list(project_ids)
     if states:
-        query = query.where(jobs.c.state.in_(states))
+        values["states"] = list(states)
     if before_id is not None:
-        query = query.where(jobs.c.id < before_id)
-    return [_job(row) for row in conn.execute(query)]
+        values["before_id"] = before_id
+    query = _page_query(
+        organisation_id is not None, project_ids is not None, bool(states), before_id is not None
+    )
+    return [_job(row) for row in conn.execute(query, values)]
 
 
 def jobs_ending_with(conn: Connection, text: str, organisation_id: str | None) -> list[Job]:
