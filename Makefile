@@ -7,7 +7,7 @@ SEED ?= 1
 SEEDS ?= 1000
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-heavy check format bench sim components clean
+.PHONY: help demo demo-stop test test-heavy check format bench sim components clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ $(VENV)/.test: pyproject.toml
 
 demo: $(VENV)/.demo  ## Three sites, thirty real jobs, the bill; ARGS=--exit stops at the end
 	@$(BIN)/python -m suanwang.demo $(ARGS)
+
+demo-stop:  ## End a demo that was left up
+	@$(BIN)/python -m suanwang.demo --stop $(ARGS)
 
 components:  ## What the tests need beside Python (apt, as root on Debian)
 	@sh scripts/components.sh

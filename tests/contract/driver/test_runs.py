@@ -65,7 +65,7 @@ async def test_environment_and_secrets_reach_the_run_and_secrets_no_file(case: D
         "a",
         'test "$GREETING" = "hello there" && test ${#TOKEN} = 31 && pwd && '
         "echo $SUAN_LEASE_ID $SUAN_TASK_ID $SUAN_JOB_ID $SUAN_ARRAY_INDEX/$SUAN_ARRAY_COUNT "
-        "$SUAN_MEMBER/$SUAN_MEMBERS",
+        "$SUAN_MEMBER/$SUAN_MEMBERS $SUAN_EPOCH",
         env={"GREETING": "hello there"},
         secrets={"TOKEN": secret},
         array_index=3,
@@ -76,7 +76,7 @@ async def test_environment_and_secrets_reach_the_run_and_secrets_no_file(case: D
     assert end.exit_code == 0, run.stderr.read_text()
     where, names = run.stdout.read_text().splitlines()
     assert os.path.samefile(where, run.work)
-    assert names == "a task-a job-a 3/9 0/1"
+    assert names == "a task-a job-a 3/9 0/1 1"
     assert files_holding(case.folder.parent, secret) == []
 
 

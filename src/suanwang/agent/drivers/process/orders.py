@@ -113,6 +113,7 @@ def _environment(run: PreparedRun) -> dict[str, str]:
         "SUAN_JOB_ID": spec.job_id,
         "SUAN_TASK_ID": spec.task_id,
         "SUAN_LEASE_ID": spec.lease_id,
+        "SUAN_EPOCH": str(spec.epoch),
         "SUAN_MEMBERS": str(spec.members),
     }
     if spec.array_index is not None:

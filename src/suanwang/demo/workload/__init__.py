@@ -1,0 +1,1 @@
+"""Specifications and programs of the demo; `suan run FILE` takes each of them."""

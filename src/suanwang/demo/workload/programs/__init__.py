@@ -1,0 +1,1 @@
+"""What the jobs run: standard library only, but for the training loop."""
