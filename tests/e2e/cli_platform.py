@@ -40,7 +40,7 @@ class Platform:
         return self.folder / "config.yaml"
 
     def suan(
-        self, *words: str, stdin: str = "", cwd: Path | None = None, **variables: str
+        self, *words: str, stdin: str = "", **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """One command to its end."""
         return subprocess.run(
@@ -48,15 +48,15 @@ class Platform:
             input=stdin,
             capture_output=True,
             text=True,
-            cwd=cwd or self.folder,
+            cwd=self.folder,
             env={**environment(self.config), **variables},
             timeout=PATIENCE_S,
             check=False,
         )
 
-    def json(self, *words: str, cwd: Path | None = None) -> Any:
+    def json(self, *words: str) -> Any:
         """What a command prints with --json; it must have succeeded."""
-        done = self.suan(*words, "--json", cwd=cwd)
+        done = self.suan(*words, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

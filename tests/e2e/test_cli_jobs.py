@@ -89,7 +89,7 @@ def test_several_specifications_are_one_batch(platform: Platform, tmp_path: Path
 def test_an_array_shows_its_progress_and_keeps_outputs_apart(
     platform: Platform, tmp_path: Path
 ) -> None:
-    program = ("sh", "-c", "echo $SUAN_INDEX > n.txt")
+    program = ("sh", "-c", "echo $SUAN_ARRAY_INDEX > n.txt")
     done = platform.suan("run", "--wait", "--array", "3", "--output", "n.txt", "--", *program)
     assert done.returncode == 0, done.stderr
     assert "3/3" in done.stderr

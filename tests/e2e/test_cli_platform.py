@@ -83,28 +83,30 @@ def test_people_projects_and_money(platform: Platform) -> None:
 
 
 def test_signing_in_by_password_and_out(platform: Platform, tmp_path: Path) -> None:
-    own = {"SUAN_CONFIG": str(tmp_path / "own.yaml")}
+    own = str(tmp_path / "own.yaml")
     stdin = f"{platform.told['admin_password']}\n"
     address = platform.told["address"]
-    done = platform.suan("login", "--server", address, "--user", "admin", stdin=stdin, **own)
+    words = ("login", "--server", address, "--user", "admin")
+    done = platform.suan(*words, stdin=stdin, SUAN_CONFIG=own)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "own.yaml").stat().st_mode & 0o777 == 0o600
-    who = json.loads(platform.suan("whoami", "--json", **own).stdout)
+    who = json.loads(platform.suan("whoami", "--json", SUAN_CONFIG=own).stdout)
     assert who["login"] == "admin"
-    wrong = platform.suan("login", "--server", address, "--user", "admin", stdin="no\n", **own)
+    wrong = platform.suan(*words, stdin="no\n", SUAN_CONFIG=own)
     assert wrong.returncode == 4
     assert wrong.stderr.count("\n") == 1
-    assert platform.suan("logout", **own).returncode == 0
-    assert platform.suan("whoami", **own).returncode == 4
+    assert platform.suan("logout", SUAN_CONFIG=own).returncode == 0
+    assert platform.suan("whoami", SUAN_CONFIG=own).returncode == 4
     revoked = [t for t in platform.json("token", "ls") if t["id"] == who["token_id"]]
     assert revoked[0]["revoked_at_ms"]
 
 
 def test_a_token_of_few_scopes_does_no_more(platform: Platform) -> None:
     secret = platform.suan("token", "create", "reader", "--scope", "jobs:read").stdout.strip()
-    env = {"SUAN_SERVER": platform.told["address"], "SUAN_TOKEN": secret}
-    assert platform.suan("ls", **env).returncode == 0
-    refused = platform.suan("run", "--json", "--", "true", **env)
+    address = platform.told["address"]
+    assert platform.suan("ls", SUAN_SERVER=address, SUAN_TOKEN=secret).returncode == 0
+    words = ("run", "--json", "--", "true")
+    refused = platform.suan(*words, SUAN_SERVER=address, SUAN_TOKEN=secret)
     assert refused.returncode == 4
     assert refused.stdout == ""
 

@@ -10,6 +10,7 @@ from suanwang.edge.cli.organisations import given, shown
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser, key_values
 from suanwang.edge.cli.words import say
+from suanwang.edge.client.client import Client
 from suanwang.edge.client.http import segment
 from suanwang.kernel.errors import InvalidInput
 
@@ -22,7 +23,14 @@ _QUOTA_UNITS = {
 UNLIMITED = 1_000_000_000_000
 
 
-def _path(name: str, rest: str = "") -> str:
+def _path(client: Client, name: str, rest: str = "") -> str:
+    """A path has no room for ORGANISATION/NAME: its id is looked up."""
+    organisation, slash, short = name.rpartition("/")
+    if slash:
+        query = {"organisation": organisation, "limit": 500}
+        for project in client.api.pages("/v1/projects", query):
+            if project["name"] == short:
+                name = project["id"]
     return f"/v1/projects/{segment(name)}{rest}"
 
 
@@ -32,8 +40,9 @@ def _ls_options(parser: Parser) -> None:
 
 
 def _ls(args: Args) -> int:
+    client = client_of(args)
     query = {"organisation": args.org, "limit": 500}
-    found = list(client_of(args).api.pages("/v1/projects", query))
+    found = list(client.api.pages("/v1/projects", query))
     if args.json:
         print_json(found)
         return 0
@@ -90,10 +99,11 @@ def _create_options(parser: Parser) -> None:
 
 
 def _create(args: Args) -> int:
+    client = client_of(args)
     body = {"name": args.name, **_body(args)}
     if args.org:
         body["organisation"] = args.org
-    return shown(args, client_of(args).api.post("/v1/projects", body))
+    return shown(args, client.api.post("/v1/projects", body))
 
 
 def _named(parser: Parser) -> None:
@@ -103,8 +113,8 @@ def _named(parser: Parser) -> None:
 
 def _show(args: Args) -> int:
     client = client_of(args)
-    project = client.api.get(_path(args.name))
-    account = client.api.get(_path(project["id"], "/account"))
+    project = client.api.get(_path(client, args.name))
+    account = client.api.get(_path(client, project["id"], "/account"))
     if args.json:
         print_json({**project, "account": account})
         return 0
@@ -121,14 +131,16 @@ def _set_options(parser: Parser) -> None:
 
 
 def _set(args: Args) -> int:
+    client = client_of(args)
     body = {**_body(args), **given(args, "state")}
     if args.no_quota:
         body["no_quota"] = True
-    return shown(args, client_of(args).api.patch(_path(args.name), body))
+    return shown(args, client.api.patch(_path(client, args.name), body))
 
 
 def _members(args: Args) -> int:
-    found = list(client_of(args).api.pages(_path(args.name, "/members"), {"limit": 500}))
+    client = client_of(args)
+    found = list(client.api.pages(_path(client, args.name, "/members"), {"limit": 500}))
     if args.json:
         print_json(found)
         return 0
@@ -157,7 +169,8 @@ def _remove(args: Args) -> int:
 
 
 def _set_part(args: Args, role: str | None) -> int:
-    client_of(args).api.put(_path(args.name, f"/members/{segment(args.user)}"), {"role": role})
+    client = client_of(args)
+    client.api.put(_path(client, args.name, f"/members/{segment(args.user)}"), {"role": role})
     if args.json:
         print_json({"project": args.name, "user": args.user, "role": role})
     elif role:
@@ -178,12 +191,13 @@ def _topup_options(parser: Parser) -> None:
 
 
 def _topup(args: Args) -> int:
+    client = client_of(args)
     body = {
         "amount": {"yuan": args.amount},
         "payment_reference": args.reference,
         "description": args.description,
     }
-    answer = client_of(args).api.post(_path(args.name, "/top-up"), body, repeat=True)
+    answer = client.api.post(_path(client, args.name, "/top-up"), body, repeat=True)
     if args.json:
         print_json(answer)
         return 0
@@ -199,8 +213,9 @@ def _credit_options(parser: Parser) -> None:
 
 
 def _credit(args: Args) -> int:
+    client = client_of(args)
     body = {"credit_limit": {"yuan": args.amount}}
-    answer = client_of(args).api.post(_path(args.name, "/credit-limit"), body, repeat=True)
+    answer = client.api.post(_path(client, args.name, "/credit-limit"), body, repeat=True)
     if args.json:
         print_json(answer)
     else:

@@ -37,7 +37,9 @@ def _options(parser: Parser) -> None:
     parser.option(
         "--env", help="A variable; may be repeated", action="append", metavar="NAME=VALUE"
     )
-    parser.option("--array", help="So many tasks, told apart by SUAN_INDEX", type=int, metavar="N")
+    parser.option(
+        "--array", help="So many tasks, told apart by SUAN_ARRAY_INDEX", type=int, metavar="N"
+    )
     parser.option("--max-price", help="Yuan an hour at most", type=float, metavar="YUAN")
     parser.option("--max-runtime", help="Stopped after: 90s, 2h, 1d", metavar="TIME")
     parser.option("--priority", help="From -100 to 100", type=int, metavar="N")

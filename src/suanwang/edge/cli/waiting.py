@@ -120,13 +120,14 @@ def _ended(client: Client, job: Job, code: int) -> str:
 
 
 def first_failed(client: Client, job: Job) -> Task | None:
-    return next((task for task in client.tasks(job["id"]) if task["state"] != "succeeded"), None)
+    tasks = [task for task in client.tasks(job["id"]) if task["state"] != "succeeded"]
+    return next((task for task in tasks if task["state"] == "failed"), tasks[0] if tasks else None)
 
 
 def code_of(client: Client, job: Job) -> int:
     """The job's: of its first task that failed, 128 and the signal's number for a killed one."""
-    if job["state"] == "succeeded":
-        return 0
+    if job["state"] != "failed":
+        return 0 if job["state"] == "succeeded" else WITHOUT_CODE
     task = first_failed(client, job)
     found = task["exit_code"] if task else None
     if not found:
