@@ -39,7 +39,7 @@ def milli(value: int) -> str:
 def memory(mib: int) -> str:
     """Binary units, three significant figures at most."""
     if mib < 1024:
-        return f"{mib} MiB"
+        return f"{mib} MiB" if mib else "0"
     gib = mib / 1024
     if gib < 1024:
         return f"{number(gib, 1 if gib < 100 else 0)} GiB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 from suanwang.edge.portal import formats
@@ -13,6 +14,7 @@ from suanwang.kernel.resources import ZERO, Resources
 CARD_WEIGHT = 16
 """A card counts as so many cores in the size of a point."""
 MAX_LINKS = 60
+FEW_SITES = 6
 
 
 def condition(site: Site, now_ms: int) -> str:
@@ -39,6 +41,7 @@ def site_map(page: Page, gathered: Gathered) -> dict[str, Any]:
     """Sites with a known place. A site at (0, 0) has not said where it is."""
     sums = capacities(gathered)
     placed = [s for s in gathered.sites.values() if s.latitude or s.longitude]
+    enrolled = {site.site_id for site in placed if site.state is not SiteState.INVITED}
     shown = []
     for site in sorted(placed, key=lambda s: s.name):
         whole, used = sums.get(site.site_id, (ZERO, ZERO))
@@ -59,16 +62,21 @@ def site_map(page: Page, gathered: Gathered) -> dict[str, Any]:
                 "url": f"/sites/{site.name}",
             }
         )
-    return {"sites": shown, "links": _links(gathered, {s.site_id for s in placed})}
+    return {"sites": shown, "links": _links(gathered, enrolled)}
 
 
 def _links(gathered: Gathered, placed: set[str]) -> list[dict[str, str]]:
-    """Each pair of sites once."""
+    """Each pair of sites once: those with a stated or measured link, else a few sites' all pairs.
+
+    Planning reckons with every pair; it takes the distance where nothing better is known.
+    """
     pairs = {
         tuple(sorted((link.from_site, link.to_site)))
         for link in gathered.snapshot.links
         if link.from_site in placed and link.to_site in placed and link.from_site != link.to_site
     }
+    if not pairs and len(placed) <= FEW_SITES:
+        pairs = set(combinations(sorted(placed), 2))
     names = {site_id: site.name for site_id, site in gathered.sites.items()}
     return [{"from": names[a], "to": names[b]} for a, b in sorted(pairs)[:MAX_LINKS]]
 

@@ -12,10 +12,16 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from suanwang.edge.portal import (
+    routes_admin,
     routes_job,
     routes_jobs,
     routes_login,
+    routes_offers,
     routes_overview,
+    routes_sites,
+    routes_statement,
+    routes_submit,
+    routes_tokens,
 )
 from suanwang.edge.portal.errors import error_page
 from suanwang.edge.portal.reasons import problem
@@ -23,7 +29,18 @@ from suanwang.edge.portal.rendering import STATIC, language_of
 from suanwang.kernel.errors import NotFound
 
 router = APIRouter(include_in_schema=False)
-for part in (routes_login, routes_overview, routes_jobs, routes_job):
+for part in (
+    routes_login,
+    routes_overview,
+    routes_jobs,
+    routes_submit,  # before a job's page: /jobs/new is no job
+    routes_job,
+    routes_sites,
+    routes_offers,
+    routes_statement,
+    routes_tokens,
+    routes_admin,
+):
     router.include_router(part.router)
 
 MACHINES = ("/v1/", "/agent/", "/static/", "/healthz", "/readyz", "/metrics")

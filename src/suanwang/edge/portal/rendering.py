@@ -144,6 +144,7 @@ class Page:
             "short_instant": partial(formats.short_instant, now_ms=now_ms),
             "sentence": partial(reasons.sentence, language),
             "query": self.query,
+            "origin": self.context.settings.public_url or str(self.request.base_url).rstrip("/"),
             "problem": None,
             **more,
         }

@@ -113,6 +113,7 @@ def candidate_rows(
             "detail": sentence(language, view["detail"], names),
             "rate": view.get("rate_micro_yuan_per_hour"),
             "cost": view.get("cost_at_most_micro_yuan"),
+            "expected_cost": view.get("expected_cost_micro_yuan"),
             "wait_s": view.get("expected_wait_s"),
             "score": view["score"]["total"] if view.get("score") else None,
         }

@@ -21,7 +21,7 @@
     const mid = (list) => (Math.min(...list) + Math.max(...list)) / 2;
     const span = (list) => Math.max(...list) - Math.min(...list);
     const shrink = Math.max(0.3, Math.cos((mid(lats) * Math.PI) / 180));
-    const lat = Math.max(span(lats) * 1.7, (span(lons) * 1.45 * shrink * height) / width, 6);
+    const lat = Math.max(span(lats) * 1.4, (span(lons) * 1.4 * shrink * height) / width, 6);
     const lon = (lat * width) / height / shrink;
     return { lon: [mid(lons) - lon / 2, mid(lons) + lon / 2], lat: [mid(lats) - lat / 2, mid(lats) + lat / 2] };
   }
@@ -50,14 +50,13 @@
         textStyle: { color: style("--text"), fontSize: 12 }, formatter: (item) => (item.data && item.data.tip) || "" },
       series: [...arcs, {
         type: "scatter", z: 3,
-        data: data.sites.map((site) => ({
+        data: data.sites.map((site, _, all) => ({ ...site, below: all.some((one) => one !== site && Math.abs(one.lon - site.lon) < 8 && one.lat > site.lat && one.lat - site.lat < 4) })).map((site) => ({
           name: site.name, value: [site.lon, site.lat], tip: site.tip, url: site.url,
           symbol: (KINDS[site.state] || KINDS.open)[0], symbolSize: 14 + 26 * Math.sqrt(site.weight / most),
           itemStyle: { color: style((KINDS[site.state] || KINDS.open)[1]), opacity: 0.9, borderColor: style("--surface"), borderWidth: 1.5 },
-          label: { show: true, position: "right", distance: 6, formatter: site.label, color: style("--text"), fontSize: 12,
+          label: { show: true, position: site.below ? "bottom" : "top", distance: 5, formatter: site.label, color: style("--text"), fontSize: 12,
             width: 150, overflow: "truncate", textBorderColor: style("--surface"), textBorderWidth: 3 },
         })),
-        labelLayout: { hideOverlap: false, moveOverlap: "shiftY" },
       }],
     };
   }

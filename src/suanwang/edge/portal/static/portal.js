@@ -136,4 +136,11 @@ document.addEventListener("change", (event) => {
 document.addEventListener("DOMContentLoaded", () => {
   makeRows(document);
   $$("[data-live]").forEach(follow);
+  $$("dialog[data-open]").forEach((dialog) => dialog.showModal());
+  $$("form[data-action]").forEach((form) => {
+    const chosen = form.elements.namedItem(form.dataset.target);
+    const aim = () => { form.action = form.dataset.action.replace("*", encodeURIComponent(chosen.value)); };
+    chosen.addEventListener("change", aim);
+    aim();
+  });
 });

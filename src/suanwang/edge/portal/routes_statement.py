@@ -1,0 +1,181 @@
+"""The statement: a project's month, its lines, its other movements, the account as it is now."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from sqlalchemy.engine import Connection
+from starlette.responses import Response
+
+from suanwang.edge.api import views_billing as views
+from suanwang.edge.api.money import exact_yuan
+from suanwang.edge.api.views_billing import StatementBy
+from suanwang.edge.portal.errors import PortalRoute
+from suanwang.edge.portal.rendering import Page, SignedIn
+from suanwang.grid.jobs import reading
+from suanwang.grid.sites import service as sites
+from suanwang.kernel.errors import SuanwangError
+from suanwang.tenancy import people
+from suanwang.tenancy import service as tenancy
+from suanwang.tenancy.model import Action, Project
+from suanwang.trade.billing import reports, rules
+from suanwang.trade.billing.model import GroupBy, ReportLine, Statement
+from suanwang.trade.ledger import service as ledger
+
+router = APIRouter(route_class=PortalRoute)
+PAGE = 200
+MOST_LINES = 100_000
+"""Of a CSV file."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+Project_ = Annotated[str, Query(alias="project", max_length=128)]
+Month = Annotated[str, Query(max_length=7)]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the statement with the name of what it stands for."""
+
+    name: str
+    url: str
+    line: ReportLine
+
+
+def _read(
+    conn: Connection, page: Page, project: str, month: str, by: GroupBy, after: str | None
+) -> dict[str, Any]:
+    found = tenancy.project_of(conn, page.principal, project or None, Action.READ_BILLING)
+    made = reports.statement(conn, found.id, month, by=by, after=after, limit=PAGE)
+    days = reports.statement(conn, found.id, month, by=GroupBy.DAY, limit=31)
+    return {
+        "project": found,
+        "statement": made,
+        "lines": _named(conn, made.report.lines, by),
+        "next_after": made.report.next_after,
+        "days": _days(days, month),
+        "movements": reports.movements(conn, found.id, month),
+        "account": views.account(found.id, ledger.project_account(conn, found.id)),
+        "projects": tenancy.projects(conn, page.principal, limit=500),
+    }
+
+
+def _days(statement: Statement, month: str) -> list[tuple[int, int]]:
+    """Every day of the month and what was charged on it."""
+    sums = {line.key: line.amount_micro_yuan for line in statement.report.lines}
+    count = round((statement.until_ms - statement.from_ms) / 86_400_000)
+    return [(day, sums.get(f"{month}-{day:02d}", 0)) for day in range(1, count + 1)]
+
+
+def _named(conn: Connection, lines: tuple[ReportLine, ...], by: GroupBy) -> list[Line]:
+    if by is GroupBy.POOL:
+        names = sites.names(conn)
+        site_of = {pool.pool_id: pool.site_id for pool in sites.pools(conn)}
+        return [
+            Line(
+                "/".join(filter(None, (names.get(site_of.get(line.key, "")), names.get(line.key))))
+                or line.key,
+                "",
+                line,
+            )
+            for line in lines
+        ]
+    return [Line(*_name(conn, line.key, by), line) for line in lines]
+
+
+def _name(conn: Connection, key: str, by: GroupBy) -> tuple[str, str]:
+    """(name, address); an id stands for itself when its object is gone."""
+    try:
+        if by is GroupBy.JOB:
+            return reading.require_job(conn, key).name, f"/jobs/{key}"
+        if by is GroupBy.USER:
+            return people.user(conn, key).display_name, ""
+    except SuanwangError:
+        pass
+    return key, ""
+
+
+@router.get("/statement")
+async def show_statement(
+    page: SignedIn,
+    project: Project_ = "",
+    month: Month = "",
+    by: StatementBy = StatementBy.JOB,
+    after: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    wanted = month or rules.month_of(page.now_ms)
+    grouping = GroupBy(by.value)
+    shown = await page.context.database.read(
+        lambda conn: _read(conn, page, project, wanted, grouping, after or None)
+    )
+    return page.render(
+        "statement.html",
+        month=wanted,
+        this_month=rules.month_of(page.now_ms),
+        by=by.value,
+        groupings=[one.value for one in StatementBy],
+        after=after,
+        **shown,
+    )
+
+
+@router.get("/statement.csv")
+async def statement_csv(
+    page: SignedIn, project: Project_ = "", month: Month = "", by: StatementBy = StatementBy.JOB
+) -> Response:
+    """Every line of the month; amounts exact to the micro-yuan."""
+    wanted = month or rules.month_of(page.now_ms)
+    grouping = GroupBy(by.value)
+
+    def query(conn: Connection) -> tuple[Project, list[Line]]:
+        found = tenancy.project_of(conn, page.principal, project or None, Action.READ_BILLING)
+        lines: list[Line] = []
+        after: str | None = None
+        while len(lines) < MOST_LINES:
+            made = reports.statement(
+                conn, found.id, wanted, by=grouping, after=after, limit=reports.PAGE_LIMIT
+            )
+            lines += _named(conn, made.report.lines, grouping)
+            after = made.report.next_after
+            if after is None:
+                break
+        return found, lines
+
+    found, lines = await page.context.database.read(query)
+    name = f"statement-{found.name}-{wanted}-{by.value}.csv"
+    return Response(
+        "\ufeff" + _csv(page, lines),  # the mark tells spreadsheets that it is UTF-8
+        media_type="text/csv; charset=utf-8",
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+def _csv(page: Page, lines: list[Line]) -> str:
+    out = io.StringIO()
+    table = csv.writer(out)
+    heads = ("key", "line", "core_hours", "memory_gib_hours", "card_hours", "amount")
+    table.writerow([page.say(f"statement.{head}") for head in heads])
+    for one in lines:
+        used = one.line.quantities
+        table.writerow(
+            [
+                one.line.key,
+                plain(one.name),
+                f"{used.core_milli_seconds / 3_600_000:.6f}",
+                f"{used.memory_mib_seconds / 1024 / 3600:.6f}",
+                f"{used.accelerator_milli_seconds / 3_600_000:.6f}",
+                exact_yuan(one.line.amount_micro_yuan),
+            ]
+        )
+    return out.getvalue()
+
+
+def plain(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
