@@ -115,6 +115,24 @@ def apply_plan(
     )
 
 
+_UNTOUCHED: dict[str, Any] = {
+    "state": LeaseState.GRANTED.value,
+    "stop": StopReason.NONE.value,
+    "started_at_ms": None,
+    "ended_at_ms": None,
+    "lost_at_ms": None,
+    "outcome": Outcome.NONE.value,
+    "exit_code": None,
+    "failure": FailureClass.NONE.value,
+    "detail": "",
+    "engine_id": "",
+    "nodes": [],
+    "meters": Meters(),
+    "outputs": [],
+}
+"""What a lease is before its site has been heard of it."""
+
+
 class _Grants:
     """Leases of one plan, gathered per site and written in batches."""
 
@@ -187,17 +205,12 @@ class _Grants:
                 "memory_mib": member.memory_mib,
                 "disk_mib": member.disk_mib,
                 "accelerator_milli": member.accelerator_milli,
-                "state": LeaseState.GRANTED.value,
-                "stop": StopReason.NONE.value,
                 "priority": priority,
                 "preemptible": terms.preemptible,
                 "granted_at_ms": now_ms,
-                "started_at_ms": None,
-                "ended_at_ms": None,
                 "ends_by_ms": now_ms + run_ms,
                 "expected_end_ms": now_ms + expected_ms,
                 "protected_until_ms": now_ms + terms.min_run_s * MS_PER_SECOND,
-                "lost_at_ms": None,
                 "lost_after_s": terms.lost_after_s,
                 "stop_after_s": terms.stop_after_s,
                 "replace": terms.replace,
@@ -207,14 +220,7 @@ class _Grants:
                 "rate": rate,
                 "hold": hold,
                 "score": placement.score,
-                "outcome": Outcome.NONE.value,
-                "exit_code": None,
-                "failure": FailureClass.NONE.value,
-                "detail": "",
-                "engine_id": "",
-                "nodes": [],
-                "meters": Meters(),
-                "outputs": [],
+                **_UNTOUCHED,
             }
         )
 
