@@ -54,6 +54,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_body_mib: int = 10
     max_log_mib: int = 16
     """Of a run's output kept by the control plane, per stream."""
+    max_blob_gib: int = 64
+    storage_quota_gib: int = 1_024
+    """Of an organisation's blobs, unless it has a figure of its own."""
+    blob_retention_days: int = 30
+    """A blob that nothing named for so long is dropped."""
     rate_limit_per_s: float = 200.0
     rate_limit_burst: int = 1_000
     arrears_grace_s: int = 3_600

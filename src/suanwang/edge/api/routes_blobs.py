@@ -27,8 +27,9 @@ from suanwang.edge.api.context import Context
 from suanwang.edge.api.views import json_response
 from suanwang.grid.data import service
 from suanwang.grid.data.depot import Depot, Sender
-from suanwang.grid.data.model import Limits
+from suanwang.grid.data.model import GIB, Limits
 from suanwang.kernel.errors import Forbidden
+from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.blobs import OffsetMismatch
 from suanwang.tenancy.model import Principal, Role, Scope
 
@@ -68,7 +69,12 @@ def depot_of(request: Request) -> Depot:
 
 
 def limits_of(context: Context) -> Limits:
-    return Limits()
+    settings = context.settings
+    return Limits(
+        blob_bytes=settings.max_blob_gib * GIB,
+        organisation_bytes=settings.storage_quota_gib * GIB,
+        retention_ms=settings.blob_retention_days * MS_PER_DAY,
+    )
 
 
 def _reader(principal: Principal) -> str:
