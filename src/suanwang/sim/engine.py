@@ -88,10 +88,13 @@ class Engine:
         if limit_s is None:
             return
         left_ms = self.contact_ms + limit_s * 1000 - self.monotonic_ms()
+        loop = asyncio.get_running_loop()
         if left_ms <= 0:
-            self.end(lease_id, FailureClass.LEASE_EXPIRED, None)
+            # some work takes the whole grace to leave
+            leaves_in_s = self.dice.choice([0.0, 0.5, 1.0]) * made.run.spec.grace_s
+            loop.call_later(leaves_in_s, self.end, lease_id, FailureClass.LEASE_EXPIRED, None)
             return
-        asyncio.get_running_loop().call_later(left_ms / 1000 + 0.001, self._arm_deadline, lease_id)
+        loop.call_later(left_ms / 1000 + 0.001, self._arm_deadline, lease_id)
 
     def end(self, lease_id: str, failure: FailureClass, code: int | None) -> None:
         made = self.runs.get(lease_id)
@@ -162,7 +165,7 @@ class EngineDriver:
     async def stop(self, lease_id: str, grace_s: int, failure: FailureClass) -> None:
         if self._engine.deaf and failure is FailureClass.LEASE_EXPIRED:
             return
-        await asyncio.sleep(self._engine.dice.random() * min(grace_s, 2))
+        await asyncio.sleep(self._engine.dice.choice([0.01, 0.5, 1.0]) * grace_s)
         self._engine.end(lease_id, failure, None)
 
     async def observe(self) -> list[Observation]:

@@ -96,6 +96,8 @@ class ControlPlane:
             return await work
 
         task = self.spawn(handle())
+        # whoever asked may be gone by then
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
         done, _ = await asyncio.wait({task})
         if task.cancelled():
             raise Unavailable("ControlPlaneUnreachable", "the server died")

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from suanwang.grid.jobs.spec import JobSpec
+from suanwang.grid.jobs.spec import LOSS_MARGIN_S, JobSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +20,16 @@ class Arrival:
     needs_previous: bool
 
 
-def partition_settings(dice: random.Random) -> dict[str, Any]:
+def partition_settings(dice: random.Random, grace_s: int) -> dict[str, Any]:
     kind = dice.randrange(10)
     if kind == 0:
         return {"lost_after": 30, "stop_on_client_after": None, "replace": False}
     if kind == 1:
-        choice = dice.choice(["keep_original", "keep_replacement", "longest_running"])
+        choice = dice.choice(["keep_original", "keep_replacement", "longest_running", "best_score"])
         return {"lost_after": 30, "stop_on_client_after": None, "reconcile": choice}
-    stop = dice.choice([5, 10, 20])
-    return {"lost_after": stop + 10 + dice.choice([0, 5]), "stop_on_client_after": stop}
+    stop = dice.choice([15, 20, 30])
+    lost = stop + grace_s + LOSS_MARGIN_S + dice.choice([0, 5])
+    return {"lost_after": lost, "stop_on_client_after": stop}
 
 
 def arrivals(dice: random.Random, jobs: int, span_s: float, users: int) -> list[Arrival]:
@@ -36,6 +37,7 @@ def arrivals(dice: random.Random, jobs: int, span_s: float, users: int) -> list[
     found = []
     for number in range(jobs):
         seconds = round(dice.choice([0.5, 2, 5, 15, 40, 80]) * (0.5 + dice.random()), 2)
+        grace = dice.choice([0, 2, 10])
         spec = {
             "name": f"work-{number}",
             "argv": ["work"],
@@ -48,7 +50,8 @@ def arrivals(dice: random.Random, jobs: int, span_s: float, users: int) -> list[
             "preemptible": dice.random() < 0.3,
             "retries": {"max": dice.choice([0, 1, 3])},
             "outputs": {"result": "out"} if dice.random() < 0.3 else {},
-            "partition": partition_settings(dice),
+            "grace": grace,
+            "partition": partition_settings(dice, grace),
         }
         found.append(
             Arrival(

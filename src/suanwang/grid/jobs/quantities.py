@@ -28,11 +28,11 @@ def parse_mib(text: str | int | float) -> int:
     match = _SIZE.match(str(text))
     unit = match.group(2).lower() if match else "?"
     if match is None or unit not in _MIB_PER_UNIT:
-        raise ValueError(f"{text!r} is not a size; write 512MiB, 64GiB or 64 (GiB)")
-    mib = round(float(match.group(1)) * _MIB_PER_UNIT[unit])
+        raise ValueError(f"{str(text)[:40]!r} is not a size; write 512MiB, 64GiB or 64 (GiB)")
+    mib = float(match.group(1)) * _MIB_PER_UNIT[unit]
     if not 0 <= mib <= MAX_SIZE_MIB:
-        raise ValueError(f"{text!r} is out of range")
-    return max(mib, 1) if float(match.group(1)) else 0
+        raise ValueError(f"{str(text)[:40]!r} is out of range")
+    return max(round(mib), 1) if mib else 0
 
 
 def parse_seconds(text: str | int | float) -> int:
@@ -44,8 +44,8 @@ def parse_seconds(text: str | int | float) -> int:
         pieces = _DURATION.findall(raw)
         rest = _DURATION.sub("", raw).strip()
         if not pieces or rest:
-            raise ValueError(f"{text!r} is not a duration; write 90s, 15m, 1h30m or 2d")
+            raise ValueError(f"{raw[:40]!r} is not a duration; write 90s, 15m, 1h30m or 2d")
         seconds = sum(float(number) * _SECONDS_PER_UNIT[unit.lower()] for number, unit in pieces)
     if not 0 <= seconds <= MAX_DURATION_S:
-        raise ValueError(f"{text!r} is out of range (at most a year)")
+        raise ValueError(f"{raw[:40]!r} is out of range (at most a year)")
     return round(seconds)

@@ -25,13 +25,22 @@ from pydantic import (
 
 from suanwang.grid.jobs.quantities import parse_mib, parse_seconds
 from suanwang.kernel.money import format_yuan, parse_yuan
+from suanwang.protocol.messages import FailureClass
 
 MAX_ARRAY = 100_000
 MAX_MEMBERS = 10_000
 MAX_ENV = 1_000
 MAX_TEXT = 65_536
-_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
-_ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+MAX_FILES = 1_000
+MAX_PROGRAM_BYTES = 1_500_000
+"""argv and environment together; Linux takes 2 MiB, some of it is ours and the engine's."""
+MIN_STOP_S = 15
+"""Agents are heard every ten seconds: a shorter limit would stop healthy work."""
+LOSS_MARGIN_S = 10
+"""Between the end of the grace at a silent site and the start of a replacement."""
+RETRY_REASONS = [reason.value for reason in FailureClass if reason is not FailureClass.NONE]
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def _text(value: Any) -> Any:
@@ -45,15 +54,37 @@ def _listed(value: Any) -> Any:
 def _relative_path(value: str) -> str:
     """A path that stays inside the working directory."""
     path = posixpath.normpath(value)
-    unsafe = path.startswith(("/", "..")) or "\\" in value or "\0" in value or not value
-    if unsafe:
+    outside = path.startswith("/") or path.split("/")[0] == ".."
+    if outside or "\\" in value or "\0" in value or not value:
         raise ValueError(f"{value!r} must be a relative path inside the working directory")
     return path
 
 
 def _digest(value: str) -> str:
-    if not _DIGEST.match(value):
+    if not _DIGEST.fullmatch(value):
         raise ValueError(f"{value!r} is not a blob digest (sha256: and 64 hexadecimal digits)")
+    return value
+
+
+def _runnable(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("a program's words cannot contain a NUL character")
+    return value
+
+
+def _shown(value: str) -> str:
+    """A name that stays on its line in lists and cannot steer a terminal."""
+    if not value.isprintable():
+        raise ValueError(f"{value[:60]!r} has characters that cannot be shown")
+    return value
+
+
+def _known_reasons(value: list[str]) -> list[str]:
+    for reason in value:
+        if reason not in RETRY_REASONS:
+            near = difflib.get_close_matches(reason, RETRY_REASONS, n=1)
+            guess = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(RETRY_REASONS)}"
+            raise ValueError(f"unknown reason {reason[:60]!r}; {guess}")
     return value
 
 
@@ -63,15 +94,20 @@ Seconds = Annotated[int, BeforeValidator(parse_seconds), PlainSerializer(lambda 
 Yuan = Annotated[
     int,
     BeforeValidator(lambda v: parse_yuan(v, field="max_price")),
+    Field(ge=0),
     PlainSerializer(lambda v: format_yuan(v, decimals=6).replace(",", "")),
 ]
 Texts = Annotated[list[str], BeforeValidator(_listed)]
+Reasons = Annotated[Texts, AfterValidator(_known_reasons)]
+Word = Annotated[str, AfterValidator(_runnable)]
+EnvValue = Annotated[str, BeforeValidator(_text), AfterValidator(_runnable)]
+Name = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_shown)]
 Path = Annotated[str, Field(max_length=1024), AfterValidator(_relative_path)]
 Digest = Annotated[str, AfterValidator(_digest)]
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", str_max_length=MAX_TEXT)
+    model_config = ConfigDict(extra="forbid", str_max_length=MAX_TEXT, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -139,7 +175,12 @@ class Retries(Strict):
     max: int = Field(default=0, ge=0, le=100)
     exit_codes: list[int] = Field(default=[], max_length=256)
     """Only these codes; any non-zero code if empty."""
-    on: Texts = ["exit", "signal", "out_of_memory", "timeout"]
+    on: Annotated[Texts, AfterValidator(_known_reasons)] = [
+        "exit",
+        "signal",
+        "out_of_memory",
+        "timeout",
+    ]
     backoff: Seconds = 1
     """Doubles with each attempt, up to an hour."""
 
@@ -158,6 +199,7 @@ class Partition(Strict):
     """What happens to a run whose site is not heard (Nomad's vocabulary)."""
 
     lost_after: Seconds = 60
+    """Grows with the grace and stop_on_client_after unless it is given."""
     stop_on_client_after: Seconds | None = 40
     """The site stops it by itself after so long; null = it runs on, unseen."""
     replace: bool = True
@@ -165,12 +207,12 @@ class Partition(Strict):
         "keep_original"
     )
 
-    @model_validator(mode="after")
-    def _fenced_in_time(self) -> Self:
-        stop = self.stop_on_client_after
-        if stop is not None and stop + 10 > self.lost_after:
-            raise ValueError("stop_on_client_after must end at least 10 s before lost_after")
-        return self
+    @field_validator("stop_on_client_after")
+    @classmethod
+    def _heard_in_time(cls, value: int | None) -> int | None:
+        if value is not None and value < MIN_STOP_S:
+            raise ValueError(f"give at least {MIN_STOP_S} s: sites are heard every ten seconds")
+        return value
 
 
 class InputBlob(Strict):
@@ -189,20 +231,20 @@ class OutputPath(Strict):
 class JobSpec(Strict):
     """One demand. The shell runs `command` and `script`; `argv` is run as it is."""
 
-    name: str = Field(default="job", min_length=1, max_length=120)
+    name: Name = "job"
     project: str | None = Field(default=None, max_length=120)
-    command: str | None = None
-    argv: list[str] | None = Field(default=None, min_length=1, max_length=1024)
-    script: str | None = None
+    command: Word | None = None
+    argv: list[Word] | None = Field(default=None, min_length=1, max_length=1024)
+    script: Word | None = None
     resources: Resources = Field(default_factory=Resources)
     count: int = Field(default=1, ge=1, le=MAX_MEMBERS)
     array: int | None = Field(default=None, ge=1, le=MAX_ARRAY)
-    env: dict[str, Annotated[str, BeforeValidator(_text)]] = {}
-    secrets: dict[str, Annotated[str, BeforeValidator(_text)]] = {}
+    env: dict[str, EnvValue] = {}
+    secrets: dict[str, EnvValue] = {}
     workdir: Digest | None = None
     """Digest of an uploaded tree; the command line fills it in from a folder's name."""
-    inputs: dict[str, InputBlob] = {}
-    outputs: dict[str, OutputPath] = {}
+    inputs: dict[Name, InputBlob] = Field(default={}, max_length=MAX_FILES)
+    outputs: dict[Name, OutputPath] = Field(default={}, max_length=MAX_FILES)
     max_price: Yuan | None = None
     """Yuan per hour for the whole task."""
     max_runtime: Seconds = 3600
@@ -232,7 +274,7 @@ class JobSpec(Strict):
         if len(value) > MAX_ENV:
             raise ValueError(f"at most {MAX_ENV} variables")
         for name in value:
-            if not _ENV_NAME.match(name):
+            if not _ENV_NAME.fullmatch(name):
                 raise ValueError(f"{name[:60]!r} is not a variable name")
             if name.startswith("SUAN_"):
                 raise ValueError(f"{name[:60]!r}: names beginning with SUAN_ are the platform's")
@@ -254,6 +296,32 @@ class JobSpec(Strict):
             raise ValueError("max_runtime must be at least a second")
         if len(self.depends_on) > 1000:
             raise ValueError("at most 1000 dependencies")
+        words = [*self.argv_of(), *self.env, *self.env.values()]
+        words += [*self.secrets, *self.secrets.values()]
+        size = sum(len(word.encode("utf-8", "replace")) + 1 for word in words)
+        if size > MAX_PROGRAM_BYTES:
+            raise ValueError(
+                f"program and environment take {size} bytes, at most {MAX_PROGRAM_BYTES} fit; "
+                "hand large values over as files"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fenced_in_time(self) -> Self:
+        """A silent site's run is over, its grace included, before a replacement may begin."""
+        limits = self.partition
+        if limits.stop_on_client_after is None:
+            return self
+        least = limits.stop_on_client_after + self.grace + LOSS_MARGIN_S
+        if limits.lost_after >= least:
+            return self
+        if "lost_after" in limits.model_fields_set:
+            raise ValueError(
+                f"partition: lost_after must be at least {least} s: stop_on_client_after "
+                f"({limits.stop_on_client_after} s), the grace ({self.grace} s) and "
+                f"{LOSS_MARGIN_S} s more"
+            )
+        self.partition = limits.model_copy(update={"lost_after": least})
         return self
 
     def argv_of(self) -> list[str]:
