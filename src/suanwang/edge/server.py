@@ -81,6 +81,7 @@ def run(settings: Settings, *, local_site: bool, on_ready: Callable[[Ready], Non
         app,
         log_config=None,
         access_log=False,
+        ws="none",
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )

@@ -5,11 +5,10 @@ Only the chosen command's module is loaded; the list alone serves help, suggesti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """`name` may have two words. Its module's COMMANDS maps it to its options and its doing."""
 
     name: str

@@ -9,17 +9,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from suanwang.kernel.errors import InvalidInput, Unauthenticated
 
 DEFAULT_SERVER = "http://127.0.0.1:8100"
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(NamedTuple):
     """A server and how to be known there."""
 
     server: str
@@ -112,7 +110,7 @@ def forget(path: Path, server: str) -> None:
 def _write(path: Path, logins: Mapping[str, Login], chosen: str) -> None:
     plain = {}
     for server, login in logins.items():
-        values = {name: value for name, value in asdict(login).items() if value}
+        values = {name: value for name, value in login._asdict().items() if value}
         values.pop("server")
         plain[server] = values
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
