@@ -93,3 +93,22 @@ def insert_new_rows(
     then two such transactions never wait for each other in a ring.
     """
     return _insert(conn, table, rows, skip=True, returning=returning)
+
+
+@lru_cache(maxsize=256)
+def _update_statement(table: sa.Table, key: str, columns: tuple[str, ...], mark: str) -> str:
+    settings = ", ".join(f'"{name}" = {mark}' for name in columns)
+    return f'UPDATE "{table.name}" SET {settings} WHERE "{key}" = {mark}'
+
+
+def update_rows(
+    conn: Connection,
+    table: sa.Table,
+    key: str,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Set `columns` of the row that `key` names: each row is the new values, then the key."""
+    if rows:
+        mark = "%s" if conn.dialect.name == "postgresql" else "?"
+        conn.exec_driver_sql(_update_statement(table, key, columns, mark), list(rows))

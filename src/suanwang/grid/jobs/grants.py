@@ -141,7 +141,7 @@ class _Grants:
         self._gathered = gathered
         self._capacity = _Capacity(tx, gathered)
         self._holds: dict[str, int] = defaultdict(int)
-        self._marks: list[dict[str, Any]] = []
+        self._marks: list[tuple[int, str, str]] = []
         self._steps = Steps(tx)
         self.by_site: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.jobs: set[str] = set()
@@ -182,7 +182,7 @@ class _Grants:
         self._holds[project_id] += hold
         run_ms = terms.max_runtime_s * MS_PER_SECOND
         expected_ms = min(demand.expected_runtime_s, terms.max_runtime_s) * MS_PER_SECOND
-        self._marks.append({"of_task": head.id, "to_attempt": head.attempt, "to_lease": lease_id})
+        self._marks.append((head.attempt, lease_id, head.id))
         self._steps.count(head.job_id, TaskState.QUEUED, TaskState.LEASED)
         self.jobs.add(head.job_id)
         self.placed += 1

@@ -6,21 +6,24 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import msgpack
 from sqlalchemy.engine import Connection, Row
 
 from suanwang.grid.jobs.model import Lease, LeaseState, OpenLease, Outcome, StopReason
 from suanwang.grid.jobs.store import chunks, insert_ignore
 from suanwang.grid.jobs.tables import leases, log_chunks, rounds, share_usage
-from suanwang.platform.bulk import insert_rows, tuples_of
+from suanwang.platform.bulk import insert_rows, tuples_of, update_rows
 from suanwang.platform.database import Tx
 from suanwang.protocol.messages import FailureClass
 
 OPEN = leases.c.state != sa.literal_column("'ended'")
 
 
+_FIELDS = ["lease_id" if column.name == "id" else column.name for column in leases.c]
+
+
 def _lease(row: Row[Any]) -> Lease:
-    values = dict(row._mapping)
-    values["lease_id"] = values.pop("id")
+    values = dict(zip(_FIELDS, row, strict=True))
     values["state"] = LeaseState(values["state"])
     values["stop"] = StopReason(values["stop"])
     values["outcome"] = Outcome(values["outcome"])
@@ -112,60 +115,56 @@ def leases_of_tasks(conn: Connection, task_ids: Iterable[str]) -> list[Lease]:
     return found
 
 
-_update = (
-    sa.update(leases)
-    .where(leases.c.id == sa.bindparam("of_lease"))
-    .values(
-        state=sa.bindparam("to_state"),
-        stop=sa.bindparam("to_stop"),
-        revision=sa.bindparam("to_revision"),
-        started_at_ms=sa.bindparam("to_started"),
-        ended_at_ms=sa.bindparam("to_ended"),
-        lost_at_ms=sa.bindparam("to_lost"),
-        outcome=sa.bindparam("to_outcome"),
-        exit_code=sa.bindparam("to_exit_code"),
-        failure=sa.bindparam("to_failure"),
-        detail=sa.bindparam("to_detail"),
-        engine_id=sa.bindparam("to_engine_id"),
-        nodes=sa.bindparam("to_nodes", type_=leases.c.nodes.type),
-        meters=sa.bindparam("to_meters", type_=leases.c.meters.type),
-        outputs=sa.bindparam("to_outputs", type_=leases.c.outputs.type),
-        hold=sa.bindparam("to_hold"),
-        ends_by_ms=sa.bindparam("to_ends_by"),
-        expected_end_ms=sa.bindparam("to_expected_end"),
-        protected_until_ms=sa.bindparam("to_protected"),
-    )
+_CHANGING = (
+    "state",
+    "stop",
+    "revision",
+    "started_at_ms",
+    "ended_at_ms",
+    "lost_at_ms",
+    "outcome",
+    "exit_code",
+    "failure",
+    "detail",
+    "engine_id",
+    "nodes",
+    "meters",
+    "outputs",
+    "hold",
+    "ends_by_ms",
+    "expected_end_ms",
+    "protected_until_ms",
 )
 
 
 def update_leases(tx: Tx, updated: Sequence[Lease]) -> None:
-    if not updated:
-        return
+    """Write what may change of a lease after its grant."""
+    pack = msgpack.encode
     rows = [
-        {
-            "of_lease": lease.lease_id,
-            "to_state": lease.state.value,
-            "to_stop": lease.stop.value,
-            "to_revision": lease.revision,
-            "to_started": lease.started_at_ms,
-            "to_ended": lease.ended_at_ms,
-            "to_lost": lease.lost_at_ms,
-            "to_outcome": lease.outcome.value,
-            "to_exit_code": lease.exit_code,
-            "to_failure": lease.failure.value,
-            "to_detail": lease.detail[:500],
-            "to_engine_id": lease.engine_id[:80],
-            "to_nodes": lease.nodes,
-            "to_meters": lease.meters,
-            "to_outputs": lease.outputs,
-            "to_hold": lease.hold,
-            "to_ends_by": lease.ends_by_ms,
-            "to_expected_end": lease.expected_end_ms,
-            "to_protected": lease.protected_until_ms,
-        }
+        (
+            lease.state.value,
+            lease.stop.value,
+            lease.revision,
+            lease.started_at_ms,
+            lease.ended_at_ms,
+            lease.lost_at_ms,
+            lease.outcome.value,
+            lease.exit_code,
+            lease.failure.value,
+            lease.detail[:500],
+            lease.engine_id[:80],
+            pack(lease.nodes),
+            pack(lease.meters),
+            pack(lease.outputs),
+            lease.hold,
+            lease.ends_by_ms,
+            lease.expected_end_ms,
+            lease.protected_until_ms,
+            lease.lease_id,
+        )
         for lease in updated
     ]
-    tx.conn.execute(_update, rows)
+    update_rows(tx.conn, leases, "id", _CHANGING, rows)
 
 
 def usage_of_shares(conn: Connection) -> dict[str, tuple[int, int]]:

@@ -40,7 +40,7 @@ class Steps:
         self._tasks = {}
         deltas, self._deltas = self._deltas, defaultdict(lambda: defaultdict(int))
         jobs = store.jobs_by_id(tx.conn, deltas, lock=True)
-        rows = []
+        rows: list[tuple[object, ...]] = []
         ended: list[Job] = []
         for job_id in sorted(deltas):
             job = jobs[job_id]
@@ -56,14 +56,8 @@ class Steps:
             done = state in FINAL
             if done and job.ended_at_ms is None:
                 ended.append(msgspec.structs.replace(job, state=state, ended_at_ms=tx.now_ms))
-            rows.append(
-                {
-                    "of_job": job_id,
-                    "to_state": state.value,
-                    "to_ended_at": (job.ended_at_ms or tx.now_ms) if done else None,
-                    **{f"to_{name.value}": count for name, count in counts.items()},
-                }
-            )
+            ended_at_ms = (job.ended_at_ms or tx.now_ms) if done else None
+            rows.append((state.value, ended_at_ms, *(counts[s] for s in TaskState), job_id))
         store.update_job_counts(tx, rows)
         return ended
 

@@ -19,7 +19,7 @@ from suanwang.grid.jobs.tables import (
     refusals,
     tasks,
 )
-from suanwang.platform.bulk import insert_rows, tuples_of
+from suanwang.platform.bulk import insert_rows, tuples_of, update_rows
 from suanwang.platform.database import Tx
 from suanwang.protocol.messages import FailureClass
 
@@ -47,11 +47,14 @@ def _job(row: Row[Any]) -> Job:
     return Job(**values)
 
 
+_TASK_FIELDS = ["task_id" if column.name == "id" else column.name for column in tasks.c]
+_FAILURES = {failure.value: failure for failure in FailureClass}
+
+
 def _task(row: Row[Any]) -> Task:
-    values = dict(row._mapping)
-    values["task_id"] = values.pop("id")
-    values["state"] = TaskState(values["state"])
-    values["failure"] = FailureClass(values["failure"])
+    values = dict(zip(_TASK_FIELDS, row, strict=True))
+    values["state"] = _STATES[values["state"]]
+    values["failure"] = _FAILURES[values["failure"]]
     return Task(**values)
 
 
@@ -195,57 +198,45 @@ def open_tasks_of_jobs(conn: Connection, job_ids: Iterable[str]) -> list[Task]:
     return found
 
 
-_update_task = (
-    sa.update(tasks)
-    .where(tasks.c.id == sa.bindparam("of_task"))
-    .values(
-        state=sa.bindparam("to_state"),
-        attempt=sa.bindparam("to_attempt"),
-        failures=sa.bindparam("to_failures"),
-        losses=sa.bindparam("to_losses"),
-        lease_id=sa.bindparam("to_lease"),
-        not_before_ms=sa.bindparam("to_not_before"),
-        ended_at_ms=sa.bindparam("to_ended_at"),
-        exit_code=sa.bindparam("to_exit_code"),
-        failure=sa.bindparam("to_failure"),
-        detail=sa.bindparam("to_detail"),
-    )
+_TASK_CHANGES = (
+    "state",
+    "attempt",
+    "failures",
+    "losses",
+    "lease_id",
+    "not_before_ms",
+    "ended_at_ms",
+    "exit_code",
+    "failure",
+    "detail",
 )
 
 
 def update_tasks(tx: Tx, updated: Sequence[Task]) -> None:
-    if not updated:
-        return
+    """Write what may change of a task."""
     rows = [
-        {
-            "of_task": t.task_id,
-            "to_state": t.state.value,
-            "to_attempt": t.attempt,
-            "to_failures": t.failures,
-            "to_losses": t.losses,
-            "to_lease": t.lease_id,
-            "to_not_before": t.not_before_ms,
-            "to_ended_at": t.ended_at_ms,
-            "to_exit_code": t.exit_code,
-            "to_failure": t.failure.value,
-            "to_detail": t.detail[:500],
-        }
+        (
+            t.state.value,
+            t.attempt,
+            t.failures,
+            t.losses,
+            t.lease_id,
+            t.not_before_ms,
+            t.ended_at_ms,
+            t.exit_code,
+            t.failure.value,
+            t.detail[:500],
+            t.task_id,
+        )
         for t in updated
     ]
-    tx.conn.execute(_update_task, rows)
+    update_rows(tx.conn, tasks, "id", _TASK_CHANGES, rows)
 
 
-_lease_task = (
-    sa.update(tasks)
-    .where(tasks.c.id == sa.bindparam("of_task"), tasks.c.state == "queued")
-    .values(state="leased", attempt=sa.bindparam("to_attempt"), lease_id=sa.bindparam("to_lease"))
-)
-
-
-def mark_leased(tx: Tx, rows: list[dict[str, Any]]) -> None:
-    """of_task, to_attempt, to_lease; the rows are locked or ours alone."""
-    if rows:
-        tx.conn.execute(_lease_task, rows)
+def mark_leased(tx: Tx, rows: Sequence[tuple[int, str, str]]) -> None:
+    """(attempt, lease id, task id) of queued tasks whose rows are locked, or ours alone."""
+    leased = [("leased", attempt, lease_id, task_id) for attempt, lease_id, task_id in rows]
+    update_rows(tx.conn, tasks, "id", ("state", "attempt", "lease_id"), leased)
 
 
 def jobs_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Job]:
@@ -284,21 +275,12 @@ def spec_of(conn: Connection, job_id: str) -> dict[str, Any]:
     return spec
 
 
-_update_job = (
-    sa.update(jobs)
-    .where(jobs.c.id == sa.bindparam("of_job"))
-    .values(
-        state=sa.bindparam("to_state"),
-        ended_at_ms=sa.bindparam("to_ended_at"),
-        **{state.value: sa.bindparam(f"to_{state.value}") for state in TaskState},
-    )
-)
+_JOB_CHANGES = ("state", "ended_at_ms", *(state.value for state in TaskState))
 
 
-def update_job_counts(tx: Tx, rows: list[dict[str, Any]]) -> None:
-    """of_job, to_state, to_ended_at and to_<state> for each state."""
-    if rows:
-        tx.conn.execute(_update_job, rows)
+def update_job_counts(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> None:
+    """(state, ended_at_ms, the count of each TaskState in order, job id)."""
+    update_rows(tx.conn, jobs, "id", _JOB_CHANGES, rows)
 
 
 def request_cancel(tx: Tx, job_ids: Iterable[str]) -> None:
