@@ -54,14 +54,14 @@ TOTALS = Resources(cpu_milli=16_000, memory_mib=65_536)
 CREDIT = 10**13
 
 
-def pool_report(nodes: int = 2, name: str = "cpu", **changes: Any) -> PoolReport:
+def pool_report(size: int = 2, name: str = "cpu", **changes: Any) -> PoolReport:
     """Nodes of four cores and 8 GiB."""
     report = PoolReport(
         name=name,
         driver="test",
         architecture="x86-64",
         kind="general",
-        nodes=[NodeReport(f"n{i}", Quantity(4_000, 8_192, 10_000, 0)) for i in range(nodes)],
+        nodes=[NodeReport(f"n{i}", Quantity(4_000, 8_192, 10_000, 0)) for i in range(size)],
         prices=PriceReport(core_hour=100_000, memory_gib_hour=10_000),
     )
     return msgspec.structs.replace(report, **changes)

@@ -62,9 +62,10 @@ def reconcile(
     A run that the control plane believes started, and that the agent does not list, is gone: it
     ends as VANISHED. One that was only granted is ordered again.
     """
-    site = sites.open_session(tx, site_id, request)
-    listed = {report.lease_id for report in request.runs}
     before = leases_store.open_leases_of_site(tx.conn, site_id)
+    has_work = any(lease.lost_at_ms is None for lease in before)
+    site = sites.open_session(tx, site_id, request, has_work=has_work)
+    listed = {report.lease_id for report in request.runs}
     vanished = [
         _vanished(lease)
         for lease in before
@@ -98,12 +99,13 @@ def take_poll(
     tx: Tx, outbox: Outbox, site_id: str, request: PollRequest, *, totals: Resources
 ) -> Polled:
     """The writing half of a poll: contact, reports, inventory."""
-    sites.contact(tx, site_id, request.session)
+    sites.check_session(tx.conn, site_id, request.session)
     polled = Polled(PollReply(revision=request.revision))
-    if request.pools is not None:
-        polled.inventory_changed = sites.take_inventory(tx, site_id, request.pools)
     if request.reports:
         polled.taken = take_reports(tx, outbox, site_id, request.reports, totals)
+    if request.pools is not None:
+        polled.inventory_changed = sites.take_inventory(tx, site_id, request.pools)
+    sites.contact(tx, site_id, request.session)
     return polled
 
 
@@ -123,7 +125,8 @@ def take_logs(
     tx: Tx, site_id: str, chunks: Sequence[LogChunk], max_bytes: int
 ) -> list[tuple[str, str, int]]:
     """Append output; answers with the length stored per stream, −1 where no more is wanted."""
-    leases = leases_store.leases_by_id(tx.conn, {chunk.lease_id for chunk in chunks})
+    # locked: a repeated request may overtake the first, and would be told of bytes not stored
+    leases = leases_store.leases_by_id(tx.conn, {chunk.lease_id for chunk in chunks}, lock=True)
     stored: dict[tuple[str, str], int] = {}
     for chunk in sorted(chunks, key=lambda c: (c.lease_id, c.stream, c.offset)):
         key = (chunk.lease_id, chunk.stream[:12])

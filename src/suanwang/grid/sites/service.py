@@ -30,6 +30,7 @@ from suanwang.protocol.messages import (
 from suanwang.trade.billing import service as billing
 
 INVITATION_LIFETIME_MS = 7 * MS_PER_DAY
+MAX_FIGURE = 1 << 45
 KINDS = ("supercomputing", "ai", "general")
 
 
@@ -209,23 +210,26 @@ def find_site(conn: Connection, name_or_id: str) -> Site:
     return site
 
 
-def open_session(tx: Tx, site_id: str, request: ReconcileRequest) -> Site:
+def open_session(
+    tx: Tx, site_id: str, request: ReconcileRequest, *, has_work: bool = False
+) -> Site:
     """Begin or confirm the agent's session and take its inventory.
 
     A restarted agent (same instance) goes on at once with a new session number. Another instance
-    is refused while the first is heard.
+    is refused while the first is heard, and while work that may still run there (`has_work`) has
+    not been given up: the newcomer knows nothing of it.
     """
     site = store.site_by_id(tx.conn, site_id, lock=True)
     if site is None or site.state is SiteState.REMOVED:
         raise Unauthenticated("SiteRemoved", "This site was removed.", hint="Enrol a new site.")
     silent_ms = tx.now_ms - site.last_contact_ms
     other = site.instance_id not in ("", request.instance_id)
-    if other and silent_ms < TAKEOVER_AFTER_MS:
+    if other and (silent_ms < TAKEOVER_AFTER_MS or has_work):
         raise Conflict(
             "SiteClaimed",
             f"Another agent speaks for site {site.name}; it was heard {silent_ms} ms ago.",
             hint="Stop that agent, or wait until it has been silent for "
-            f"{TAKEOVER_AFTER_MS // 1000} s; each site has one agent.",
+            f"{TAKEOVER_AFTER_MS // 1000} s and its work is given up; each site has one agent.",
         )
     if not other and site.instance_id and request.sequence <= site.sequence:
         raise Conflict(
@@ -254,6 +258,7 @@ def contact(tx: Tx, site_id: str, session: int) -> None:
 
 def take_inventory(tx: Tx, site_id: str, reports: list[PoolReport]) -> bool:
     """Bring the stored pools up to a full report; True if anything changed."""
+    check_inventory(reports)
     known = {pool.name: pool for pool in store.pools_of(tx.conn, site_id)}
     changed = False
     for report in reports:
@@ -276,6 +281,31 @@ def take_inventory(tx: Tx, site_id: str, reports: list[PoolReport]) -> bool:
             store.update_pool(tx.conn, pool.pool_id, present=False)
             changed = True
     return changed
+
+
+def check_inventory(reports: list[PoolReport]) -> None:
+    """Raises InvalidInput, so that the agent's own log names what is wrong with its report."""
+
+    def refuse(what: str) -> InvalidInput:
+        hint = "Mend the agent's configuration; nothing of this report was taken."
+        return InvalidInput("InventoryInvalid", what, hint=hint, field="pools")
+
+    names = [report.name for report in reports]
+    if len(set(names)) != len(names):
+        raise refuse("Two pools of the site have the same name.")
+    for report in reports:
+        if not 1 <= len(report.name) <= 60 or not report.name.isprintable():
+            raise refuse(f"{report.name[:60]!r} cannot name a pool (1 to 60 characters).")
+        nodes = [node.name for node in report.nodes]
+        if len(set(nodes)) != len(nodes):
+            raise refuse(f"Two nodes of pool {report.name} have the same name.")
+        limits = [report.backlog_s, report.max_runtime_s or 0]
+        for node in report.nodes:
+            for amount in (node.capacity, node.foreign):
+                limits += [amount.cpu_milli, amount.memory_mib]
+                limits += [amount.disk_mib, amount.accelerator_milli]
+        if not all(0 <= figure <= MAX_FIGURE for figure in limits):
+            raise refuse(f"A figure of pool {report.name} is negative or beyond all machines.")
 
 
 def _pool_values(report: PoolReport) -> dict[str, Any]:
