@@ -9,6 +9,7 @@ from typing import TypeVar
 from suanwang.engines.scheduling.model import Plan, Policy, Promise, Snapshot
 from suanwang.engines.scheduling.plan import plan
 from suanwang.grid.jobs import grants, sweeps
+from suanwang.grid.jobs.arrears import sweep_arrears
 from suanwang.grid.jobs.snapshot import Gathered, capacity, gather, somebody_waits, totals_of
 from suanwang.kernel.resources import ZERO, Resources
 from suanwang.kernel.time import Clock
@@ -18,6 +19,7 @@ from suanwang.platform.signals import Signals
 T = TypeVar("T")
 ROUND_SIGNAL = "round"
 TOTALS_EVERY_MS = 10_000
+ARREARS_EVERY_MS = 30_000
 Offload = Callable[[Callable[[], T]], Awaitable[T]]
 
 
@@ -56,6 +58,8 @@ class Dispatcher:
         self._policy = policy or Policy()
         self._offload = offload
         self._round = 0
+        self._arrears_at_ms = 0
+        self._since_ms = clock.now_ms()
         self._promises: tuple[Promise, ...] = ()
         self._totals: Resources = ZERO
         self._totals_at_ms = -TOTALS_EVERY_MS
@@ -105,11 +109,18 @@ class Dispatcher:
         return applied
 
     async def sweep(self) -> sweeps.Swept:
-        swept = await self._database.write(sweeps.sweep_lost)
+        swept = await self._database.write(
+            lambda tx: sweeps.sweep_lost(tx, listening_since_ms=self._since_ms)
+        )
         self._signals.notify(
             *(site_signal(site) for site in sorted(swept.sites)),
             *(job_signal(job) for job in sorted(swept.jobs)),
         )
         if swept.lost:
             self._signals.notify(ROUND_SIGNAL)
+        now_ms = self._clock.now_ms()
+        if now_ms - self._arrears_at_ms >= ARREARS_EVERY_MS:
+            self._arrears_at_ms = now_ms
+            woken = await self._database.write(sweep_arrears)
+            self._signals.notify(*(site_signal(site) for site in woken))
         return swept

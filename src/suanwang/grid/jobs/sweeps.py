@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -14,11 +13,9 @@ from suanwang.grid.jobs.model import (
     Lease,
     LeaseState,
     Outcome,
-    StopReason,
     Task,
     TaskState,
 )
-from suanwang.grid.jobs.orders import stop_leases
 from suanwang.grid.jobs.progress import Steps, settle
 from suanwang.grid.jobs.reports import release_holds, task_after
 from suanwang.grid.sites import service as sites
@@ -48,8 +45,11 @@ def is_fenced(lease: Lease) -> bool:
     return lease.stop_after_s is not None
 
 
-def sweep_lost(tx: Tx) -> Swept:
+def sweep_lost(tx: Tx, *, listening_since_ms: int = 0) -> Swept:
     """Declare leases of silent sites lost, by each job's own settings.
+
+    Silence while nobody listened does not count: after an outage of the control plane the sites
+    have their time to be heard again.
 
     Fenced: the lease ends and the task is queued again. Unfenced and `replace`: the lease stays
     open, marked lost, and a replacement is queued. Unfenced without `replace`: it is only
@@ -61,9 +61,10 @@ def sweep_lost(tx: Tx) -> Swept:
     silent = [
         lease
         for lease in leases_store.open_leases_at(tx.conn, sorted(quiet))
-        if tx.now_ms - max(heard.get(lease.site_id, 0), lease.granted_at_ms)
+        if tx.now_ms - max(heard.get(lease.site_id, 0), lease.granted_at_ms, listening_since_ms)
         > lease.lost_after_s * MS_PER_SECOND
     ]
+    silent = _still_open(tx, silent)
     if not silent:
         return swept
     over = [lease for lease in silent if _is_over(lease, tx.now_ms)]
@@ -79,6 +80,12 @@ def sweep_lost(tx: Tx) -> Swept:
     end_as_lost(tx, ending, swept)
     swept.lost = len(ending) + len(marked)
     return swept
+
+
+def _still_open(tx: Tx, leases: Sequence[Lease]) -> list[Lease]:
+    """As they are now, locked: the site may have been heard, and the run ended, since the look."""
+    now = leases_store.leases_by_id(tx.conn, [lease.lease_id for lease in leases], lock=True)
+    return [lease for lease in now.values() if lease.state is not LeaseState.ENDED]
 
 
 def _is_over(lease: Lease, now_ms: int) -> bool:
@@ -140,16 +147,3 @@ def _queued_again(task: Task) -> Task:
         losses=task.losses + 1,
         detail="replaced: its site is silent",
     )
-
-
-def stop_in_arrears(tx: Tx, project_ids: Iterable[str]) -> list[str]:
-    """Stop what runs in projects whose grace is over; returns sites with new orders."""
-    indebted = set(project_ids)
-    if not indebted:
-        return []
-    by_project: dict[str, list[Lease]] = defaultdict(list)
-    for lease in leases_store.open_leases(tx.conn):
-        if lease.project_id in indebted:
-            by_project[lease.project_id].append(lease)
-    stopping = [lease for project in sorted(by_project) for lease in by_project[project]]
-    return stop_leases(tx, stopping, StopReason.ARREARS)
