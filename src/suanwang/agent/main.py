@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import random
 import signal
 from pathlib import Path
+from typing import IO
 
 import suanwang
 from suanwang.agent.cache import SiteCache
@@ -19,7 +21,7 @@ from suanwang.agent.link import HttpLink, open_http
 from suanwang.agent.machine import Machine
 from suanwang.agent.port import Driver
 from suanwang.agent.records import FolderRecords, identity, write_atomically
-from suanwang.kernel.errors import InvalidInput, Unauthenticated
+from suanwang.kernel.errors import Conflict, InvalidInput, Unauthenticated
 from suanwang.protocol.messages import EnrolRequest
 
 log = logging.getLogger("suanwang.agent")
@@ -46,6 +48,21 @@ def make_drivers(config: AgentConfig, state: Path, machine: Machine) -> dict[str
     return {pool.name: kinds[pool.driver] for pool in config.pools}
 
 
+def lock_state(state: Path) -> IO[str]:
+    """One agent to a state folder: a second one would take the first one's runs for lost."""
+    file = (state / "lock").open("a", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise Conflict(
+            "StateInUse",
+            f"Another agent works in {state}.",
+            hint="Stop it first, or give this one a state folder and a site of its own.",
+        ) from None
+    return file
+
+
 async def credential_of(config: AgentConfig, state: Path, token: str | None) -> str:
     """The stored credential; a one-time token, if given, is traded for a new one first."""
     path = state / "credential"
@@ -68,6 +85,11 @@ async def serve(config: AgentConfig, token: str | None = None) -> None:
     """Serve until cancelled or signalled."""
     state = Path(config.state)
     state.mkdir(parents=True, exist_ok=True)
+    with lock_state(state):
+        await _serve(config, state, token)
+
+
+async def _serve(config: AgentConfig, state: Path, token: str | None) -> None:
     machine = Machine()
     credential = await credential_of(config, state, token)
     async with open_http(config.server, credential, config.ca_file) as http:

@@ -9,6 +9,7 @@ STATE/runs/LEASE/    order.msgpack, work/, stdout.log, stderr.log and the driver
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -27,6 +28,8 @@ from suanwang.protocol.messages import (
     decode,
     encode,
 )
+
+log = logging.getLogger("suanwang.agent")
 
 LOG_CHUNK_BYTES = 256 * 1024
 
@@ -69,12 +72,19 @@ class FolderRecords:
         self._runs.mkdir(parents=True, exist_ok=True)
         self._transfer = transfer
         self.instance_id = identity(state)
+        self._sequence = 0
 
     def next_sequence(self) -> int:
+        """Goes on in memory while the disk is full: contact must not end with it."""
         path = self._state / "sequence"
-        before = int(path.read_text()) if path.exists() else 0
-        write_atomically(path, str(before + 1).encode())
-        return before + 1
+        if not self._sequence and path.exists():
+            self._sequence = int(path.read_text() or 0)
+        self._sequence += 1
+        try:
+            write_atomically(path, str(self._sequence).encode())
+        except OSError as error:
+            log.warning("cannot write %s: %s", path, error)
+        return self._sequence
 
     def load(self) -> list[PreparedRun]:
         found = []
