@@ -19,6 +19,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ class Plane:
         self.settings = Settings(state=str(state), port=port, public_url="")
         self.app: FastAPI = make_app(self.settings)
         self.context: Context = self.app.state.context
-        self.token = asyncio.run(self._first()) or ""
+        with ThreadPoolExecutor(1) as aside:  # a browser's driver runs a loop in this thread
+            self.token = aside.submit(asyncio.run, self._first()).result() or ""
         config = uvicorn.Config(
             self.app, port=port, log_level="warning", timeout_graceful_shutdown=1
         )
@@ -114,8 +116,9 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
 def spawn_agent(plane: Plane, folder: Path, name: str = "local") -> Iterator[str]:
     """A real agent of this machine, enrolled as a site; its name."""
     made = plane.call(
-        "POST", "/v1/sites", {"name": name, "region": "henan", "city": "郑州",
-                              "latitude": 34.75, "longitude": 113.62},
+        "POST",
+        "/v1/sites",
+        {"name": name, "region": "henan", "city": "郑州", "latitude": 34.75, "longitude": 113.62},
     )
     folder.mkdir(parents=True, exist_ok=True)
     config = {
@@ -179,38 +182,92 @@ def _tariff(low: int, mid: int, high: int) -> tuple[int, ...]:
 
 CITIES = (
     City(
-        "zhengzhou-1", "国家超级计算郑州中心", "郑州", "henan", "supercomputing", 34.75, 113.62,
+        "zhengzhou-1",
+        "国家超级计算郑州中心",
+        "郑州",
+        "henan",
+        "supercomputing",
+        34.75,
+        113.62,
         (
-            PoolReport("cpu", "slurm", "x86_64", "supercomputing", _nodes("cn", 16, 64, 256),
-                       interconnect="InfiniBand HDR", isolation="cgroup v2",
-                       max_runtime_s=7 * 86_400, prices=PriceReport(60_000, 8_000, 0)),
-            PoolReport("dcu", "slurm", "x86_64", "ai", _nodes("dcu", 6, 32, 256, 4),
-                       AcceleratorReport("DCU-Z100", "Hygon", 32 * 1024, 24_500),
-                       interconnect="InfiniBand HDR", isolation="cgroup v2",
-                       prices=PriceReport(60_000, 8_000, 3_200_000)),
+            PoolReport(
+                "cpu",
+                "slurm",
+                "x86_64",
+                "supercomputing",
+                _nodes("cn", 16, 64, 256),
+                interconnect="InfiniBand HDR",
+                isolation="cgroup v2",
+                max_runtime_s=7 * 86_400,
+                prices=PriceReport(60_000, 8_000, 0),
+            ),
+            PoolReport(
+                "dcu",
+                "slurm",
+                "x86_64",
+                "ai",
+                _nodes("dcu", 6, 32, 256, 4),
+                AcceleratorReport("DCU-Z100", "Hygon", 32 * 1024, 24_500),
+                interconnect="InfiniBand HDR",
+                isolation="cgroup v2",
+                prices=PriceReport(60_000, 8_000, 3_200_000),
+            ),
         ),
         _tariff(310_000, 620_000, 980_000),
     ),
     City(
-        "qingyang-1", "庆阳“东数西算”智算中心一期（绿电直供）", "庆阳", "gansu", "ai", 35.71, 107.64,
+        "qingyang-1",
+        "庆阳“东数西算”智算中心（绿电直供）",
+        "庆阳",
+        "gansu",
+        "ai",
+        35.71,
+        107.64,
         (
-            PoolReport("a800", "slurm", "x86_64", "ai", _nodes("gpu", 12, 112, 1024, 8),
-                       AcceleratorReport("A800", "NVIDIA", 80 * 1024, 312_000),
-                       interconnect="RoCE 4×200G", isolation="cgroup v2, bubblewrap",
-                       prices=PriceReport(50_000, 6_000, 5_800_000)),
-            PoolReport("ascend", "slurm", "aarch64", "ai", _nodes("npu", 8, 192, 1024, 8),
-                       AcceleratorReport("Ascend-910B", "Huawei", 64 * 1024, 313_000),
-                       interconnect="HCCS", isolation="cgroup v2",
-                       prices=PriceReport(45_000, 6_000, 4_600_000)),
+            PoolReport(
+                "a800",
+                "slurm",
+                "x86_64",
+                "ai",
+                _nodes("gpu", 12, 112, 1024, 8),
+                AcceleratorReport("A800", "NVIDIA", 80 * 1024, 312_000),
+                interconnect="RoCE 4×200G",
+                isolation="cgroup v2, bubblewrap",
+                prices=PriceReport(50_000, 6_000, 5_800_000),
+            ),
+            PoolReport(
+                "ascend",
+                "slurm",
+                "aarch64",
+                "ai",
+                _nodes("npu", 8, 192, 1024, 8),
+                AcceleratorReport("Ascend-910B", "Huawei", 64 * 1024, 313_000),
+                interconnect="HCCS",
+                isolation="cgroup v2",
+                prices=PriceReport(45_000, 6_000, 4_600_000),
+            ),
         ),
         _tariff(210_000, 380_000, 560_000),
     ),
     City(
-        "hami-1", "Hami Wind and Solar Compute Park", "哈密", "xinjiang", "general", 42.83, 93.51,
+        "hami-1",
+        "Hami Wind and Solar Compute Park",
+        "哈密",
+        "xinjiang",
+        "general",
+        42.83,
+        93.51,
         (
-            PoolReport("general", "process", "x86_64", "general", _nodes("hm", 10, 48, 192),
-                       interconnect="25GbE", isolation="bubblewrap",
-                       prices=PriceReport(32_000, 4_000, 0)),
+            PoolReport(
+                "general",
+                "process",
+                "x86_64",
+                "general",
+                _nodes("hm", 10, 48, 192),
+                interconnect="25GbE",
+                isolation="bubblewrap",
+                prices=PriceReport(32_000, 4_000, 0),
+            ),
         ),
         _tariff(160_000, 260_000, 390_000),
     ),
@@ -265,8 +322,14 @@ class PretendDriver:
         seen, ends, _ = self._runs[lease]
         lasted = self._now() - (seen.started_at_ms or 0)
         ended = Observation(
-            lease, Phase.ENDED, seen.started_at_ms, self._now(), code, failure,
-            engine_id=seen.engine_id, nodes=seen.nodes,
+            lease,
+            Phase.ENDED,
+            seen.started_at_ms,
+            self._now(),
+            code,
+            failure,
+            engine_id=seen.engine_id,
+            nodes=seen.nodes,
             meters=Meters(lasted, lasted * 3, 1830),
         )
         self._runs[lease] = (ended, ends, code)
@@ -308,10 +371,18 @@ class Stage:
         self._thread.start()
         for city in self._cities:
             made = self._plane.call(
-                "POST", "/v1/sites",
-                {"name": city.name, "display_name": city.display_name, "city": city.city,
-                 "region": city.region, "kind": city.kind, "latitude": city.latitude,
-                 "longitude": city.longitude, "tariff": list(city.tariff)},
+                "POST",
+                "/v1/sites",
+                {
+                    "name": city.name,
+                    "display_name": city.display_name,
+                    "city": city.city,
+                    "region": city.region,
+                    "kind": city.kind,
+                    "latitude": city.latitude,
+                    "longitude": city.longitude,
+                    "tariff": list(city.tariff),
+                },
             )
             self._run(self._serve(city, made["enrolment_token"]))
         names = [city.name for city in self._cities]
@@ -353,3 +424,63 @@ class Stage:
 
 def job(name: str, command: str = "true", **more: Any) -> dict[str, Any]:
     return {"name": name, "command": command, **more}
+
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class Browser:
+    """Chromium, and every complaint that its pages made on the console."""
+
+    def __init__(self, chromium: Any, url: str) -> None:
+        self._chromium = chromium
+        self.url = url
+        self.complaints: list[str] = []
+
+    def page(self, *, phone: bool = False, scheme: str = "light") -> Any:
+        """A fresh profile; nobody is signed in."""
+        size = {"width": 390, "height": 844} if phone else {"width": 1440, "height": 900}
+        context = self._chromium.new_context(
+            viewport=size, color_scheme=scheme, has_touch=phone, is_mobile=phone, base_url=self.url
+        )
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._heard)
+        page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
+        return page
+
+    def _heard(self, message: Any) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.complaints.append(message.text)
+
+    def signed_in(self, login: str = LOGIN, password: str = PASSWORD, **more: Any) -> Any:
+        page = self.page(**more)
+        page.goto("/login")
+        page.fill("#login", login)
+        page.fill("#password", password)
+        page.click("form button")
+        page.wait_for_url("**/")
+        return page
+
+
+@contextlib.contextmanager
+def browsing(url: str) -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            yield Browser(chromium, url)
+        finally:
+            chromium.close()

@@ -17,7 +17,12 @@ _AGO = {"zh": ("刚刚", "{}前", "{}后"), "en": ("just now", "{} ago", "in {}"
 
 
 def yuan(micro_yuan: int, decimals: int = 2) -> str:
-    """'¥1,234.56'. What would round to nothing is shown with as many decimals as it takes."""
+    """'¥1,234.56'. `decimals` is for small amounts: nothing has two, and so have hundreds.
+
+    What would round to nothing is shown with as many decimals as it takes.
+    """
+    if micro_yuan == 0 or abs(micro_yuan) >= 100_000_000:
+        decimals = 2
     unit = 10 ** (6 - decimals)
     if micro_yuan and abs(micro_yuan) * 2 <= unit and decimals < 6:
         return yuan(micro_yuan, min(6, decimals + 2))

@@ -29,7 +29,7 @@ from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import Action
 
 router = APIRouter(route_class=PortalRoute)
-PAGE = 50
+PAGE = 20
 MOST_FILES = 1_000
 After = Annotated[int, Query(ge=-1)]
 
@@ -66,7 +66,7 @@ async def _live(page: Page, job_id: str, after: int) -> dict[str, Any]:
 
 @router.get("/jobs/{job_id}/live")
 async def job_live(page: SignedIn, job_id: str, after: After = -1) -> Response:
-    return page.render("job_live.html", **await _live(page, job_id, after))
+    return page.render("job_parts.html", **await _live(page, job_id, after))
 
 
 @router.get("/jobs/{job_id}")

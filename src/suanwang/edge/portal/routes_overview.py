@@ -35,7 +35,7 @@ from suanwang.trade.billing import reports, rules
 from suanwang.trade.billing.model import GroupBy
 
 router = APIRouter(route_class=PortalRoute)
-RECENT, RUNNING, EVENTS = 8, 8, 14
+RECENT, RUNNING, EVENTS = 8, 8, 22
 LOOK_EVERY_S = 2.0
 BEAT_EVERY_S = 15.0
 

@@ -6,8 +6,9 @@
   const KINDS = { open: ["circle", "--bar"], draining: ["diamond", "--warn"], unreachable: ["emptyCircle", "--bad"], invited: ["emptyCircle", "--idle"] };
   let chart = null;
 
-  /* an arc from a to b, bulging to its left by a fifth of its length */
+  /* an arc between a and b, bulging northwards by a fifth of its length */
   function arc(a, b) {
+    if (a[0] > b[0]) [a, b] = [b, a];
     const middle = [(a[0] + b[0]) / 2 - (b[1] - a[1]) * 0.2, (a[1] + b[1]) / 2 + (b[0] - a[0]) * 0.2];
     return Array.from({ length: 25 }, (_, i) => {
       const t = i / 24, u = 1 - t;

@@ -1,0 +1,259 @@
+"""In Chromium: signing in, languages, keys, forged calls, phones; on a grid of three cities."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from portal_world import CHROMIUM, PASSWORD, Browser, Plane, Stage, browsing, wait_until
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.xdist_group("portal-frame"),
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Chromium is not installed"),
+]
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+LONG = "a-name-without-any-space-that-somebody-generated-from-a-sweep-0001-0002-0003-0004"
+ADDRESSES = (
+    "/",
+    "/jobs",
+    "/jobs/new",
+    "/sites",
+    "/sites/new",
+    "/sites/qingyang-1",
+    "/offers",
+    "/statement",
+    "/admin/organisations",
+    "/admin/projects",
+    "/admin/users",
+    "/admin/tokens",
+    "/admin/audit",
+    "/nowhere",
+)
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    folder = tmp_path_factory.mktemp("frame")
+    made = Plane(folder / "plane")
+    stage = Stage(made, folder / "stage")
+    stage.open()
+    fill(made)
+    yield made
+    stage.close()
+    made.close()
+
+
+def fill(plane: Plane) -> None:
+    """Jobs that run, wait, failed and were refused; long names in both scripts."""
+
+    def job(name: str, **more: Any) -> None:
+        more.setdefault("resources", {"cpus": 8, "memory": "8GiB"})
+        plane.call("POST", "/v1/jobs", {"name": name, "command": "x", **more})
+
+    cards = {"cpus": 64, "memory": "256GiB", "accelerators": "A800:8"}
+    job(LONG, env={"LASTS_S": "0.1"})
+    job(
+        "区域数值天气预报集合成员批量后处理（含雷达资料同化与变分质量控制）",
+        resources=cards,
+        env={"LASTS_S": "1000"},
+    )
+    job("failing", env={"LASTS_S": "0.1", "ENDS_WITH": "3"})
+    job("sweep", array=30, env={"LASTS_S": "1000"})
+    job("waiting", resources=cards, count=13, on_impossible="wait")
+    job("too big", resources={"cpus": 1, "memory": "64TiB"})
+    plane.call("POST", "/v1/projects", {"name": "weather", "display_name": f"气象 {LONG}"})
+    states = ("running", "failed", "refused", "queued", "succeeded")
+    for state in states:
+        wait_until(lambda state=state: _first(plane, state))
+
+
+def _first(plane: Plane, state: str) -> str | None:
+    found = plane.call("GET", f"/v1/jobs?state={state}")["items"]
+    return f"/jobs/{found[0]['id']}" if found else None
+
+
+@pytest.fixture(scope="module")
+def browser(plane: Plane) -> Iterator[Browser]:
+    with browsing(plane.url) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def no_complaints(browser: Browser) -> Iterator[None]:
+    browser.complaints.clear()
+    yield
+    assert browser.complaints == []
+
+
+def test_one_signs_in_where_one_wanted_to_go_and_out_again(browser: Browser) -> None:
+    page = browser.page()
+    page.goto("/jobs?state=failed")
+    assert "/login?next=%2Fjobs%3Fstate%3Dfailed" in page.url
+    page.fill("#login", "admin")
+    page.fill("#password", "wrong")
+    page.click("form button")
+    page.wait_for_selector("[data-reason=LoginRefused]")
+    assert page.input_value("#login") == "admin"
+    page.fill("#password", PASSWORD)
+    page.click("form button")
+    page.wait_for_url("**/jobs?state=failed")
+    page.wait_for_selector("text=failing")
+    page.click("header .menu summary")
+    page.click("header .menu form button")
+    page.wait_for_url("**/login")
+    page.goto("/statement")
+    assert "/login" in page.url
+
+
+def test_nobody_is_sent_to_another_host(browser: Browser) -> None:
+    page = browser.page()
+    page.goto("/login?next=//evil.example/")
+    page.fill("#login", "admin")
+    page.fill("#password", PASSWORD)
+    page.click("form button")
+    page.wait_for_url(f"{browser.url}/")
+
+
+def test_forged_calls_are_refused_by_name(browser: Browser, plane: Plane) -> None:
+    page = browser.signed_in()
+    before = plane.call("GET", "/v1/sites/hami-1")["state"]
+    for fields in ({}, {"csrf_token": "guessed"}):
+        answer = page.request.post("/sites/hami-1/drain", form=fields)
+        assert answer.status == 403
+        assert answer.headers["x-reason"] == "CsrfTokenMissing"
+    crossed = page.request.post(
+        "/sites/hami-1/drain", form={}, headers={"Origin": "https://evil.example"}
+    )
+    assert crossed.status == 403
+    assert plane.call("GET", "/v1/sites/hami-1")["state"] == before
+
+
+def test_every_page_in_both_languages_on_desk_and_phone(browser: Browser, plane: Plane) -> None:
+    jobs = [_first(plane, s) for s in ("running", "failed", "refused", "queued", "succeeded")]
+    addresses = [*ADDRESSES, *(address for address in jobs if address)]
+    for phone in (False, True):
+        page = browser.signed_in(phone=phone, scheme="dark" if phone else "light")
+        for language in ("zh", "en"):
+            page.goto(f"/language/{language}?next=/")
+            for address in addresses:
+                page.goto(address)
+                look_at(page, address, language)
+
+
+def look_at(page: Any, address: str, language: str) -> None:
+    wide, window = page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert wide <= window, f"{address} is {wide} wide in a window of {window}"
+    assert page.locator("h1").count() >= 1, address
+    frame = " ".join(
+        page.locator(selector).first.inner_text()
+        for selector in ("nav.side", "nav.tabs")
+        if page.locator(selector).first.is_visible()
+    )
+    words = page.evaluate("document.documentElement.lang")
+    assert words == ("zh-CN" if language == "zh" else "en")
+    assert bool(CHINESE.search(frame)) == (language == "zh"), address
+    unnamed = page.evaluate(
+        """[...document.querySelectorAll('main button, main input:not([type=hidden]), main select,
+        main textarea')].filter(e => e.checkVisibility() && !e.labels?.length && !e.ariaLabel
+        && !e.textContent.trim()).map(e => e.outerHTML)"""
+    )
+    assert unnamed == [], address
+
+
+def test_the_language_is_one_click_away_and_stays(browser: Browser) -> None:
+    page = browser.signed_in()
+    page.goto("/offers?sort=core")
+    assert page.locator("h1").inner_text() == "挂牌"
+    page.click("header [data-language]")
+    page.wait_for_url("**/offers?sort=core")
+    assert page.locator("h1").inner_text() == "Offers"
+    page.goto("/jobs")
+    assert page.locator("h1").inner_text() == "Jobs"
+    assert not CHINESE.search(page.inner_text("nav.side"))
+
+
+def test_keys(browser: Browser) -> None:
+    page = browser.signed_in()
+    page.keyboard.press("?")
+    assert page.locator("dialog#help").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("dialog#help").is_visible()
+    page.keyboard.press("g")
+    page.keyboard.press("j")
+    page.wait_for_url("**/jobs")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+    page.keyboard.type("j?")
+    assert page.input_value("#search") == "j?"
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    first = page.locator("table[data-rows] tbody tr").first
+    assert page.evaluate("document.activeElement.id") == first.get_attribute("id")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/jobs/job_*")
+
+
+def test_the_map_draws_the_sites_and_their_links(browser: Browser) -> None:
+    page = browser.signed_in()
+    page.wait_for_selector("#map[data-drawn=true] canvas")
+    series = page.evaluate("echarts.getInstanceByDom(document.getElementById('map')).getOption()")
+    points = next(one for one in series["series"] if one["type"] == "scatter")["data"]
+    placed = {one["name"]: one["value"] for one in points}
+    assert placed["zhengzhou-1"] == [113.62, 34.75]
+    assert placed["hami-1"] == [93.51, 42.83]
+    assert sum(one["type"] == "line" for one in series["series"]) == 3
+
+
+def test_lists_renew_themselves(browser: Browser, plane: Plane) -> None:
+    page = browser.signed_in()
+    page.goto("/jobs")
+    name = "came while one looked"
+    plane.call("POST", "/v1/jobs", {"name": name, "command": "x", "resources": {"cpus": 1}})
+    page.wait_for_selector(f"text={name}")
+    page.wait_for_selector(f"tr:has-text('{name}') [data-state=succeeded]")
+
+
+def test_a_waiting_job_is_explained_in_plain_words(browser: Browser, plane: Plane) -> None:
+    page = browser.signed_in()
+    page.goto(_first(plane, "refused") or "")
+    assert "没有资源池能运行它" in page.inner_text(".why")
+    page.click("#candidates summary")
+    assert page.locator("#candidates tbody tr").count() == 5
+    assert "超出单台主机容量" in page.inner_text("#candidates")
+
+
+def test_a_member_sees_his_own_and_no_more(browser: Browser, plane: Plane) -> None:
+    plane.call(
+        "POST",
+        "/v1/users",
+        {"login": "li.hua", "display_name": "李华", "role": "member", "password": PASSWORD},
+    )
+    page = browser.signed_in(login="li.hua")
+    assert page.locator("nav.side a[href='/admin/audit']").count() == 0
+    page.goto("/jobs")
+    assert page.locator("table[data-rows]").count() == 0
+    assert page.goto("/admin/audit").status == 403
+    page.goto("/sites/hami-1")
+    assert page.locator("[data-dialog=drain]").count() == 0
+    assert page.goto(_first(plane, "running")).status in (403, 404)
+    page.goto("/")
+    assert LONG not in page.content()
+
+
+def test_static_files_are_kept_and_pages_are_not(browser: Browser) -> None:
+    page = browser.signed_in()
+    link = page.get_attribute("link[rel=stylesheet]", "href")
+    assert "immutable" in page.request.get(link).headers["cache-control"]
+    answer = page.request.get("/jobs")
+    assert answer.headers["cache-control"] == "no-store"
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe-eval" not in policy
