@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ManualClock
+from manual_clock import ManualClock
 from suanwang.grid.data import garbage, service
 from suanwang.grid.data.depot import Depot, Sender
 from suanwang.grid.data.model import Limits
