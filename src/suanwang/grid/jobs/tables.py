@@ -209,6 +209,13 @@ estimator_state = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
+arrears = sa.Table(
+    "arrears",
+    metadata,
+    sa.Column("project_id", Id, primary_key=True),
+    sa.Column("since_ms", Ms, nullable=False),
+)
+
 log_chunks = sa.Table(
     "log_chunks",
     metadata,
