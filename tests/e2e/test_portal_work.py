@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 from portal_world import CHROMIUM, Browser, Plane, browsing, spawn_agent, wait_until
 
 pytestmark = [
@@ -72,10 +74,10 @@ def test_a_job_from_the_form_succeeds_before_ones_eyes(page: Any, plane: Plane) 
     )
     assert page.locator("h1").inner_text() == "第一个作业"
     page.wait_for_selector("[data-job-state=succeeded]")
-    page.wait_for_function("document.querySelector('[data-log]').textContent.includes('the end')")
+    expect(page.locator("[data-log]")).to_contain_text("the end")
     assert "done=submitted" in page.url, "the page was never loaded again"
     page.select_option("#log-stream", "stderr")
-    page.wait_for_function("document.querySelector('[data-log]').textContent.includes('oops')")
+    expect(page.locator("[data-log]")).to_contain_text("oops")
     page.wait_for_selector("text=运行成功")
     with page.expect_download() as download:
         page.click("#tasks td.name a")
@@ -104,7 +106,7 @@ def test_what_programs_and_people_write_is_never_markup(page: Any, plane: Plane)
     )
     page.goto(f"/jobs/{made['id']}")
     page.wait_for_selector("[data-job-state=succeeded]")
-    page.wait_for_function("document.querySelector('[data-log]').textContent.includes('<script>')")
+    expect(page.locator("[data-log]")).to_contain_text("<script>")
     assert page.locator("h1").inner_text() == EVIL
     addresses = ("/", "/jobs", f"/jobs?q={EVIL}", "/sites", "/sites/evil", "/offers", "/statement")
     for address in (*addresses, "/admin/audit", f"/jobs/new?from={made['id']}"):
@@ -130,11 +132,11 @@ def test_fields_and_yaml_follow_each_other_and_errors_stand_at_their_field(page:
     page.goto("/jobs/new")
     page.wait_for_selector("#preview tr.chosen")
     page.fill("#cpus", "3")
-    page.wait_for_function("document.querySelector('#spec').value.includes('cpus: 3')")
+    expect(page.locator("#spec")).to_have_value(re.compile("cpus: 3"))
     page.fill("#spec", "name: typed\ncommand: 'true'\nresources:\n  cpus: 2\nretries:\n  max: 1\n")
-    page.wait_for_function("document.querySelector('#cpus').value === '2'")
+    expect(page.locator("#cpus")).to_have_value("2")
     page.fill("#memory", "plenty")
-    page.wait_for_function("document.querySelector('#memory').getAttribute('aria-invalid')")
+    expect(page.locator("#memory")).to_have_attribute("aria-invalid", "true")
     assert "不是容量" in page.inner_text("[data-error=memory]")
     assert "retries" in page.input_value("#spec"), "the fields know nothing of it and leave it"
     page.click("#submit-form button.primary")
