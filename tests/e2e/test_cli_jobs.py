@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -171,6 +172,33 @@ def test_waiting_is_explained(platform: Platform) -> None:
     assert "NoFreeCapacityNow" in told
     assert platform.json("explain", second)["waiting"]["reason"] == "NoFreeCapacityNow"
     assert platform.suan("cancel", first, second).returncode == 0
+
+
+@pytest.mark.parametrize(("answer", "submitted"), [("n\n", 0), ("\n", 1), ("y\n", 1)])
+def test_on_a_terminal_it_asks(platform: Platform, answer: str, submitted: int) -> None:
+    before = len(platform.json("ls", "-a"))
+    ours, theirs = pty.openpty()
+    asking = subprocess.Popen(
+        [*SUAN, "run", "--", "true"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(platform.config),
+    )
+    os.close(theirs)
+    told = b""
+    while b"[Y/n]" not in told:
+        told += os.read(ours, 4096)
+    os.write(ours, answer.encode())
+    try:
+        while piece := os.read(ours, 4096):
+            told += piece
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert asking.wait(timeout=30) == (0 if submitted else 1)
+    assert len(platform.json("ls", "-a")) == before + submitted
+    assert (b"suan logs -f" in told) == bool(submitted)
 
 
 def test_plan_alone_submits_nothing(platform: Platform) -> None:

@@ -44,6 +44,12 @@ def test_what_is_too_wide_is_cut_with_an_ellipsis() -> None:
     assert tables.cut("abc", 3) == "abc"
 
 
+def test_other_peoples_texts_cannot_steer_the_terminal() -> None:
+    line = tables.render(["NAME"], [["a\x1b[2Jb\nc"]])[1]
+    assert line == "a [2Jb c"
+    assert one_line(NotFound("X", "no \x1b]0;x\x07 job")) == "no  ]0;x  job"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0s"), (59.4, "59s"), (60, "1m00s"), (3_725, "1h02m"), (90_000, "1d01h")],

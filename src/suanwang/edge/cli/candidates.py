@@ -31,7 +31,8 @@ def names_in(client: Client, texts: Iterable[str]) -> dict[str, str]:
 
 
 def named(text: str, names: Mapping[str, str]) -> str:
-    return _IDENTITY.sub(lambda found: names.get(found.group(), found.group()), text)
+    """With names for ids, and nothing that could steer the terminal."""
+    return _IDENTITY.sub(lambda found: names.get(found.group(), found.group()), tables.shown(text))
 
 
 def show_candidates(client: Client, found: list[Candidate], to: TextIO | None = None) -> None:

@@ -53,7 +53,8 @@ def one_line(error: SuanwangError) -> str:
     """What is wrong, then what to do."""
     parts = [say(part) for part in (error.message, error.hint) if part]
     topic = about(error.reason)
-    return f"{topic}：" * bool(topic) + " ".join(" ".join(parts).split())
+    text = " ".join(" ".join(parts).split())
+    return f"{topic}：" * bool(topic) + "".join(c if c.isprintable() else " " for c in text)
 
 
 def tell(text: str) -> None:

@@ -79,7 +79,7 @@ def show_job(job: JobDetail) -> None:
     tables.show_fields(
         [
             (say("Job"), f"{job['name']}  ({job['id']})"),
-            (say("State"), tables.styled(job["state"], tables.STATE_STYLES.get(job["state"]))),
+            (say("State"), job["state"]),
             (
                 say("Tasks"),
                 ", ".join(f"{n} {name}" for name, n in counts.items()) if job["array"] else "",
@@ -93,7 +93,8 @@ def show_job(job: JobDetail) -> None:
                 else "",
             ),
             (say("After"), ", ".join(job["depends_on"])),
-        ]
+        ],
+        states=say("State"),
     )
     tasks = job["task_list"]
     print()

@@ -45,6 +45,11 @@ def width(text: str) -> int:
     )
 
 
+def shown(text: str) -> str:
+    """Without what could steer the terminal: names and details are other people's."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
 def cut(text: str, most: int) -> str:
     """At most so many columns, the last of them an ellipsis."""
     if width(text) <= most:
@@ -69,7 +74,7 @@ def render(
     """Lines. `right` columns hold figures; `states` is the column to colour by its word; the last
     column gives way where a terminal is narrower."""
     to = to or sys.stdout
-    table = [list(headings), *([str(cell) for cell in row] for row in rows)]
+    table = [list(headings), *([shown(str(cell)) for cell in row] for row in rows)]
     widths = [max(width(row[i]) for row in table) for i in range(len(headings))]
     if to.isatty() and len(widths) > 1:
         room = os.get_terminal_size(to.fileno()).columns
@@ -100,9 +105,12 @@ def show(
     print("\n".join(lines), file=to or sys.stdout, flush=True)
 
 
-def show_fields(fields: Iterable[tuple[str, str]]) -> None:
-    """Name and value, one to a line; empty values are left out."""
-    kept = [(name, value) for name, value in fields if value]
+def show_fields(fields: Iterable[tuple[str, str]], *, states: str | None = None) -> None:
+    """Name and value, one to a line; empty values are left out. `states` names the field whose
+    value is a state."""
+    kept = [(name, shown(value)) for name, value in fields if value]
     longest = max((width(name) for name, _ in kept), default=0)
     for name, value in kept:
-        print(f"{styled(name, 'bold')}{' ' * (longest - width(name))}  {value}")
+        style = STATE_STYLES.get(value) if name == states else None
+        space = " " * (longest - width(name))
+        print(f"{styled(name, 'bold')}{space}  {styled(value, style)}")

@@ -136,4 +136,4 @@ def code_of(client: Client, job: Job) -> int:
 
 
 def _news(text: str) -> None:
-    errors.tell(tables.styled(f"· {text}", "dim", sys.stderr))
+    errors.tell(tables.styled(f"· {tables.shown(text)}", "dim", sys.stderr))
