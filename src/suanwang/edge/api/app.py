@@ -16,6 +16,7 @@ from suanwang.edge.api import problems
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.routes_agent import AgentRoutes
 from suanwang.edge.api.routes_agent_blobs import AgentBlobRoutes
+from suanwang.edge.api.routes_blobs import limits_of
 from suanwang.edge.api.security import SecurityMiddleware
 from suanwang.edge.api.views import json_response
 from suanwang.grid.data.depot import Depot
@@ -49,7 +50,7 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         app.include_router(importlib.import_module(name).router)
     app.state.agent_routes = AgentRoutes(context)
     app.router.routes.extend(app.state.agent_routes.routes())
-    app.state.depot = Depot(context.database, context.blobs)
+    app.state.depot = Depot(context.database, context.blobs, limits_of(context))
     content = AgentBlobRoutes(app.state.depot, app.state.agent_routes.site_of, reading)
     app.router.routes.extend(content.routes())
     _add_health(app, context)

@@ -26,6 +26,7 @@ class BlobFact:
 
     size_bytes: int
     at_sites: tuple[str, ...] = ()
+    is_tree: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from suanwang.engines.scheduling.model import (
     Refusal,
 )
 from suanwang.grid.jobs import leases_store, store
-from suanwang.grid.jobs.model import LeaseState, Outcome, StopReason, TaskState, Terms
+from suanwang.grid.jobs.model import Lease, LeaseState, Outcome, StopReason, TaskState, Terms
 from suanwang.grid.jobs.orders import stop_leases
 from suanwang.grid.jobs.progress import Steps, settle
 from suanwang.grid.jobs.snapshot import Gathered, used_by_node
@@ -95,16 +95,22 @@ class _Capacity:
 def apply_plan(
     tx: Tx, gathered: Gathered, plan: Plan, *, took_ms: int, snapshot_digest: str
 ) -> Applied:
-    """Whatever is stale is dropped and planned again next round."""
+    """Whatever is stale is dropped and planned again next round.
+
+    Plans are applied one after another, so that free capacity is what the one before has left.
+    """
+    tx.serialise("apply_plan")
+    leaving = _preemptible(tx, plan)
     grants = _Grants(tx, gathered)
     by_group: dict[tuple[str, str, str, str, int], list[Placement]] = defaultdict(list)
     for placement in plan.placements:
         by_group[placement.group].append(placement)
     for group in sorted(by_group):
         grants.add_group(group, by_group[group])
+    store.mark_leased(tx, grants.marks)
+    refused = _refuse(tx, plan.refusals, grants.steps)
     grants.write()
-    refused = _refuse(tx, plan.refusals)
-    preempted = _preempt(tx, plan)
+    preempted = stop_leases(tx, leaving, StopReason.PREEMPTED)
     _record_round(tx, plan, grants, took_ms, snapshot_digest)
     return Applied(
         placed=grants.placed,
@@ -141,8 +147,8 @@ class _Grants:
         self._gathered = gathered
         self._capacity = _Capacity(tx, gathered)
         self._holds: dict[str, int] = defaultdict(int)
-        self._marks: list[tuple[int, str, str]] = []
-        self._steps = Steps(tx)
+        self.marks: list[tuple[int, str, str]] = []
+        self.steps = Steps(tx)
         self.by_site: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.jobs: set[str] = set()
         self.placed = 0
@@ -182,8 +188,8 @@ class _Grants:
         self._holds[project_id] += hold
         run_ms = terms.max_runtime_s * MS_PER_SECOND
         expected_ms = min(demand.expected_runtime_s, terms.max_runtime_s) * MS_PER_SECOND
-        self._marks.append((head.attempt, lease_id, head.id))
-        self._steps.count(head.job_id, TaskState.QUEUED, TaskState.LEASED)
+        self.marks.append((head.attempt, lease_id, head.id))
+        self.steps.count(head.job_id, TaskState.QUEUED, TaskState.LEASED)
         self.jobs.add(head.job_id)
         self.placed += 1
         self.by_site[pool.site_id].append(
@@ -226,13 +232,6 @@ class _Grants:
 
     def write(self) -> None:
         tx = self._tx
-        for site_id in sorted(self.by_site):
-            rows = self.by_site[site_id]
-            revision = sites.next_revisions(tx, site_id, len(rows))
-            for offset, row in enumerate(rows):
-                row["revision"] = revision + offset
-            leases_store.insert_leases(tx, rows)
-        store.mark_leased(tx, self._marks)
         accounts = ledger.project_accounts(tx, sorted(self._holds))
         ledger.hold(
             tx,
@@ -242,10 +241,16 @@ class _Grants:
                 if amount
             },
         )
-        settle(tx, self._steps)
+        settle(tx, self.steps)
+        for site_id in sorted(self.by_site):
+            rows = self.by_site[site_id]
+            revision = sites.next_revisions(tx, site_id, len(rows))
+            for offset, row in enumerate(rows):
+                row["revision"] = revision + offset
+            leases_store.insert_leases(tx, rows)
 
 
-def _refuse(tx: Tx, refused: Sequence[Refusal]) -> list[str]:
+def _refuse(tx: Tx, refused: Sequence[Refusal], steps: Steps) -> list[str]:
     """Write what each waiting group is told; end the tasks that no pool could ever run."""
     said = store.refusal_keys(tx.conn)
     keep: set[tuple[str, str, str, int]] = set()
@@ -257,7 +262,7 @@ def _refuse(tx: Tx, refused: Sequence[Refusal]) -> list[str]:
         keep.add(key)
         news = (refusal.reason.value, refusal.detail[:500], refusal.count)
         if refusal.reason in PERMANENT_REASONS and refusal.verdicts:
-            jobs.extend(_end_impossible(tx, refusal))
+            jobs.extend(_end_impossible(tx, refusal, steps))
         if said.get(key) == news:
             continue
         if key in said:
@@ -294,11 +299,10 @@ def _verdicts(verdicts: Iterable[PoolVerdict]) -> list[dict[str, Any]]:
     ]
 
 
-def _end_impossible(tx: Tx, refusal: Refusal) -> list[str]:
+def _end_impossible(tx: Tx, refusal: Refusal, steps: Steps) -> list[str]:
     heads = store.heads(tx.conn, refusal.group, refusal.count, tx.now_ms)
     terms = store.terms_of(tx.conn, [head.job_id for head in heads])
     hopeless = [head.id for head in heads if not terms[head.job_id].wait_if_impossible]
-    steps = Steps(tx)
     for task in store.tasks_by_id(tx.conn, hopeless, lock=True).values():
         after = msgspec.structs.replace(
             task,
@@ -307,22 +311,21 @@ def _end_impossible(tx: Tx, refusal: Refusal) -> list[str]:
             detail=f"{refusal.reason.value}: {refusal.detail}",
         )
         steps.move(task, after)
-    settle(tx, steps)
     return sorted({head.job_id for head in heads if head.id in set(hopeless)})
 
 
-def _preempt(tx: Tx, plan: Plan) -> list[str]:
+def _preemptible(tx: Tx, plan: Plan) -> list[Lease]:
+    """Those that are to leave and may still be asked to, locked."""
     if not plan.preemptions:
         return []
     leases = leases_store.leases_by_id(
         tx.conn, [preemption.lease_id for preemption in plan.preemptions], lock=True
     )
-    live = [
+    return [
         lease
         for lease in leases.values()
         if lease.preemptible and lease.protected_until_ms <= tx.now_ms
     ]
-    return stop_leases(tx, live, StopReason.PREEMPTED)
 
 
 def _record_round(tx: Tx, plan: Plan, grants: _Grants, took_ms: int, snapshot_digest: str) -> None:

@@ -173,15 +173,27 @@ def usage_of_shares(conn: Connection) -> dict[str, tuple[int, int]]:
     return {row.share_id: (row.value, row.at_ms) for row in rows}
 
 
+def locked_shares(tx: Tx, shares: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """As `usage_of_shares`, of these, made where missing and locked until the commit."""
+    fresh = [{"share_id": share, "value": 0, "at_ms": tx.now_ms} for share in sorted(shares)]
+    insert_ignore(tx, share_usage, fresh)
+    query = (
+        sa.select(share_usage)
+        .where(share_usage.c.share_id.in_(shares))
+        .order_by(share_usage.c.share_id)
+        .with_for_update()
+    )
+    return {row.share_id: (row.value, row.at_ms) for row in tx.conn.execute(query)}
+
+
 def write_share_usage(tx: Tx, values: dict[str, int]) -> None:
-    """Set each share's decayed usage as of the transaction's instant."""
+    """Set the decayed usage of shares that are there, as of the transaction's instant."""
     rows = [
         {"share_id": share, "value": value, "at_ms": tx.now_ms}
         for share, value in sorted(values.items())
     ]
     if not rows:
         return
-    insert_ignore(tx, share_usage, rows)
     tx.conn.execute(
         sa.update(share_usage)
         .where(share_usage.c.share_id == sa.bindparam("of_share"))

@@ -108,3 +108,8 @@ def may_read(conn: Connection, site_id: str, digest: str) -> bool:
         for _, template, _, _ in store.templates_of(conn, jobs).values()
         for item in template.inputs
     )
+
+
+def referenced(conn: Connection, organisation_id: str) -> set[str]:
+    """Every digest that jobs of the organisation name: their inputs and kept outputs."""
+    return store.named_digests(conn, organisation_id)

@@ -132,12 +132,12 @@ class _Intake:
             elif before.state is not after.state:
                 self._taken.jobs.add(task.job_id)
         charge_runs(tx, self._outbox, [(a, r) for _, a, r in ended] + self._late)
-        self._release_unused([a for _, a, _ in ended])
         leases_store.update_leases(tx, [self._without_hold(a) for _, a, _ in self._pairs])
         _note_outputs(tx, [(a, r) for _, a, r in ended])
         account_shares(tx, [a for _, a, _ in ended], self._totals)
-        self._stop(superseded)
+        self._release_unused([a for _, a, _ in ended])
         self._taken.jobs.update(job.job_id for job in settle(tx, steps))
+        self._stop(superseded)
         teach(tx, self._outbox, [a for _, a, _ in ended], terms)
         self._taken.freed = self._taken.freed or bool(ended)
 
@@ -326,7 +326,7 @@ def account_shares(tx: Tx, leases: Sequence[Lease], totals: Resources) -> None:
     amounts = {share: amount for share, amount in amounts.items() if amount}
     if not amounts:
         return
-    known = leases_store.usage_of_shares(tx.conn)
+    known = leases_store.locked_shares(tx, sorted(amounts))
     values = {}
     for share, amount in sorted(amounts.items()):
         value, at_ms = known.get(share, (0, tx.now_ms))

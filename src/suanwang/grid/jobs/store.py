@@ -16,12 +16,17 @@ from suanwang.grid.jobs.tables import (
     idempotency_keys,
     job_dependencies,
     jobs,
+    leases,
     refusals,
     tasks,
 )
 from suanwang.platform.bulk import insert_rows, tuples_of, update_rows
 from suanwang.platform.database import Tx
 from suanwang.protocol.messages import FailureClass
+
+LOCK_ORDER = ("leases", "tasks", "share_usage", "accounts", "jobs", "sites")
+"""Rows are locked table by table in this order, by id within one: who keeps to it never waits in
+a ring. (Tasks that a job's end sets free come after jobs; nobody holds those and wants more.)"""
 
 CHUNK = 500
 """Bound on the length of an IN list."""
@@ -239,11 +244,16 @@ def mark_leased(tx: Tx, rows: Sequence[tuple[int, str, str]]) -> None:
     update_rows(tx.conn, tasks, "id", ("state", "attempt", "lease_id"), leased)
 
 
-def jobs_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Job]:
+def jobs_by_id(
+    conn: Connection, ids: Iterable[str], *, lock: bool = False, share: bool = False
+) -> dict[str, Job]:
+    """`lock` against all others until the commit, `share` only against those who would change."""
     found: dict[str, Job] = {}
     for some in chunks(ids):
         query = sa.select(*JOB_COLUMNS).where(jobs.c.id.in_(some)).order_by(jobs.c.id)
-        for row in conn.execute(query.with_for_update() if lock else query):
+        if lock or share:
+            query = query.with_for_update(read=share)
+        for row in conn.execute(query):
             found[row.id] = _job(row)
     return found
 
@@ -418,3 +428,16 @@ def remember(tx: Tx, user_id: str, key: str, request_digest: str, result: Any) -
 
 def forget_keys_before(tx: Tx, at_ms: int) -> None:
     tx.conn.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.at_ms < at_ms))
+
+
+def named_digests(conn: Connection, organisation_id: str) -> set[str]:
+    """Inputs and outputs of all jobs of the organisation."""
+    mine = jobs.c.organisation_id == organisation_id
+    found = {
+        item.digest
+        for template in conn.execute(sa.select(jobs.c.template).where(mine)).scalars()
+        for item in template.inputs
+    }
+    kept = sa.select(leases.c.outputs).where(leases.c.organisation_id == organisation_id)
+    found.update(record.digest for outputs in conn.execute(kept).scalars() for record in outputs)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from suanwang.engines.estimation.model import Estimate, JobFacts
 from suanwang.grid.data import service as data
+from suanwang.grid.data.model import BlobKind
 from suanwang.grid.jobs import leases_store, store
 from suanwang.grid.jobs.demand import BlobFact, Demand, demand_of, facts_of
 from suanwang.grid.jobs.estimates import RuntimeEstimates, on_grid
@@ -61,6 +62,7 @@ def submit(
     digest = ""
     if idempotency_key is not None and owners:
         digest = _digest(owners, specs)
+        tx.serialise(f"key:{owners[0].user_id}:{idempotency_key}")
         earlier = _earlier(tx.conn, owners[0].user_id, idempotency_key, digest)
         if earlier is not None:
             return earlier
@@ -114,10 +116,12 @@ def _demands(
             named.add(spec.workdir)
         if named:
             wanted.setdefault(owner.organisation_id, set()).update(named)
-    facts: dict[str, dict[str, BlobFact]] = {
-        organisation_id: blob_facts(conn, organisation_id, sorted(digests))
-        for organisation_id, digests in sorted(wanted.items())
-    }
+    facts: dict[str, dict[str, BlobFact]] = {}
+    for organisation_id, digests in sorted(wanted.items()):
+        facts[organisation_id] = blob_facts(conn, organisation_id, sorted(digests))
+        data.note_used(tx, organisation_id, sorted(digests))
+    for spec, owner in zip(specs, owners, strict=True):
+        check_trees(spec, facts.get(owner.organisation_id, {}))
     demands = []
     for spec, owner in zip(specs, owners, strict=True):
         about = facts_of(spec, owner.project_id, owner.user_id, tx.now_ms)
@@ -137,6 +141,20 @@ def _demands(
     return demands
 
 
+def check_trees(spec: JobSpec, facts: Mapping[str, BlobFact]) -> None:
+    """What is to be unpacked has to be a tree: better said now than at the site."""
+    named = [("workdir", spec.workdir)] if spec.workdir is not None else []
+    named += [(f"inputs.{name}", item.digest) for name, item in spec.inputs.items() if item.tree]
+    for field, digest in named:
+        if not facts[digest].is_tree:
+            raise InvalidInput(
+                "NotATree",
+                f"{digest} is a single blob, not a folder.",
+                hint="Upload the folder, or give it as an input without `tree`.",
+                field=field,
+            )
+
+
 def blob_facts(
     conn: Connection, organisation_id: str, digests: Sequence[str]
 ) -> dict[str, BlobFact]:
@@ -151,7 +169,11 @@ def blob_facts(
             field="inputs",
         )
     return {
-        digest: BlobFact(size_bytes=fact.total_bytes, at_sites=fact.at_sites)
+        digest: BlobFact(
+            size_bytes=fact.total_bytes,
+            at_sites=fact.at_sites,
+            is_tree=fact.kind is BlobKind.TREE,
+        )
         for digest, fact in found.items()
     }
 
@@ -194,7 +216,8 @@ def _insert(
 def _dependencies(conn: Connection, owner: Owner, spec: JobSpec) -> list[Job]:
     if not spec.depends_on:
         return []
-    found = store.jobs_by_id(conn, spec.depends_on)
+    # held until the commit: a job that ends meanwhile would not see who waits for it
+    found = store.jobs_by_id(conn, spec.depends_on, share=True)
     for job_id in spec.depends_on:
         job = found.get(job_id)
         if job is None or job.organisation_id != owner.organisation_id:
@@ -279,8 +302,9 @@ def cancel(tx: Tx, job_id: str) -> list[str]:
 
     Cancelling what has ended changes nothing.
     """
-    store.request_cancel(tx, [job_id])
+    leases_store.open_leases_of_job(tx.conn, job_id)  # locked first: see store.LOCK_ORDER
     open_tasks = store.open_tasks_of_jobs(tx.conn, [job_id])
+    store.request_cancel(tx, [job_id])
     steps = Steps(tx)
     for task in open_tasks:
         if task.state in (TaskState.WAITING, TaskState.QUEUED):
@@ -290,4 +314,5 @@ def cancel(tx: Tx, job_id: str) -> list[str]:
             steps.move(task, after)
     settle(tx, steps)
     # of every attempt: one that was replaced may still run at a silent site
-    return stop_leases(tx, leases_store.open_leases_of_job(tx.conn, job_id), StopReason.CANCELLED)
+    leases = leases_store.open_leases_of_job(tx.conn, job_id)
+    return stop_leases(tx, leases, StopReason.CANCELLED)
