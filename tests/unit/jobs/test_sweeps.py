@@ -48,7 +48,7 @@ def test_a_lease_that_never_reached_its_site_is_lost_too(
     world: GridWorld, site: PlayedSite
 ) -> None:
     world.clock.advance(s=20)
-    job = world.submit()
+    world.submit()
     world.round()
     world.clock.advance(s=59)
     assert world.sweep().lost == 0
