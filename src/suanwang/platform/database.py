@@ -297,6 +297,7 @@ class PostgresDatabase:
         )
         self._clock = clock
         self._random = random
+        self.conflicts = 0
         self._ids = IdFactory(clock, random)
         self._executor = ThreadPoolExecutor(connections, thread_name_prefix="db")
 
@@ -325,6 +326,7 @@ class PostgresDatabase:
             except Exception as error:
                 if not _is_conflict(error):
                     raise
+                self.conflicts += 1
                 time.sleep(0.001 * (1 << attempt) * (1 + self._random.getrandbits(8) / 256))
                 continue
             tx.committed()
