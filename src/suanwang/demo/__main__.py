@@ -20,7 +20,7 @@ from suanwang.demo.verdicts import judge
 from suanwang.kernel.errors import InvalidInput, SuanwangError
 
 WRONG, STOPPED = 1, 130
-WIDTH = 200
+WIDTH = 230
 """Of the table when nobody looks at it in a terminal."""
 
 
@@ -132,8 +132,13 @@ def _farewell(console: Console, folder: Path, running: Running) -> None:
     people += [(party.display_name, running.users[party.name]) for party in stage.PARTIES]
     for who, account in people:
         console.print(f"  {account.login:<9} {account.password:<22} {who}", highlight=False)
-    console.print(f"Command line: export SUAN_CONFIG={where}/{CONFIG} PATH={tools}:$PATH")
-    console.print("              suan ls", highlight=False)
+    console.print(
+        f"Command line: export SUAN_CONFIG={where}/{CONFIG} PATH={tools}:$PATH\n"
+        f"              suan ls          (as {stage.UNIVERSITY.login}; "
+        f"{where}/suan-admin.yaml is the operator's)",
+        highlight=False,
+        soft_wrap=True,
+    )
     stop = "make demo-stop" if where == ".demo" else f"{tools}/python -m suanwang.demo --stop"
     stop += "" if where == ".demo" else f" --state {where}"
     console.print(f"Stop it:      {stop}", highlight=False)

@@ -120,10 +120,12 @@ def admit(folder: Path, running: Running) -> Running:
         users[party.name] = Account(party.login, password, token)
     known = Running(running.address, running.operator, users)
     _remember(folder, known)
-    save(folder / CONFIG, Login(running.address, running.operator.token))
-    for party in stage.PARTIES:
-        path = folder / f"suan-{party.login}.yaml"
-        save(path, Login(running.address, users[party.name].token, party.project))
+    first, *_ = stage.PARTIES
+    logins = {party.login: (users[party.name].token, party.project) for party in stage.PARTIES}
+    logins["admin"] = (running.operator.token, "")
+    for login, (token, project) in logins.items():
+        name = CONFIG if login == first.login else f"suan-{login}.yaml"
+        save(folder / name, Login(running.address, token, project))
     return known
 
 

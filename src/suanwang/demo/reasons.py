@@ -30,8 +30,8 @@ def why_there(act: Act) -> str:
         return "cheapest"
     if there["score"]["transfer"] < cheapest["score"]["transfer"]:
         saved = cheapest["score"]["transfer"] / 1_000_000
-        return f"data there (moving it: ¥{saved:.4f})"
-    return f"{_cheaper(there, able)} full, next cheapest"
+        return f"data there (moving: ¥{saved:.4f})"
+    return f"{_cheaper(there, able)} full"
 
 
 def refusal_of(act: Act) -> str:
@@ -44,7 +44,7 @@ def _spread(placed: list[tuple[str, str]], able: list[dict[str, Any]]) -> str:
     order = [c["site"] for c in sorted(able, key=lambda c: int(c["score"]["money"]))]
     counts = Counter(site for site, _ in placed)
     parts = [f"{site} {counts[site]}" for site in dict.fromkeys(order) if counts[site]]
-    return "cheapest first: " + ", ".join(parts) if len(parts) > 1 else "cheapest"
+    return ", ".join(parts) + " (cheapest first)" if len(parts) > 1 else "cheapest"
 
 
 def _cheaper(there: dict[str, Any], able: list[dict[str, Any]]) -> str:

@@ -14,18 +14,23 @@ from suanwang.demo.reasons import why_there
 from suanwang.demo.verdicts import Verdict
 
 COLUMNS = ("job", "site", "why there", "wait", "run", "core-s", "GiB-s", "card-s", "charge")
-PLAIN_WIDTH = 200
+NARROW = 120
+"""On such a terminal the columns of usage are left out; `suan bill` has them."""
+USAGE = ("core-s", "GiB-s", "card-s")
 
 
 def show_table(
     console: Console, acts: Sequence[Act], verdicts: Mapping[str, Verdict], books: Books
 ) -> None:
-    wide = console.is_terminal and console.width < PLAIN_WIDTH
+    narrow = console.width < NARROW
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    left_out = USAGE if narrow else ()
     for name in COLUMNS:
+        if name in left_out:
+            continue
         right = name not in ("job", "site", "why there")
         table.add_column(name, justify="right" if right else "left", no_wrap=right)
-    table.add_column("answer", overflow="fold", no_wrap=not wide)
+    table.add_column("answer", overflow="fold", no_wrap=not console.is_terminal)
     for act in acts:
         verdict = verdicts[act.case.name]
         charge = books.by_job.get(act.job_id, Charge())
@@ -36,9 +41,7 @@ def show_table(
             why_there(act),
             _seconds(act.wait_ms),
             _seconds(act.run_ms if act.leases else None),
-            f"{charge.core_s:.1f}",
-            f"{charge.gib_s:.2f}",
-            f"{charge.card_s:g}",
+            *([] if narrow else _usage(charge)),
             yuan(charge.micro_yuan),
             f"{mark} {verdict.words}",
         )
@@ -74,3 +77,7 @@ def show_sums(
 
 def _seconds(ms: int | None) -> str:
     return "-" if ms is None else f"{ms / 1000:.2f} s"
+
+
+def _usage(charge: Charge) -> list[str]:
+    return [f"{charge.core_s:.1f}", f"{charge.gib_s:.2f}", f"{charge.card_s:g}"]
