@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -32,6 +33,8 @@ def main() -> int:
         count = home.end_all()
         console.print(f"The demo is down: {count} processes ended." if count else "Nothing is up.")
         return 0
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell had them ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         right = _run(options, console, home)
     except KeyboardInterrupt:
