@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 
 import sqlalchemy as sa
-from rig import Rig
 
+from rig import Rig
 from suanwang.bootstrap import first_start, make_context
 from suanwang.grid.jobs import submission
 from suanwang.grid.jobs.spec import JobSpec
@@ -38,9 +38,7 @@ async def fill(settings: Settings, jobs: int) -> str:
     for start in range(0, jobs, 10_000):
         count = min(10_000, jobs - start)
         ids += await context.database.write(
-            lambda tx, n=count: submission.submit(
-                tx, [owner] * n, [spec] * n, context.secrets.seal
-            )
+            lambda tx, n=count: submission.submit(tx, [owner] * n, [spec] * n, context.secrets.seal)
         )
     finished = "UPDATE jobs SET state='succeeded', queued=0, succeeded=1, ended_at_ms=created_at_ms"
     await context.database.write(lambda tx: tx.conn.execute(sa.text(finished)))

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import sqlalchemy as sa
+
 from rig import Rig, cpu_seconds
 
 

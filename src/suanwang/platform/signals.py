@@ -1,13 +1,15 @@
 """Wake those who wait: a poller for its site's orders, a page for its job's news.
 
-In one process a change is felt at once; other processes find it at their next look, so waiting
-is always bounded and never the only way to learn of a change.
+In one process a change is felt at once. Over PostgreSQL a relay carries names to the other
+processes; it may lose some, so waiting is always bounded and never the only way to learn of a
+change.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 
 class Signals:
@@ -16,6 +18,11 @@ class Signals:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self._forward: Callable[[Sequence[str]], None] | None = None
+
+    def relay_through(self, forward: Callable[[Sequence[str]], None]) -> None:
+        """`forward` gets the names notified here, on the loop's thread."""
+        self._forward = forward
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -24,9 +31,20 @@ class Signals:
         loop = self._loop
         if loop is None or loop.is_closed():
             return
-        loop.call_soon_threadsafe(self._wake, names)
+        if names:
+            loop.call_soon_threadsafe(self._tell, names)
 
-    def _wake(self, names: tuple[str, ...]) -> None:
+    def _tell(self, names: Sequence[str]) -> None:
+        self.wake(names)
+        if self._forward is not None:
+            self._forward(names)
+
+    def wake_all(self) -> None:
+        """For when names may have been missed. On the loop's thread, as `wake`."""
+        self.wake(list(self._waiters))
+
+    def wake(self, names: Sequence[str]) -> None:
+        """Wake the waiters of this process only."""
         for name in names:
             for waiter in self._waiters.pop(name, ()):
                 if not waiter.done():

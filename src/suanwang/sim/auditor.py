@@ -107,7 +107,7 @@ def _truth(conn: Connection, world: World) -> list[str]:
 
 def _usage(conn: Connection, world: World) -> list[str]:
     """One final record per lease that ran and was reported; never more time than it truly took."""
-    found = []
+    found: list[str] = []
     finals: dict[tuple[str, int], int] = defaultdict(int)
     seconds: dict[str, int] = defaultdict(int)
     for row in conn.execute(

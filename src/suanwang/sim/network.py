@@ -27,6 +27,7 @@ from suanwang.protocol.messages import (
 from suanwang.sim.plane import ControlPlane
 
 T = TypeVar("T", bound=msgspec.Struct)
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 @dataclass(slots=True)
@@ -101,10 +102,10 @@ class WireLink:
         self,
         message: msgspec.Struct,
         kind: type[T],
-        reply_kind: type,
+        reply_kind: type[R],
         timeout_s: float,
         handle: Callable[[ControlPlane, T], Awaitable[msgspec.Struct]],
-    ) -> object:
+    ) -> R:
         body = encode(message)
         if self._wire.roll(self._wire.weather.repeat_pm):
             straggler = asyncio.ensure_future(self._straggle(body, kind, handle))

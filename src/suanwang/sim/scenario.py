@@ -7,9 +7,8 @@ import random
 import sqlite3
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-
-from sqlalchemy.engine import Connection
 
 from suanwang.engines.scheduling.model import Policy
 from suanwang.grid.jobs import submission
@@ -31,7 +30,7 @@ from suanwang.sim.workload import Arrival, arrivals
 from suanwang.sim.world import World
 from suanwang.tenancy import people
 from suanwang.tenancy import service as tenancy
-from suanwang.tenancy.model import system_principal
+from suanwang.tenancy.model import Role, system_principal
 from suanwang.trade.ledger import service as ledger
 
 START_MS = 1_790_000_000_000
@@ -86,7 +85,7 @@ class Scenario:
     def set_up(self) -> None:
         self.owners = self.database.read_now(_owners)
         for number, name in enumerate(SITES):
-            site = self.database.read_now(lambda conn, n=name: sites.find_site(conn, n))
+            site = self.database.read_now(partial(sites.find_site, name_or_id=name))
             self.sites.append(self._site(number, site.site_id, name))
         self.start_plane()
         for sim_site in self.sites:
@@ -274,6 +273,7 @@ def _restore(database: InlineDatabase) -> None:
     global _template
     raw = database.engine.raw_connection()
     target = raw.driver_connection
+    assert isinstance(target, sqlite3.Connection)
     if _template is None:
         load_tables().create_all(database.engine)
         database.write_now(_fixed_rows)
@@ -293,7 +293,7 @@ def _fixed_rows(tx: Tx) -> None:
         )
         for login in (f"{name}-a", f"{name}-b"):
             people.create_user(tx, system, login=login, organisation_id=organisation.id)
-            people.set_membership(tx, system, project.id, login, people.Role.MEMBER)
+            people.set_membership(tx, system, project.id, login, Role.MEMBER)
         ledger.project_accounts(tx, [project.id])
         ledger.set_credit_limit(tx, project.id, 10**12)
     dice = random.Random(7)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from suanwang.edge.api.auth import Caller
 from suanwang.edge.api.routes_jobs import context_of
 from suanwang.edge.api.views import json_response, money, pool_view, site_view
+from suanwang.edge.api.views_billing import PricesGiven
 from suanwang.grid.jobs import reading
 from suanwang.grid.jobs.offers import offers
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL
@@ -181,6 +182,24 @@ async def cordon(
     view = await context.database.write(use_case)
     context.signals.notify(ROUND_SIGNAL)
     return json_response(view)
+
+
+@router.post("/sites/{name}/pools/{pool}/prices")
+async def set_prices(
+    request: Request, principal: Caller, name: str, pool: str, body: PricesGiven
+) -> Response:
+    """Publish a pool's list price for leases granted from now on.
+
+    An agent whose configuration names prices publishes those again when it reconciles.
+    """
+    context = context_of(request)
+
+    def use_case(tx: Tx) -> dict[str, Any]:
+        site = site_for(tx.conn, principal, name, Action.WRITE_SITES)
+        audit(tx, principal, "pool.prices", "site", site.site_id, {"pool": pool})
+        return pool_view(sites.set_prices(tx, site.site_id, pool, body.terms()))
+
+    return json_response(await context.database.write(use_case))
 
 
 @router.delete("/sites/{name}")

@@ -26,8 +26,10 @@ from suanwang.grid.jobs.reconciler import ROUND_SIGNAL
 from suanwang.grid.jobs.snapshot import Gathered
 from suanwang.grid.sites import service as sites
 from suanwang.grid.sites.model import is_reachable
+from suanwang.kernel.errors import NotFound
 from suanwang.kernel.resources import ZERO, Resources
 from suanwang.platform.signals import wait_for
+from suanwang.tenancy import people
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.audit import audit_log
 from suanwang.tenancy.model import Action, Principal
@@ -38,6 +40,8 @@ router = APIRouter(route_class=PortalRoute)
 RECENT, RUNNING, EVENTS = 8, 8, 22
 LOOK_EVERY_S = 2.0
 BEAT_EVERY_S = 15.0
+STREAM_MS = 600_000
+"""Then the browser comes again, and is asked again who it is."""
 
 
 @router.get("/")
@@ -170,6 +174,8 @@ def spent_lately(conn: Connection, principal: Principal, now_ms: int) -> dict[st
 @dataclass(frozen=True)
 class Event:
     at_ms: int
+    before: str
+    """Who did what, if a person did; then `subject` is what it was done to."""
     subject: str
     text: str
     url: str
@@ -180,24 +186,32 @@ def _events(conn: Connection, page: Page, newest: list[Job]) -> list[Event]:
     found = []
     for job in newest:
         url = f"/jobs/{job.job_id}"
-        found.append(Event(job.created_at_ms, job.name, page.say("event.submitted"), url))
+        found.append(Event(job.created_at_ms, "", job.name, page.say("event.submitted"), url))
         if job.ended_at_ms is not None and job.state in FINAL:
             said = page.say(f"event.{job.state.value}")
-            found.append(Event(job.ended_at_ms, job.name, said, url))
+            found.append(Event(job.ended_at_ms, "", job.name, said, url))
     principal = page.principal
     if page.may(Action.READ_AUDIT, principal.organisation_id):
         names = sites.names(conn)
         for entry in audit_log(conn, principal, limit=30):
             if entry.action.startswith(("job.", "session.")):
                 continue
-            said = say_or(page.language, f"audit.{entry.action}", entry.action)
+            did = say_or(page.language, f"audit.{entry.action}", entry.action)
             name = names.get(entry.target_id, "")
             url = f"/sites/{name}" if name and entry.target_kind == "site" else ""
-            subject = name or say_or(
-                page.language, f"target.{entry.target_kind}", entry.target_kind
-            )
-            found.append(Event(entry.at_ms, subject, said, url))
+            actor = _actor(conn, page, entry.actor_user_id)
+            before = page.say("event.acted_on" if name else "event.acted", actor=actor, did=did)
+            found.append(Event(entry.at_ms, before, name, "", url))
     return sorted(found, key=lambda event: -event.at_ms)[:EVENTS]
+
+
+def _actor(conn: Connection, page: Page, user_id: str) -> str:
+    if user_id == "system":
+        return page.say("audit.system")
+    try:
+        return people.user(conn, user_id).login
+    except NotFound:
+        return user_id
 
 
 @router.get("/portal/events")
@@ -213,7 +227,8 @@ async def _changes(page: Page) -> AsyncIterator[bytes]:
     context = page.context
     last: tuple[Any, ...] | None = None
     quiet_s = 0.0
-    while True:
+    until_ms = page.now_ms + STREAM_MS
+    while page.now_ms < until_ms:
         news = context.signals.listen(ROUND_SIGNAL)
         seen = await context.database.read(lambda conn: _picture(conn, page))
         if last is not None and seen != last:

@@ -105,7 +105,8 @@ class Measure:
         model_ok = np.array([not need.models or m in need.models for m in self.models], dtype=bool)
         floor = [0, *self._levels]
         level_ok = np.array([i > 0 and need.cpu_milli <= c for i, c in enumerate(floor)])
-        return np.logical_and.outer(model_ok, level_ok)
+        admitted: npt.NDArray[np.bool_] = model_ok[:, None] & level_ok[None, :]
+        return admitted
 
     def _claim(self, need: Need, weight: int, asked: int) -> int:
         """UNITs of each card of the models it names that a picky need would take at full load.
@@ -135,8 +136,8 @@ class Measure:
         for i, size in enumerate(sizes):
             idle -= distinct[:, len(sizes) + i, None] * np.where(free >= size, free, 0)
         rows: list[list[int]] = idle.tolist()
-        of_level = which.reshape(both.shape[:2]).tolist()
-        return [[rows[row] for row in levels] for levels in of_level]
+        models, levels = both.shape[:2]
+        return [[rows[which.flat[m * levels + at]] for at in range(levels)] for m in range(models)]
 
     def _by_size(self, needs: WeightedNeeds, sizes: list[int]) -> IntArray:
         """[model, CPU level, size] the weight of the needs of that size that may run there."""

@@ -33,7 +33,6 @@ from suanwang.protocol.messages import FailureClass, Meters
 from suanwang.trade.ledger import service as ledger
 
 SECONDS_PER_HOUR = 3600
-ROUNDS_KEPT_MS = 24 * 3_600_000
 MAX_PLAN_BYTES = 1 << 20
 """A stored plan is cut to this; the digest is over all of it."""
 

@@ -206,8 +206,10 @@ def insert_round(tx: Tx, values: dict[str, Any]) -> None:
     tx.conn.execute(sa.insert(rounds), [values])
 
 
-def delete_rounds_before(tx: Tx, at_ms: int) -> None:
-    tx.conn.execute(sa.delete(rounds).where(rounds.c.at_ms < at_ms))
+def delete_rounds_before(tx: Tx, at_ms: int, limit: int) -> int:
+    """The oldest of them; returns how many went."""
+    oldest = sa.select(rounds.c.id).where(rounds.c.at_ms < at_ms).order_by(rounds.c.at_ms)
+    return tx.conn.execute(sa.delete(rounds).where(rounds.c.id.in_(oldest.limit(limit)))).rowcount
 
 
 def stored_length(conn: Connection, lease_id: str, stream: str) -> int:

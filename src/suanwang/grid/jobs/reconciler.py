@@ -13,7 +13,7 @@ from suanwang.grid.jobs.arrears import sweep_arrears
 from suanwang.grid.jobs.snapshot import Gathered, capacity, gather, somebody_waits, totals_of
 from suanwang.kernel.resources import ZERO, Resources
 from suanwang.kernel.time import Clock
-from suanwang.platform.database import Database
+from suanwang.platform.database import Database, Tx
 from suanwang.platform.signals import Signals
 
 T = TypeVar("T")
@@ -51,12 +51,15 @@ class Dispatcher:
         *,
         policy: Policy | None = None,
         offload: Callable[[Callable[[], Plan]], Awaitable[Plan]] = asyncio.to_thread,
+        guard: Callable[[Tx], None] = lambda _tx: None,
     ) -> None:
+        """`guard` may raise in a writing transaction: where another process has come to lead."""
         self._database = database
         self._clock = clock
         self._signals = signals
         self._policy = policy or Policy()
         self._offload = offload
+        self._guard = guard
         self._round = 0
         self._arrears_at_ms = 0
         self._since_ms = clock.now_ms()
@@ -97,11 +100,12 @@ class Dispatcher:
         self.last_at_ms = started_ms
         self._promises = promises_after(gathered.snapshot, made)
         digest = grants.digest_of(gathered) if made.placements or made.preemptions else ""
-        applied = await self._database.write(
-            lambda tx: grants.apply_plan(
-                tx, gathered, made, took_ms=took_ms, snapshot_digest=digest
-            )
-        )
+
+        def apply(tx: Tx) -> grants.Applied:
+            self._guard(tx)
+            return grants.apply_plan(tx, gathered, made, took_ms=took_ms, snapshot_digest=digest)
+
+        applied = await self._database.write(apply)
         self._signals.notify(
             *(site_signal(site) for site in applied.sites),
             *(job_signal(job) for job in applied.jobs),
@@ -109,9 +113,11 @@ class Dispatcher:
         return applied
 
     async def sweep(self) -> sweeps.Swept:
-        swept = await self._database.write(
-            lambda tx: sweeps.sweep_lost(tx, listening_since_ms=self._since_ms)
-        )
+        def use_case(tx: Tx) -> sweeps.Swept:
+            self._guard(tx)
+            return sweeps.sweep_lost(tx, listening_since_ms=self._since_ms)
+
+        swept = await self._database.write(use_case)
         self._signals.notify(
             *(site_signal(site) for site in sorted(swept.sites)),
             *(job_signal(job) for job in sorted(swept.jobs)),

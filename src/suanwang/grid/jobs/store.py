@@ -426,8 +426,18 @@ def remember(tx: Tx, user_id: str, key: str, request_digest: str, result: Any) -
     tx.conn.execute(sa.insert(idempotency_keys), [row])
 
 
-def forget_keys_before(tx: Tx, at_ms: int) -> None:
-    tx.conn.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.at_ms < at_ms))
+def forget_keys_before(tx: Tx, at_ms: int, limit: int) -> int:
+    """The oldest of them; returns how many went."""
+    table = idempotency_keys
+    oldest = (
+        sa.select(table.c.user_id, table.c.key)
+        .where(table.c.at_ms < at_ms)
+        .order_by(table.c.at_ms)
+        .limit(limit)
+    )
+    return tx.conn.execute(
+        sa.delete(table).where(sa.tuple_(table.c.user_id, table.c.key).in_(oldest))
+    ).rowcount
 
 
 def named_digests(conn: Connection, organisation_id: str) -> set[str]:

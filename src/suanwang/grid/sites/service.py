@@ -28,6 +28,7 @@ from suanwang.protocol.messages import (
     ReconcileRequest,
 )
 from suanwang.trade.billing import service as billing
+from suanwang.trade.billing.model import HourlyPrices
 
 INVITATION_LIFETIME_MS = 7 * MS_PER_DAY
 MAX_FIGURE = 1 << 45
@@ -326,6 +327,14 @@ def _pool_values(report: PoolReport) -> dict[str, Any]:
 
 def _publish(tx: Tx, pool_id: str, prices: PriceReport) -> str:
     return billing.publish_prices(tx, pool_id, prices)
+
+
+def set_prices(tx: Tx, site_id: str, pool_name: str, prices: HourlyPrices) -> PoolRow:
+    """The provider's new list price: it holds for leases granted from now on."""
+    pool = _pool_named(tx.conn, site_id, pool_name)
+    price_list_id = billing.publish_prices(tx, pool.pool_id, prices)
+    store.update_pool(tx.conn, pool.pool_id, price_list_id=price_list_id)
+    return _pool_named(tx.conn, site_id, pool_name)
 
 
 def set_draining(tx: Tx, site_id: str, draining: bool) -> Site:

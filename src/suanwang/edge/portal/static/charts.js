@@ -3,8 +3,16 @@
 
 (() => {
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const KINDS = { open: ["circle", "--bar"], draining: ["diamond", "--warn"], unreachable: ["emptyCircle", "--bad"], invited: ["emptyCircle", "--idle"] };
+  const KINDS = { open: ["circle", "--bar"], draining: ["diamond", "--warn"], unreachable: ["circle", "--bad", true], invited: ["circle", "--idle", true] };
   let chart = null;
+
+  /* hollow where nothing can run */
+  function look(state) {
+    const [, colour, hollow] = KINDS[state] || KINDS.open;
+    return hollow
+      ? { color: style("--surface"), borderColor: style(colour), borderWidth: 2 }
+      : { color: style(colour), opacity: 0.9, borderColor: style("--surface"), borderWidth: 1.5 };
+  }
 
   /* an arc between a and b, bulging northwards by a fifth of its length */
   function arc(a, b) {
@@ -54,7 +62,7 @@
         data: data.sites.map((site, _, all) => ({ ...site, below: all.some((one) => one !== site && Math.abs(one.lon - site.lon) < 8 && one.lat > site.lat && one.lat - site.lat < 4) })).map((site) => ({
           name: site.name, value: [site.lon, site.lat], tip: site.tip, url: site.url,
           symbol: (KINDS[site.state] || KINDS.open)[0], symbolSize: 14 + 26 * Math.sqrt(site.weight / most),
-          itemStyle: { color: style((KINDS[site.state] || KINDS.open)[1]), opacity: 0.9, borderColor: style("--surface"), borderWidth: 1.5 },
+          itemStyle: look(site.state),
           label: { show: true, position: site.below ? "bottom" : "top", distance: 5, formatter: site.label, color: style("--text"), fontSize: 12,
             width: 150, overflow: "truncate", textBorderColor: style("--surface"), textBorderWidth: 3 },
         })),
