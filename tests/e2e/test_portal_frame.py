@@ -159,8 +159,8 @@ def look_at(page: Any, address: str, language: str) -> None:
     assert words == ("zh-CN" if language == "zh" else "en")
     assert bool(CHINESE.search(frame)) == (language == "zh"), address
     unnamed = page.evaluate(
-        """[...document.querySelectorAll('main button, main input:not([type=hidden]), main select,
-        main textarea')].filter(e => e.checkVisibility() && !e.labels?.length && !e.ariaLabel
+        """[...document.querySelectorAll(`main button, main input:not([type=hidden]), main select,
+        main textarea`)].filter(e => e.checkVisibility() && !e.labels?.length && !e.ariaLabel
         && !e.textContent.trim()).map(e => e.outerHTML)"""
     )
     assert unnamed == [], address
