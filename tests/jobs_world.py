@@ -170,13 +170,16 @@ class Grid:
     dice: stdlib_random.Random = field(default_factory=lambda: stdlib_random.Random(11))
     signals: Signals = field(default_factory=Signals)
     outbox: Outbox = field(default_factory=Outbox)
+    guard: Callable[[Tx], None] = lambda _tx: None
     dispatcher: Dispatcher = field(init=False)
     desk: AgentDesk = field(init=False)
 
     def __post_init__(self) -> None:
         self.signals.bind(asyncio.get_running_loop())
         billing.subscribe(self.outbox)
-        self.dispatcher = Dispatcher(self.database, self.clock, self.signals, offload=at_once)
+        self.dispatcher = Dispatcher(
+            self.database, self.clock, self.signals, offload=at_once, guard=self.guard
+        )
         self.desk = AgentDesk(
             self.database,
             self.outbox,

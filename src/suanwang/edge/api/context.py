@@ -11,6 +11,7 @@ from suanwang.grid.jobs.reconciler import Dispatcher
 from suanwang.kernel.time import Clock, Random
 from suanwang.platform.blobs import BlobStore
 from suanwang.platform.database import Database
+from suanwang.platform.leader import Leader
 from suanwang.platform.outbox import Outbox
 from suanwang.platform.settings import Settings
 from suanwang.platform.signals import Signals
@@ -33,3 +34,5 @@ class Context:
     estimates: RuntimeEstimates
     desk: AgentDesk
     blobs: BlobStore
+    leader: Leader | None = None
+    """Of several processes over one PostgreSQL; without it this process leads alone."""

@@ -127,6 +127,11 @@ class Dispatcher:
         now_ms = self._clock.now_ms()
         if now_ms - self._arrears_at_ms >= ARREARS_EVERY_MS:
             self._arrears_at_ms = now_ms
-            woken = await self._database.write(sweep_arrears)
+
+            def arrears(tx: Tx) -> list[str]:
+                self._guard(tx)
+                return sweep_arrears(tx)
+
+            woken = await self._database.write(arrears)
             self._signals.notify(*(site_signal(site) for site in woken))
         return swept
