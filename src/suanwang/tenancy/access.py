@@ -50,6 +50,7 @@ def bootstrap_platform(tx: Tx, admin_password: str | None = None) -> Bootstrap:
 
     Password and token are in the answer only of the call that made them.
     """
+    tx.serialise("bootstrap_platform")  # several processes may start on an empty database
     found = store.organisation_by(tx.conn, OPERATOR_ORGANISATION)
     admin = store.user_by(tx.conn, ADMIN_LOGIN)
     if found is not None and admin is not None:

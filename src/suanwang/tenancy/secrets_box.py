@@ -34,7 +34,7 @@ class SecretsBox:
         """Read the key file; make it, readable by its owner only, when there is none."""
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _append_key(path, os.O_CREAT | os.O_EXCL)
+            _make(path)
         if path.stat().st_mode & 0o077:
             raise Unavailable(
                 "KeyFileOpen",
@@ -101,6 +101,18 @@ def rotate(path: Path) -> SecretsBox:
         raise InvariantViolated("KeyFileMissing", f"There is no key file {path}.")
     _append_key(path, 0)
     return SecretsBox.from_file(path)
+
+
+def _make(path: Path) -> None:
+    """A new file, whole or not there; of several processes that start together one makes it."""
+    draft = path.with_name(f"{path.name}.{secret_bytes(8).hex()}")
+    _append_key(draft, os.O_CREAT | os.O_EXCL)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
 
 
 def _append_key(path: Path, flags: int) -> None:
