@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from suanwang.edge.api.context import Context
 from suanwang.edge.api.security import SecuritySettings
 from suanwang.edge.portal.pages import install as install_portal
 from suanwang.engines.scheduling.model import Policy
+from suanwang.grid.jobs import housekeeping
 from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
@@ -24,9 +27,12 @@ from suanwang.kernel.money import parse_yuan
 from suanwang.platform.blobs import open_blob_store
 from suanwang.platform.clock import SystemClock, SystemRandom
 from suanwang.platform.database import Tx, open_database
+from suanwang.platform.entropy import nonce_text
+from suanwang.platform.leader import RENEW_EVERY_S, Leader
 from suanwang.platform.migrations import migrate
 from suanwang.platform.outbox import Outbox
 from suanwang.platform.settings import Settings
+from suanwang.platform.signal_relay import SignalRelay
 from suanwang.platform.signals import Signals, wait_for
 from suanwang.tenancy.access import bootstrap_platform
 from suanwang.tenancy.model import Bootstrap
@@ -37,6 +43,12 @@ from suanwang.trade.ledger import service as ledger
 log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
 OUTBOX_EVERY_S = 0.25
+HOUSEKEEPING_EVERY_S = 600.0
+
+
+def process_name() -> str:
+    """No other process has it, nor this one after a restart."""
+    return f"{socket.gethostname()[:30]}-{os.getpid()}-{nonce_text()[:12]}"
 
 
 def make_context(settings: Settings) -> Context:
@@ -52,7 +64,15 @@ def make_context(settings: Settings) -> Context:
     estimates = RuntimeEstimates()
     outbox.subscribe(ESTIMATES, RunEnded, estimates.learn)
     secrets = SecretsBox.from_file(state / KEY_FILE)
-    dispatcher = Dispatcher(database, clock, signals, policy=Policy(preemption=settings.preemption))
+    alone = settings.database_url.startswith("sqlite")
+    leader = None if alone else Leader(database, "dispatch", process_name())
+    dispatcher = Dispatcher(
+        database,
+        clock,
+        signals,
+        policy=Policy(preemption=settings.preemption),
+        guard=leader.check if leader else lambda _tx: None,
+    )
     desk = AgentDesk(
         database,
         outbox,
@@ -60,7 +80,7 @@ def make_context(settings: Settings) -> Context:
         dispatcher,
         secrets.open,
         settings,
-        single_process=settings.database_url.startswith("sqlite"),
+        single_process=alone,
     )
     return Context(
         settings=settings,
@@ -81,6 +101,7 @@ def make_context(settings: Settings) -> Context:
         estimates=estimates,
         desk=desk,
         blobs=open_blob_store(settings.blobs_url),
+        leader=leader,
     )
 
 
@@ -100,7 +121,7 @@ async def first_start(context: Context, admin_password: str | None = None) -> Bo
 
 
 class Loops:
-    """Background work of one process: rounds, sweeps, the outbox."""
+    """Background work of one process; of several, all deliver facts and the leader plans."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -108,13 +129,43 @@ class Loops:
 
     def start(self) -> None:
         self._context.signals.bind(asyncio.get_running_loop())
-        for loop in (self._rounds, self._sweeps, self._outbox):
+        for loop in (self._rounds, self._sweeps, self._outbox, self._housekeeping):
             self._tasks.append(asyncio.create_task(self._for_ever(loop)))
+        if self._context.leader is not None:
+            self._tasks.append(asyncio.create_task(self._for_ever(self._campaign)))
+            url = self._context.settings.database_url
+            relay = SignalRelay(url, self._context.signals, process_name())
+            self._tasks.append(asyncio.create_task(relay.run()))
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._context.leader is not None:
+            with contextlib.suppress(SuanwangError):
+                await self._context.leader.resign()
+
+    @property
+    def _leads(self) -> bool:
+        return self._context.leader is None or self._context.leader.leads
+
+    async def _campaign(self) -> None:
+        leader = self._context.leader
+        if leader is not None:
+            led = leader.leads
+            if await leader.campaign() and not led:
+                log.info("this process leads now, term %s", leader.term)
+                await self._context.database.read(self._context.estimates.load)
+                self._context.signals.notify(ROUND_SIGNAL)
+        await asyncio.sleep(RENEW_EVERY_S)
+
+    async def _housekeeping(self) -> None:
+        more = False
+        if self._leads:
+            more = await self._context.database.write(housekeeping.tidy)
+        else:
+            await self._context.database.read(self._context.estimates.load)
+        await asyncio.sleep(1.0 if more else HOUSEKEEPING_EVERY_S)
 
     async def _for_ever(self, step: Callable[[], Awaitable[None]]) -> None:
         """A failing step is told and tried again; it never ends the loop."""
@@ -131,16 +182,20 @@ class Loops:
     async def _rounds(self) -> None:
         settings = self._context.settings
         woken = self._context.signals.listen(ROUND_SIGNAL)
-        await self._context.dispatcher.round()
+        if self._leads:
+            await self._context.dispatcher.round()
         await asyncio.sleep(settings.round_gap_ms / 1000)
         await wait_for(woken, settings.round_every_ms / 1000)
 
     async def _sweeps(self) -> None:
-        await self._context.dispatcher.sweep()
+        if self._leads:
+            await self._context.dispatcher.sweep()
         await asyncio.sleep(self._context.settings.sweep_every_ms / 1000)
 
     async def _outbox(self) -> None:
         for name in self._context.outbox.subscribers:
+            if name == ESTIMATES and not self._leads:
+                continue  # what was learnt is kept in memory, so one process learns
             await self._context.outbox.deliver(self._context.database, name)
         # a batch costs milliseconds whatever its size, so facts gather for a while
         await asyncio.sleep(OUTBOX_EVERY_S)
