@@ -12,6 +12,7 @@ from suanwang.agent.config import PoolConfig
 from suanwang.agent.drivers.slurm.driver import SlurmDriver
 from suanwang.agent.machine import Machine
 from suanwang.agent.port import Driver
+from suanwang.protocol.messages import Quantity
 
 
 async def make(folder: Path) -> DriverCase:
@@ -30,6 +31,8 @@ async def make(folder: Path) -> DriverCase:
         await asyncio.to_thread(cluster.empty)
 
     case = DriverCase(await build(), "main", state / "runs", build, abandon, dispose, slow=True)
+    # Slurm counts the batch script and srun too, and kills over the limit when it samples
+    case.member_quantity = Quantity(cpu_milli=100, memory_mib=256)
     return case
 
 
