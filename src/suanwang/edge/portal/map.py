@@ -38,9 +38,9 @@ def capacities(gathered: Gathered) -> dict[str, tuple[Resources, Resources]]:
 
 
 def site_map(page: Page, gathered: Gathered) -> dict[str, Any]:
-    """Sites with a known place. A site at (0, 0) has not said where it is."""
+    """Sites with a known place. Zero stands for a place that was not told."""
     sums = capacities(gathered)
-    placed = [s for s in gathered.sites.values() if s.latitude or s.longitude]
+    placed = [s for s in gathered.sites.values() if s.latitude and s.longitude]
     enrolled = {site.site_id for site in placed if site.state is not SiteState.INVITED}
     shown = []
     for site in sorted(placed, key=lambda s: s.name):

@@ -98,20 +98,17 @@ class Problem:
 
 def problem(language: str, error: SuanwangError) -> Problem:
     """The catalogue's words for the reason if it has them, else the error's own."""
-    reason = error.reason
+    reason, message, hint = error.reason, error.message, error.hint
     title = catalogue.say_or(language, f"error.{reason}", "")
-    message = error.message
-    hint = error.hint
-    if language == "zh" and title:
-        # the sentence names what was wrong, which the title cannot
+    if title and language == "zh":
         hint = catalogue.say_or(language, f"hint.{reason}", hint)
+        said = _translated("errors", message)
+        message = "" if said == message else said  # the title says it in the reader's language
     if not title:
-        title = (
-            catalogue.say(language, f"error.Status{error.status}")
-            if catalogue.has(f"error.Status{error.status}")
-            else catalogue.say(language, "error.Other")
+        title = catalogue.say_or(
+            language, f"error.Status{error.status}", catalogue.say(language, "error.Other")
         )
-    fields = {error.field: message} if error.field else {}
+    fields = {error.field: message or title} if error.field else {}
     return Problem(reason, title, message, hint, error.status, fields)
 
 
@@ -123,7 +120,8 @@ def invalid(language: str, found: list[Any]) -> Problem:
         text = str(item["msg"]).removeprefix("Value error, ")
         key = f"field.{item['type']}"
         if catalogue.has(key):
-            text = catalogue.say(language, key).format(**item.get("ctx", {}))
+            figures = {name: _figure(value) for name, value in item.get("ctx", {}).items()}
+            text = catalogue.say(language, key).format(**figures)
         elif language == "zh":
             text = _translated("values", text)
         fields.setdefault(where, text)
@@ -136,3 +134,8 @@ def invalid(language: str, found: list[Any]) -> Problem:
         422,
         fields,
     )
+
+
+def _figure(value: Any) -> Any:
+    """Bounds without an idle fraction."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -93,10 +93,11 @@ def _waiting(
         at = formats.instant(found.reserved_start_ms, seconds=False)
         shown.facts.append(page.say("why.reserved", at=at))
     shown.remedies = [sentence(page.language, one.sentence, names) for one in found.remedies]
+    demand = gathered.classes.get(job.class_id)
     views = [
-        explaining.verdict_view(verdict, gathered, gathered.classes[job.class_id].max_runtime_s)
+        explaining.verdict_view(verdict, gathered, demand.max_runtime_s, demand.expected_runtime_s)
         for verdict in found.verdicts[:MOST_CANDIDATES]
-        if job.class_id in gathered.classes
+        if demand is not None
     ]
     shown.candidates = candidate_rows(page.language, views, names)
     return shown

@@ -30,7 +30,7 @@
     const mid = (list) => (Math.min(...list) + Math.max(...list)) / 2;
     const span = (list) => Math.max(...list) - Math.min(...list);
     const shrink = Math.max(0.3, Math.cos((mid(lats) * Math.PI) / 180));
-    const lat = Math.max(span(lats) * 1.4, (span(lons) * 1.4 * shrink * height) / width, 6);
+    const lat = Math.max(span(lats) * 1.7, (span(lons) * 1.35 * shrink * height) / width, 6);
     const lon = (lat * width) / height / shrink;
     return { lon: [mid(lons) - lon / 2, mid(lons) + lon / 2], lat: [mid(lats) - lat / 2, mid(lats) + lat / 2] };
   }
