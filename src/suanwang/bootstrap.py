@@ -48,7 +48,7 @@ HOUSEKEEPING_EVERY_S = 600.0
 
 def process_name() -> str:
     """No other process has it, nor this one after a restart."""
-    return f"{socket.gethostname()[:30]}-{os.getpid()}-{nonce_text()[:12]}"
+    return f"{socket.gethostname()[:30]}:{os.getpid()}:{nonce_text()[:12]}"
 
 
 def make_context(settings: Settings) -> Context:
