@@ -42,7 +42,8 @@ class DriverCase:
     """Placement of a gang of three; [] = the engine chooses."""
     slow: bool = False
     """An engine that takes seconds per run: the suite asks for fewer."""
-    python: str = sys.executable
+    python: str = os.path.realpath(sys.executable)
+    """The interpreter itself: a sandbox hides virtual environments that lie in /tmp."""
     """An interpreter on the nodes."""
 
     def prepare(self, lease_id: str, command: list[str], **fields: Any) -> PreparedRun:
