@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from suanwang.platform.database import Database, Tx
 from suanwang.platform.schema import Ms, metadata
@@ -33,6 +34,11 @@ outbox = sa.Table(
 
 DELETE_CHUNK = 500
 Subscriber = Callable[[Tx, Sequence[Any]], None]
+
+
+def depth(conn: Connection) -> int:
+    """Facts that wait for their subscribers."""
+    return int(conn.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one())
 
 
 class Outbox:
