@@ -14,6 +14,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -111,13 +112,18 @@ def translate(error: DBAPIError) -> Exception:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """The database's own errors leave as those of the error tree."""
+def translated(troubles: Counter[str] | None = None) -> Iterator[None]:
+    """The database's own errors leave as those of the error tree; transient ones are counted."""
     try:
         yield
     except DBAPIError as error:
-        raise translate(error) from error
+        trouble = translate(error)
+        if troubles is not None and isinstance(trouble, Unavailable):
+            troubles[trouble.reason] += 1
+        raise trouble from error
     except PoolTimeout as error:
+        if troubles is not None:
+            troubles["DatabaseBusy"] += 1
         raise Unavailable(
             "DatabaseBusy", "All connections to the database are in use.", hint="Try again shortly."
         ) from error
@@ -179,6 +185,7 @@ class SqliteDatabase:
         self.engine = sqlite_engine(url, writer=True)
         self._reader = sqlite_engine(url, writer=False)
         self._peeking = peeking_connection(url)
+        self.troubles: Counter[str] = Counter()
         self._clock = clock
         self._ids = IdFactory(clock, random)
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
@@ -191,11 +198,11 @@ class SqliteDatabase:
         return await loop.run_in_executor(self._executor, self.read_now, query)
 
     async def peek(self, query: Callable[[Connection], T]) -> T:
-        with translated():
+        with translated(self.troubles):
             return query(self._peeking)
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
-        with translated(), self._reader.connect() as connection:
+        with translated(self.troubles), self._reader.connect() as connection:
             return query(connection)
 
     async def write(self, use_case: UseCase[T]) -> T:
@@ -256,6 +263,8 @@ class SqliteDatabase:
             tx.committed()
             work.future.set_result(result)
         for work, reason in failed:
+            if isinstance(reason, Unavailable):
+                self.troubles[reason.reason] += 1
             work.future.set_exception(reason)
 
 
@@ -297,7 +306,7 @@ class PostgresDatabase:
         )
         self._clock = clock
         self._random = random
-        self.conflicts = 0
+        self.troubles: Counter[str] = Counter()
         self._ids = IdFactory(clock, random)
         self._executor = ThreadPoolExecutor(connections, thread_name_prefix="db")
 
@@ -309,7 +318,7 @@ class PostgresDatabase:
         return await loop.run_in_executor(self._executor, self.read_now, query)
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
-        with translated(), self._reader.connect() as connection:
+        with translated(self.troubles), self._reader.connect() as connection:
             return query(connection)
 
     async def write(self, use_case: UseCase[T]) -> T:
@@ -325,8 +334,10 @@ class PostgresDatabase:
                     result = use_case(tx)
             except Exception as error:
                 if not _is_conflict(error):
+                    if isinstance(error, Unavailable):
+                        self.troubles[error.reason] += 1
                     raise
-                self.conflicts += 1
+                self.troubles["Conflict"] += 1
                 time.sleep(0.001 * (1 << attempt) * (1 + self._random.getrandbits(8) / 256))
                 continue
             tx.committed()

@@ -141,7 +141,7 @@ async def test_a_deadlock_is_tried_again(
     await asyncio.gather(database.write(both("a", "b")), database.write(both("b", "a")))
     total = sa.select(sa.func.sum(outbox.c.created_at_ms))
     assert await database.read(lambda conn: conn.execute(total).scalar_one()) == 2 + 4
-    assert database.conflicts == 1
+    assert database.troubles == {"Conflict": 1}
     await database.close()
 
 

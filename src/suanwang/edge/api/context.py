@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from suanwang.edge.api.security import SecuritySettings
 from suanwang.grid.jobs.desk import AgentDesk
@@ -15,6 +15,7 @@ from suanwang.platform.leader import Leader
 from suanwang.platform.outbox import Outbox
 from suanwang.platform.settings import Settings
 from suanwang.platform.signals import Signals
+from suanwang.platform.telemetry import Telemetry
 from suanwang.tenancy.secrets_box import SecretsBox
 
 
@@ -34,5 +35,6 @@ class Context:
     estimates: RuntimeEstimates
     desk: AgentDesk
     blobs: BlobStore
+    telemetry: Telemetry = field(default_factory=Telemetry)
     leader: Leader | None = None
     """Of several processes over one PostgreSQL; without it this process leads alone."""

@@ -255,3 +255,13 @@ def read_log(
         if at - offset >= limit:
             break
     return b"".join(parts), at
+
+
+def open_totals(conn: Connection) -> list[Row[Any]]:
+    """Open leases by state: count and the resources of all members."""
+    sums = [
+        sa.func.sum(leases.c[kind] * leases.c.members).label(kind)
+        for kind in ("cpu_milli", "memory_mib", "disk_mib", "accelerator_milli")
+    ]
+    query = sa.select(leases.c.state, sa.func.count().label("leases"), *sums)
+    return list(conn.execute(query.where(OPEN).group_by(leases.c.state)))

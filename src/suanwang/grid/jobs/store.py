@@ -451,3 +451,14 @@ def named_digests(conn: Connection, organisation_id: str) -> set[str]:
     kept = sa.select(leases.c.outputs).where(leases.c.organisation_id == organisation_id)
     found.update(record.digest for outputs in conn.execute(kept).scalars() for record in outputs)
     return found
+
+
+def count_queued(conn: Connection) -> int:
+    query = sa.select(sa.func.count()).where(tasks.c.state == sa.literal_column("'queued'"))
+    return int(conn.execute(query.select_from(tasks)).scalar_one())
+
+
+def refused_by_reason(conn: Connection) -> dict[str, int]:
+    """Tasks that the last round did not place."""
+    query = sa.select(refusals.c.reason, sa.func.sum(refusals.c.count))
+    return {reason: int(n) for reason, n in conn.execute(query.group_by(refusals.c.reason))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from sqlalchemy.engine import Connection
@@ -121,14 +121,30 @@ def record_usage(tx: Tx, outbox: Outbox, records: Sequence[UsageRecord]) -> list
     return new
 
 
-def subscribe(outbox: Outbox, *, fee_percent: int = 0) -> None:
-    """Have usage charged as it is recorded. Called once, in bootstrap."""
-    outbox.subscribe(CHARGE_SUBSCRIBER, UsageRecorded, partial(charge, fee_percent=fee_percent))
+Charged = Callable[[Sequence[Charge], Sequence[UsageRecord]], None]
 
 
-def charge(tx: Tx, facts: Sequence[UsageRecorded], *, fee_percent: int = 0) -> None:
+def subscribe(outbox: Outbox, *, fee_percent: int = 0, on_charged: Charged | None = None) -> None:
+    """Have usage charged as it is recorded. Called once, in bootstrap.
+
+    `on_charged` is told of new charges, and the records of their batch, once they are booked.
+    """
+    action = partial(charge, fee_percent=fee_percent, on_charged=on_charged)
+    outbox.subscribe(CHARGE_SUBSCRIBER, UsageRecorded, action)
+
+
+def charge(
+    tx: Tx,
+    facts: Sequence[UsageRecorded],
+    *,
+    fee_percent: int = 0,
+    on_charged: Charged | None = None,
+) -> None:
     """Subscriber: price usage and book it, once however often a fact comes."""
-    charge_records(tx, [fact.record for fact in facts], fee_percent=fee_percent)
+    records = [fact.record for fact in facts]
+    new = charge_records(tx, records, fee_percent=fee_percent)
+    if new and on_charged is not None:
+        tx.after_commit(partial(on_charged, new, records))
 
 
 def charge_records(tx: Tx, records: Sequence[UsageRecord], *, fee_percent: int = 0) -> list[Charge]:
