@@ -7,13 +7,16 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
 
 from suanwang.edge.api.app import create_app
 from suanwang.edge.api.context import Context
+from suanwang.edge.api.metrics import count_charges
 from suanwang.edge.api.security import SecuritySettings
 from suanwang.edge.portal.pages import install as install_portal
 from suanwang.engines.scheduling.model import Policy
@@ -21,6 +24,7 @@ from suanwang.grid.jobs import housekeeping
 from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
+from suanwang.grid.jobs.grants import NOTHING
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
 from suanwang.kernel.errors import SuanwangError
 from suanwang.kernel.money import parse_yuan
@@ -34,6 +38,7 @@ from suanwang.platform.outbox import Outbox
 from suanwang.platform.settings import Settings
 from suanwang.platform.signal_relay import SignalRelay
 from suanwang.platform.signals import Signals, wait_for
+from suanwang.platform.telemetry import Telemetry
 from suanwang.tenancy.access import bootstrap_platform
 from suanwang.tenancy.model import Bootstrap
 from suanwang.tenancy.secrets_box import SecretsBox
@@ -60,7 +65,10 @@ def make_context(settings: Settings) -> Context:
     database = open_database(settings.database_url, clock, random)
     signals = Signals()
     outbox = Outbox()
-    billing.subscribe(outbox, fee_percent=settings.fee_percent)
+    telemetry = Telemetry()
+    billing.subscribe(
+        outbox, fee_percent=settings.fee_percent, on_charged=partial(count_charges, telemetry)
+    )
     estimates = RuntimeEstimates()
     outbox.subscribe(ESTIMATES, RunEnded, estimates.learn)
     secrets = SecretsBox.from_file(state / KEY_FILE)
@@ -101,6 +109,7 @@ def make_context(settings: Settings) -> Context:
         estimates=estimates,
         desk=desk,
         blobs=open_blob_store(settings.blobs_url),
+        telemetry=telemetry,
         leader=leader,
     )
 
@@ -183,7 +192,11 @@ class Loops:
         settings = self._context.settings
         woken = self._context.signals.listen(ROUND_SIGNAL)
         if self._leads:
-            await self._context.dispatcher.round()
+            began = time.perf_counter()
+            applied = await self._context.dispatcher.round()
+            if applied is not NOTHING:
+                seconds = time.perf_counter() - began
+                self._context.telemetry.round(seconds, applied.placed, applied.stale)
         await asyncio.sleep(settings.round_gap_ms / 1000)
         await wait_for(woken, settings.round_every_ms / 1000)
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 import suanwang
-from suanwang.edge.api import problems
+from suanwang.edge.api import metrics, problems
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.routes_agent import AgentRoutes
 from suanwang.edge.api.routes_agent_blobs import AgentBlobRoutes
@@ -55,6 +55,8 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
     app.router.routes.extend(content.routes())
     _add_health(app, context)
     app.add_middleware(SecurityMiddleware, settings=context.security)
+    if context.settings.telemetry:
+        metrics.install(app, context)
     return app
 
 
