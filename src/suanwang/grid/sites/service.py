@@ -402,8 +402,7 @@ def names(conn: Connection) -> dict[str, str]:
 
 def check_session(conn: Connection, site_id: str, session: int) -> None:
     """Raises Conflict unless this session is the site's current one."""
-    site = store.site_by_id(conn, site_id)
-    if site is None or site.session != session:
+    if store.session_of(conn, site_id) != session:
         raise _superseded()
 
 

@@ -91,10 +91,23 @@ def update_site(conn: Connection, site_id: str, **values: Any) -> int:
     return conn.execute(sa.update(sites).where(sites.c.id == site_id).values(**values)).rowcount
 
 
+# asked at every poll: built once
+_by_id = sa.select(sites).where(sites.c.id == sa.bindparam("of_site"))
+_by_id_locked = _by_id.with_for_update()
+_not_removed = sa.select(sites).where(sites.c.state != SiteState.REMOVED).order_by(sites.c.id)
+
+
 def site_by_id(conn: Connection, site_id: str, *, lock: bool = False) -> Site | None:
-    query = sa.select(sites).where(sites.c.id == site_id)
-    row = conn.execute(query.with_for_update() if lock else query).first()
+    row = conn.execute(_by_id_locked if lock else _by_id, {"of_site": site_id}).first()
     return _site(row) if row else None
+
+
+_session = sa.select(sites.c.session).where(sites.c.id == sa.bindparam("of_site"))
+
+
+def session_of(conn: Connection, site_id: str) -> int | None:
+    session: int | None = conn.execute(_session, {"of_site": site_id}).scalar()
+    return session
 
 
 def site_by_name(conn: Connection, name: str) -> Site | None:
@@ -104,8 +117,7 @@ def site_by_name(conn: Connection, name: str) -> Site | None:
 
 def all_sites(conn: Connection) -> list[Site]:
     """Every site that is not removed, by id."""
-    query = sa.select(sites).where(sites.c.state != SiteState.REMOVED).order_by(sites.c.id)
-    return [_site(row) for row in conn.execute(query)]
+    return [_site(row) for row in conn.execute(_not_removed)]
 
 
 _touch = (
@@ -159,14 +171,16 @@ def end_credentials(
     return conn.execute(query).rowcount
 
 
+_pools_of = sa.select(pools).where(pools.c.site_id == sa.bindparam("of_site")).order_by(pools.c.id)
+_present = sa.select(pools).where(pools.c.present).order_by(pools.c.id)
+
+
 def pools_of(conn: Connection, site_id: str) -> list[PoolRow]:
-    query = sa.select(pools).where(pools.c.site_id == site_id).order_by(pools.c.id)
-    return [_pool(row) for row in conn.execute(query)]
+    return [_pool(row) for row in conn.execute(_pools_of, {"of_site": site_id})]
 
 
 def present_pools(conn: Connection) -> list[PoolRow]:
-    query = sa.select(pools).where(pools.c.present).order_by(pools.c.id)
-    return [_pool(row) for row in conn.execute(query)]
+    return [_pool(row) for row in conn.execute(_present)]
 
 
 def pools_by_id(conn: Connection, pool_ids: Sequence[str]) -> dict[str, PoolRow]:
