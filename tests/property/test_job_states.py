@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random as stdlib_random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from grid_world import GridWorld, PlayedSite, ended_report, report_of
@@ -52,7 +52,9 @@ ENDS = [
 ]
 ACTS = ["submit", "needs", "round", "accept", "run", "end", "end", "again", "sweep", "wait"]
 ACTS += ["long wait", "cancel", "reconcile", "empty reconcile", "deliver", "heard"]
-steps = st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 10**6)), max_size=45)
+ACTS += ["silence", "silence", "run", "round"]
+steps = st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 10**6)), min_size=5, max_size=45)
+begun = st.lists(st.integers(0, len(FIELDS) - 1), min_size=1, max_size=4)
 
 
 class Story:
@@ -85,6 +87,9 @@ class Story:
             case "end" | "again" if lease is not None:
                 site.says(self._end(lease, pick))
             case "sweep":
+                world.sweep()
+            case "silence":
+                self.clock.advance(s=31)
                 world.sweep()
             case "wait" | "long wait":
                 self.clock.advance(s=pick % 20 if what == "wait" else 70 + pick % 900)
@@ -162,11 +167,19 @@ class Story:
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps)
+@given(begun, steps)
+@example(  # cancelled while its site was silent, and the site comes back
+    jobs=[3],
+    acts=[(what, pick) for what in ("run", "silence", "cancel", "run", "end") for pick in (0, 1)],
+)
 def test_whatever_happens_states_move_forward_and_the_books_are_right(
-    acts: list[tuple[str, int]],
+    jobs: list[int], acts: list[tuple[str, int]]
 ) -> None:
     story = Story()
+    for kind in jobs:
+        story.act("submit", kind)
+    story.act("round", 0)
+    story.look()
     for what, pick in acts:
         story.act(what, pick)
         story.look()
