@@ -90,6 +90,7 @@ def invite(
 ) -> tuple[Site, str]:
     """Create the site and a one-time enrolment token, shown once."""
     check_description(description)
+    tx.serialise(f"site:{description.name}")
     if store.site_by_name(tx.conn, description.name) is not None:
         raise Conflict(
             "SiteNameTaken",
@@ -151,7 +152,7 @@ def reinvite(tx: Tx, site_id: str, random: Random) -> str:
 def enrol(tx: Tx, request: EnrolRequest, random: Random) -> EnrolReply:
     """Trade the one-time token for the site's credential; earlier credentials end."""
     digest = digest_of(request.token)
-    row = store.credential(tx.conn, digest)
+    row = store.credential(tx.conn, digest, lock=True)
     if row is None or row.kind != "invitation":
         raise Unauthenticated(
             "TokenUnknown",

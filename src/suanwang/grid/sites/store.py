@@ -148,9 +148,9 @@ def insert_credential(conn: Connection, values: dict[str, Any]) -> None:
     conn.execute(sa.insert(site_credentials), [values])
 
 
-def credential(conn: Connection, digest: str) -> Row[Any] | None:
+def credential(conn: Connection, digest: str, *, lock: bool = False) -> Row[Any] | None:
     query = sa.select(site_credentials).where(site_credentials.c.digest == digest)
-    return conn.execute(query).first()
+    return conn.execute(query.with_for_update() if lock else query).first()
 
 
 def end_credentials(
