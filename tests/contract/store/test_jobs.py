@@ -7,10 +7,12 @@ import sqlalchemy as sa
 
 from jobs_world import AnyDatabase, Grid, ended, pool, running, spec, wanted
 from manual_clock import ManualClock
-from suanwang.grid.jobs import reading, store
+from suanwang.grid.jobs import figures, housekeeping, reading, store
 from suanwang.grid.jobs.model import TaskState
+from suanwang.grid.jobs.tables import idempotency_keys, rounds
 from suanwang.kernel.errors import Conflict
 from suanwang.kernel.resources import Resources
+from suanwang.platform.telemetry import Sample
 from suanwang.protocol.messages import Desired, FailureClass, LogChunk, LogRequest
 from suanwang.trade.ledger import service as ledger
 
@@ -290,3 +292,50 @@ async def test_ids_are_compared_byte_by_byte_whatever_the_cluster_speaks(
         return list(conn.execute(query).scalars())
 
     assert await any_database.read(collation) == ["C"]
+
+
+async def test_old_keys_and_rounds_go_in_batches_new_ones_stay(
+    grid: Grid, clock: ManualClock
+) -> None:
+    await grid.site()
+    await grid.submit(spec(), key="old")
+    await grid.dispatcher.round()
+    clock.advance(s=86_400)
+    await grid.submit(spec(), key="new")
+    clock.advance(s=1)
+    assert await grid.database.write(housekeeping.tidy) is False
+    kept = sa.select(idempotency_keys.c.key)
+    assert await grid.database.read(lambda conn: conn.execute(kept).scalars().all()) == ["new"]
+    count = sa.select(sa.func.count()).select_from(rounds)
+    assert await grid.database.read(lambda conn: conn.execute(count).scalar_one()) == 0
+
+
+async def test_housekeeping_takes_a_batch_at_a_time(
+    grid: Grid, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "BATCH", 3)
+    for number in range(7):
+        await grid.submit(spec(), key=f"key-{number}")
+    clock.advance(s=90_000)
+    more = [await grid.database.write(housekeeping.tidy) for _ in range(3)]
+    assert more == [True, True, False]
+
+
+async def test_the_grid_in_figures(grid: Grid, clock: ManualClock) -> None:
+    site = await grid.site(pools=[pool(nodes=2, cpus=4)])
+    await grid.submit(spec(resources={"cpus": 2}, array=5))
+    await grid.dispatcher.round()
+    await site.poll([running(wanted(await site.poll())[0])])
+
+    async def seen() -> Sample:
+        now_ms = clock.now_ms()
+        return await grid.database.read(lambda conn: figures.sample(conn, now_ms, leads=True))
+
+    sample = await seen()
+    assert sample.queued == 1
+    assert sample.refused == {"NoFreeCapacityNow": 1}
+    assert sample.open_leases == {"granted": 3, "running": 1}
+    assert (sample.capacity[0], sample.used[0]) == (8_000, 8_000)
+    assert (sample.sites_reachable, sample.sites_silent) == (1, 0)
+    clock.advance(s=3_600)
+    assert (await seen()).sites_silent == 1
