@@ -58,13 +58,18 @@ class CuttableRelay:
             threading.Thread(target=self._carry, args=(source, to), daemon=True).start()
 
     def _carry(self, source: socket.socket, to: socket.socket) -> None:
-        with suppress(OSError):
+        try:
             while data := source.recv(65_536):
                 time.sleep(self._dice.uniform(*self._delay_s))
                 self._joined.wait()
                 to.sendall(data)
                 self.carried += len(data)
             to.shutdown(socket.SHUT_WR)
+        except OSError:
+            # the death of one end is felt at the other
+            for end in (source, to):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._listener.close()
