@@ -139,6 +139,8 @@ def test_interrupting_detaches_and_leaves_the_job_running(platform: Platform) ->
         stderr=subprocess.PIPE,
         text=True,
         env=environment(platform.config),
+        # a suite started in the background has SIGINT ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
     )
     assert watching.stdout is not None
     assert watching.stdout.readline() == "began\n"
