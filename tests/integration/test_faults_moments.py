@@ -6,7 +6,7 @@ import hashlib
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from components.cuttable_relay import CuttableRelay
 from rig import LiveGrid, beating, lines_of, telling, until
 from suanwang.edge.client.client import Client
+from suanwang.kernel.errors import TransientError
 
 pytestmark = pytest.mark.xdist_group("faults-moments")
 MIB = 1 << 20
@@ -39,13 +40,21 @@ def test_a_server_restarted_during_an_upload(grid: LiveGrid, tmp_path: Path) -> 
     found: list[str] = []
     with closing(CuttableRelay(grid.address, delay_s=(0.001, 0.004))) as relay:
         client = Client(server=relay.url, token=grid.token)
-        sender = threading.Thread(target=lambda: found.append(client.upload_folder(work)))
+
+        def attempt() -> bool:
+            """As its own hint says: the same command again goes on where it stopped."""
+            with suppress(TransientError):
+                found.append(client.upload_folder(work))
+            return bool(found)
+
+        sender = threading.Thread(target=lambda: until(attempt, "the upload"))
         sender.start()
-        until(lambda: relay.carried > 4 * MIB or not sender.is_alive())
-        assert sender.is_alive(), "it was over before the server could be killed"
+        until(lambda: relay.carried > 12 * MIB or not sender.is_alive())
+        assert not found, "it was over before the server could be killed"
         grid.kill_server()
         grid.start_server()
         sender.join()
+        assert relay.carried < 30 * MIB, "it began anew"
     assert found, "the upload was given up"
     job = grid.submit(
         f"sha256sum data.bin >{tmp_path / 'sum'}",
