@@ -4,6 +4,9 @@ A thousand finished jobs are thousands of rows. Built by SQLAlchemy one by one, 
 times what the database asks for them; here rows are plain tuples in the order of the table's
 columns and a statement takes many at once. Values go to the driver as they are; `tuples_of`
 converts what `Packed` columns need.
+
+PostgreSQL is given an array for each column, which it unfolds: there the driver reads a statement
+anew each time, and thousands of marks in it cost more than the rows.
 """
 
 from __future__ import annotations
@@ -20,15 +23,37 @@ from sqlalchemy.engine import Connection
 from suanwang.platform.schema import Packed
 
 ROWS_PER_STATEMENT = 50
+ROWS_PER_ARRAY = 2_000
+_ARRAYS: tuple[tuple[type[Any], str], ...] = (
+    (sa.Boolean, "boolean[]"),
+    (sa.BigInteger, "bigint[]"),
+    (sa.Integer, "integer[]"),
+    (sa.Float, "double precision[]"),
+    (sa.String, "text[]"),
+    (sa.LargeBinary, "bytea[]"),
+)
+
+
+def _array_of(column: sa.Column[Any]) -> str:
+    kind = column.type.impl if isinstance(column.type, Packed) else column.type
+    return next(name for base, name in _ARRAYS if isinstance(kind, base))
+
+
+def _unfolded(columns: Sequence[sa.Column[Any]]) -> str:
+    return f"unnest({', '.join(f'%s::{_array_of(column)}' for column in columns)})"
 
 
 @lru_cache(maxsize=1_024)
 def _statement(
-    table: sa.Table, rows: int, mark: str, skip: bool, returning: tuple[str, ...]
+    table: sa.Table, rows: int, postgres: bool, skip: bool, returning: tuple[str, ...]
 ) -> str:
     columns = ", ".join(f'"{column.name}"' for column in table.columns)
-    row = f"({', '.join([mark] * len(table.columns))})"
-    sql = f'INSERT INTO "{table.name}" ({columns}) VALUES {", ".join([row] * rows)}'
+    if postgres:
+        source = f"SELECT * FROM {_unfolded(list(table.columns))}"
+    else:
+        row = f"({', '.join('?' * len(table.columns))})"
+        source = f"VALUES {', '.join([row] * rows)}"
+    sql = f'INSERT INTO "{table.name}" ({columns}) {source}'
     if skip:
         sql += " ON CONFLICT DO NOTHING"
     if returning:
@@ -43,15 +68,21 @@ def _insert(
     skip: bool,
     returning: tuple[str, ...],
 ) -> list[Any]:
-    mark = "%s" if conn.dialect.name == "postgresql" else "?"
+    postgres = conn.dialect.name == "postgresql"
+    step = ROWS_PER_ARRAY if postgres else ROWS_PER_STATEMENT
     out: list[Any] = []
-    for start in range(0, len(rows), ROWS_PER_STATEMENT):
-        part = rows[start : start + ROWS_PER_STATEMENT]
-        sql = _statement(table, len(part), mark, skip, returning)
-        result = conn.exec_driver_sql(sql, tuple(chain.from_iterable(part)))
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        sql = _statement(table, 0 if postgres else len(part), postgres, skip, returning)
+        values = tuple(map(list, zip(*part, strict=True))) if postgres else _flat(part)
+        result = conn.exec_driver_sql(sql, values)
         if returning:
             out += result.all()
     return out
+
+
+def _flat(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    return tuple(chain.from_iterable(rows))
 
 
 @lru_cache(maxsize=64)
@@ -96,9 +127,18 @@ def insert_new_rows(
 
 
 @lru_cache(maxsize=256)
-def _update_statement(table: sa.Table, key: str, columns: tuple[str, ...], mark: str) -> str:
-    settings = ", ".join(f'"{name}" = {mark}' for name in columns)
-    return f'UPDATE "{table.name}" SET {settings} WHERE "{key}" = {mark}'
+def _update_statement(table: sa.Table, key: str, columns: tuple[str, ...], postgres: bool) -> str:
+    if not postgres:
+        settings = ", ".join(f'"{name}" = ?' for name in columns)
+        return f'UPDATE "{table.name}" SET {settings} WHERE "{key}" = ?'
+    names = [*columns, key]
+    settings = ", ".join(f'"{name}" = new."{name}"' for name in columns)
+    unfolded = _unfolded([table.c[name] for name in names])
+    listed = ", ".join(f'"{name}"' for name in names)
+    return (
+        f'UPDATE "{table.name}" AS old SET {settings} FROM {unfolded} AS new ({listed})'
+        f' WHERE old."{key}" = new."{key}"'
+    )
 
 
 def update_rows(
@@ -108,7 +148,17 @@ def update_rows(
     columns: tuple[str, ...],
     rows: Sequence[tuple[Any, ...]],
 ) -> None:
-    """Set `columns` of the row that `key` names: each row is the new values, then the key."""
-    if rows:
-        mark = "%s" if conn.dialect.name == "postgresql" else "?"
-        conn.exec_driver_sql(_update_statement(table, key, columns, mark), list(rows))
+    """Set `columns` of the row that `key` names: each row is the new values, then the key.
+
+    Each key once, and its row locked before: PostgreSQL takes them in an order of its own.
+    """
+    if not rows:
+        return
+    postgres = conn.dialect.name == "postgresql"
+    sql = _update_statement(table, key, columns, postgres)
+    if not postgres:
+        conn.exec_driver_sql(sql, list(rows))
+        return
+    for start in range(0, len(rows), ROWS_PER_ARRAY):
+        part = rows[start : start + ROWS_PER_ARRAY]
+        conn.exec_driver_sql(sql, tuple(map(list, zip(*part, strict=True))))
