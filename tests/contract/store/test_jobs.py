@@ -10,8 +10,9 @@ from manual_clock import ManualClock
 from suanwang.grid.jobs import figures, housekeeping, reading, store
 from suanwang.grid.jobs.model import TaskState
 from suanwang.grid.jobs.tables import idempotency_keys, rounds
-from suanwang.kernel.errors import Conflict
+from suanwang.kernel.errors import Conflict, Unavailable
 from suanwang.kernel.resources import Resources
+from suanwang.platform.database import Tx
 from suanwang.platform.telemetry import Sample
 from suanwang.protocol.messages import Desired, FailureClass, LogChunk, LogRequest
 from suanwang.trade.ledger import service as ledger
@@ -339,3 +340,29 @@ async def test_the_grid_in_figures(grid: Grid, clock: ManualClock) -> None:
     assert (sample.sites_reachable, sample.sites_silent) == (1, 0)
     clock.advance(s=3_600)
     assert (await seen()).sites_silent == 1
+
+
+async def test_silence_while_the_database_was_away_is_not_the_sites(
+    any_database: AnyDatabase, clock: ManualClock
+) -> None:
+    away = False
+
+    def guard(_tx: Tx) -> None:
+        if away:
+            raise Unavailable("DatabaseUnavailable", "The database does not answer.")
+
+    grid = await Grid(any_database, clock, guard=guard).found()
+    site = await grid.site()
+    (job_id,) = await grid.submit(spec())
+    await grid.dispatcher.round()
+    (order,) = wanted(await site.poll())
+    await site.poll([running(order)])
+    away = True
+    clock.advance(s=600)
+    with pytest.raises(Unavailable):
+        await grid.dispatcher.sweep()
+    away = False
+    clock.advance(s=1)
+    assert (await grid.dispatcher.sweep()).lost == 0
+    await site.poll([ended(order, seconds=0)])
+    assert (await grid.job(job_id)).state is TaskState.SUCCEEDED

@@ -11,6 +11,7 @@ from suanwang.engines.scheduling.plan import plan
 from suanwang.grid.jobs import grants, sweeps
 from suanwang.grid.jobs.arrears import sweep_arrears
 from suanwang.grid.jobs.snapshot import Gathered, capacity, gather, somebody_waits, totals_of
+from suanwang.kernel.errors import Unavailable
 from suanwang.kernel.resources import ZERO, Resources
 from suanwang.kernel.time import Clock
 from suanwang.platform.database import Database, Tx
@@ -112,12 +113,20 @@ class Dispatcher:
         )
         return applied
 
+    def was_deaf(self) -> None:
+        """The database did not answer: no contact was noted either, so silence starts anew."""
+        self._since_ms = self._clock.now_ms()
+
     async def sweep(self) -> sweeps.Swept:
         def use_case(tx: Tx) -> sweeps.Swept:
             self._guard(tx)
             return sweeps.sweep_lost(tx, listening_since_ms=self._since_ms)
 
-        swept = await self._database.write(use_case)
+        try:
+            swept = await self._database.write(use_case)
+        except Unavailable:
+            self.was_deaf()
+            raise
         self._signals.notify(
             *(site_signal(site) for site in sorted(swept.sites)),
             *(job_signal(job) for job in sorted(swept.jobs)),
