@@ -26,7 +26,7 @@ from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
 from suanwang.grid.jobs.grants import NOTHING
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
-from suanwang.kernel.errors import SuanwangError
+from suanwang.kernel.errors import SuanwangError, Unavailable
 from suanwang.kernel.money import parse_yuan
 from suanwang.platform.blobs import open_blob_store
 from suanwang.platform.clock import SystemClock, SystemRandom
@@ -162,7 +162,12 @@ class Loops:
         leader = self._context.leader
         if leader is not None:
             led = leader.leads
-            if await leader.campaign() and not led:
+            try:
+                leads = await leader.campaign()
+            except Unavailable:
+                self._context.dispatcher.was_deaf()
+                raise
+            if leads and not led:
                 log.info("this process leads now, term %s", leader.term)
                 await self._context.database.read(self._context.estimates.load)
                 self._context.signals.notify(ROUND_SIGNAL)
