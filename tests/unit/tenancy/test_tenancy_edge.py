@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import httpx
@@ -279,6 +280,7 @@ async def test_the_use_of_a_token_is_noted_once_an_hour(
 
     async def last_used() -> int | None:
         await client.get("/v1/session")
+        await asyncio.sleep(0)  # the note is written behind the answer
         listed = (await client.get("/v1/tokens")).json()["items"]
         used: int | None = listed[0]["last_used_at_ms"]
         return used
