@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from typing import Any
 
@@ -12,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from suanwang.kernel.errors import InvalidInput, SuanwangError
+from suanwang.kernel.errors import SuanwangError
 
 log = logging.getLogger("suanwang.api")
 MEDIA_TYPE = "application/problem+json"
@@ -113,10 +112,3 @@ def install(app: FastAPI) -> None:
             "The server failed; the change was not made.",
             hint="Try again, and report it with the X-Request-Id of this answer.",
         )
-
-
-def unknown_choice(value: str, known: list[str], field: str) -> InvalidInput:
-    """A refusal that names the nearest known value."""
-    near = difflib.get_close_matches(value, known, n=1)
-    guess = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
-    return InvalidInput("UnknownValue", f"{field} {value!r} is not known.", hint=guess, field=field)
