@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -54,6 +55,20 @@ async def test_ends_are_told_apart(site: SlurmSite) -> None:
     ]
     assert all(end.nodes and end.engine_id for end in ends)
     assert good.stdout.read_text() == "fine\n"
+
+
+async def test_the_end_of_a_run_spares_another_agents_run_of_the_same_id(site: SlurmSite) -> None:
+    """A lease's id is unique on one platform; a node may serve agents of several."""
+    run = site.prepare("exit 0")
+    namesake = os.environ | {"SUAN_LEASE_ID": run.spec.lease_id, "SUAN_MEMBER": "0"}
+    theirs = await asyncio.create_subprocess_exec("sleep", "600", env=namesake)
+    try:
+        await site.start(run)
+        assert (await site.end(run)).failure is FailureClass.NONE
+        assert theirs.returncode is None
+    finally:
+        theirs.kill()
+        await theirs.wait()
 
 
 async def test_a_pending_run_says_why_and_can_be_cancelled(site: SlurmSite) -> None:

@@ -33,7 +33,7 @@ load_environment() {
   environment
   for name in ${!SUAN_SECRET_*}; do export "${!name}"; unset "$name"; done
   cards=${SLURM_STEP_GPUS:-${SLURM_JOB_GPUS:-${CUDA_VISIBLE_DEVICES:-}}}
-  export SUAN_JOB_ID="$JOB" SUAN_TASK_ID="$TASK" SUAN_LEASE_ID="$lease"
+  export SUAN_JOB_ID="$JOB" SUAN_TASK_ID="$TASK" SUAN_LEASE_ID="$lease" SUAN_RUN="$RUN"
   export SUAN_MEMBERS="$MEMBERS" SUAN_MEMBER="$member" SUAN_PEERS="${SUAN_PEERS:-}"
   export SUAN_ACCELERATORS="$cards"
   if [ -n "$ARRAY_INDEX" ]; then export SUAN_ARRAY_INDEX="$ARRAY_INDEX" SUAN_ARRAY_COUNT="$ARRAY_COUNT"; fi
@@ -56,11 +56,13 @@ await() { # the exit code of $1, however often a signal interrupts the wait
   wait "$1"; code=$?
 }
 
-sweep() { # what the command left outside its process group; cgroups, where they are, do it too
+# What the command left outside its process group; cgroups, where they are, do it too. Known by
+# the run's folder: a lease's id is one platform's own, and a node may serve agents of several.
+sweep() {
   local round file pids own="/proc/$$/environ"
   for round in 1 2 3 4 5; do
     pids=()
-    for file in $(grep -lzxFs "SUAN_LEASE_ID=$lease" /proc/[0-9]*/environ); do
+    for file in $(grep -lzxFs "SUAN_RUN=$RUN" /proc/[0-9]*/environ); do
       [ "$file" != "$own" ] && grep -qzxFs "SUAN_MEMBER=$member" "$file" || continue
       file=${file#/proc/}; pids+=("${file%/environ}")
     done
