@@ -96,7 +96,9 @@ def beating(path: Path, finish: Path) -> str:
 class LiveSite:
     """A site's agent as a process; its runs and their warden outlive it."""
 
-    def __init__(self, grid: LiveGrid, name: str, cpus: float, nodes: int, via: str) -> None:
+    def __init__(
+        self, grid: LiveGrid, name: str, cpus: float, nodes: int, via: str, **config: Any
+    ) -> None:
         self.grid = grid
         self.name = name
         self.state = grid.folder / name
@@ -105,7 +107,7 @@ class LiveSite:
         pool = {"name": "cpu", "cpus": cpus, "nodes": nodes, "memory_gib": 4, "disk_gib": 10}
         pool |= {"isolation": "none", "limits": "none", "prices": {"core_hour": 1.0}}
         self.config = grid.folder / f"{name}.yaml"
-        body = {"server": via, "state": str(self.state), "pools": [pool]}
+        body = {"server": via, "state": str(self.state), "pools": [pool], **config}
         self.config.write_text(yaml.safe_dump(body))
         self.agent: subprocess.Popen[bytes] | None = None
 

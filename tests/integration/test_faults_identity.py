@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from rig import LiveGrid, LiveSite, beating, lines_of, telling, until
+from suanwang.grid.sites.service import speaker_of_credential
+from suanwang.kernel.errors import Unauthenticated
 
 pytestmark = pytest.mark.xdist_group("faults-identity")
 
@@ -46,6 +48,14 @@ def twin(grid: LiveGrid, site: LiveSite, name: str) -> LiveSite:
     (other.state / "credential").write_text((site.state / "credential").read_text())
     grid.sites.append(other)
     return other
+
+
+def is_good(grid: LiveGrid, credential: str) -> bool:
+    try:
+        grid.read(lambda conn: speaker_of_credential(conn, credential))
+    except Unauthenticated:
+        return False
+    return True
 
 
 def test_a_wrong_credential_opens_nothing(grid: LiveGrid) -> None:
@@ -88,6 +98,25 @@ def test_a_credential_revoked_while_connected(grid: LiveGrid, tmp_path: Path) ->
     finish.touch()
     assert grid.until_state(job) == "succeeded"
     assert len({line.lease for line in lines_of(tmp_path / "log")}) == 1
+    site.kill(15)
+
+
+def test_an_agent_renews_its_credential_while_it_works(grid: LiveGrid, tmp_path: Path) -> None:
+    site = LiveSite(grid, "renewing", 2, 1, grid.url, credential_days=1 / 86_400)
+    grid.sites.append(site)
+    site.start(site.enrol()).ready()
+    stored = site.state / "credential"
+    first = stored.read_text()
+    finish = tmp_path / "finish"
+    job = grid.submit(beating(tmp_path / "log", finish), **at("renewing"))
+    until(lambda: lines_of(tmp_path / "log"))
+    until(lambda: stored.read_text() != first, "the credential is another one")
+    until(lambda: not is_good(grid, first), "the old one has ended")
+    finish.touch()
+    assert grid.until_state(job) == "succeeded"
+    assert len({line.lease for line in lines_of(tmp_path / "log")}) == 1
+    site.kill(15)
+    site.start().ready()
     site.kill(15)
 
 

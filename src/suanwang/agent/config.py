@@ -64,6 +64,8 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ca_file: str = ""
     cache_gib: float = 20.0
     """Inputs kept at the site for later runs."""
+    credential_days: float = 30.0
+    """The agent asks for a new credential so often; 0: never."""
 
 
 def load_config(path: Path) -> AgentConfig:

@@ -10,6 +10,8 @@ import signal
 from pathlib import Path
 from typing import IO
 
+import httpx
+
 import suanwang
 from suanwang.agent.cache import SiteCache
 from suanwang.agent.config import AgentConfig
@@ -21,11 +23,13 @@ from suanwang.agent.link import HttpLink, open_http
 from suanwang.agent.machine import Machine
 from suanwang.agent.port import Driver
 from suanwang.agent.records import FolderRecords, identity, write_atomically
-from suanwang.kernel.errors import Conflict, InvalidInput, Unauthenticated
+from suanwang.kernel.errors import Conflict, InvalidInput, SuanwangError, Unauthenticated
 from suanwang.protocol.messages import EnrolRequest
 
 log = logging.getLogger("suanwang.agent")
 GIB = 1024**3
+SECONDS_PER_DAY = 86_400
+RENEWAL_LOOK_S = 3_600.0
 
 
 def make_drivers(config: AgentConfig, state: Path, machine: Machine) -> dict[str, Driver]:
@@ -81,6 +85,27 @@ async def credential_of(config: AgentConfig, state: Path, token: str | None) -> 
     return path.read_text(encoding="utf-8").strip()
 
 
+async def renew_credential(
+    path: Path, http: httpx.AsyncClient, days: float, machine: Machine
+) -> None:
+    """Trade the credential for a new one whenever it is so old. Runs until cancelled.
+
+    The platform takes the old one until the new one was used, so neither a lost answer nor a
+    crash on the way locks the agent out.
+    """
+    every_s = days * SECONDS_PER_DAY
+    while days > 0:
+        try:
+            if machine.wall_ms() / 1_000 - path.stat().st_mtime >= every_s:
+                reply = await HttpLink(http).rotate()
+                write_atomically(path, reply.credential.encode())
+                http.headers["Authorization"] = f"Bearer {reply.credential}"
+                log.info("the credential was renewed")
+        except (SuanwangError, OSError) as error:
+            log.warning("the credential could not be renewed: %s", error)
+        await machine.sleep(min(max(every_s / 10, 1.0), RENEWAL_LOOK_S))
+
+
 async def serve(config: AgentConfig, token: str | None = None) -> None:
     """Serve until cancelled or signalled."""
     state = Path(config.state)
@@ -104,6 +129,9 @@ async def _serve(config: AgentConfig, state: Path, token: str | None) -> None:
             version=suanwang.__version__,
         )
         task = asyncio.ensure_future(host.run())
+        renewal = asyncio.ensure_future(
+            renew_credential(state / "credential", http, config.credential_days, machine)
+        )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
@@ -111,3 +139,5 @@ async def _serve(config: AgentConfig, state: Path, token: str | None) -> None:
             await task
         except asyncio.CancelledError:
             log.info("the agent leaves; what runs goes on")
+        finally:
+            renewal.cancel()

@@ -51,9 +51,9 @@ async def test_a_token_enrols_once_however_many_try(grid: Grid) -> None:
     assert {one.reason for one in refused} == {"TokenSpent"}
     assert len(refused) == 5
     found = await grid.database.read(
-        lambda conn: sites.site_of_credential(conn, enrolled[0].credential)
+        lambda conn: sites.speaker_of_credential(conn, enrolled[0].credential)
     )
-    assert found == site_id
+    assert found == sites.Speaker(site_id, succeeds=False)
 
 
 async def test_a_name_is_taken_once(grid: Grid) -> None:

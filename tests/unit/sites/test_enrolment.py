@@ -33,7 +33,7 @@ def enrol(world: GridWorld, token: str) -> EnrolReply:
 
 
 def speaks_for(world: GridWorld, credential: str) -> str:
-    return world.read(lambda conn: sites.site_of_credential(conn, credential))
+    return world.read(lambda conn: sites.speaker_of_credential(conn, credential)).site_id
 
 
 def refusal(world: GridWorld, secret: str) -> str:
@@ -97,12 +97,47 @@ def test_a_new_token_ends_the_old_one_and_its_use_the_old_credential(world: Grid
     assert speaks_for(world, new) == site_id
 
 
-def test_rotation_and_revocation(world: GridWorld, site: PlayedSite) -> None:
-    new = world.write(lambda tx: sites.rotate_credential(tx, site.site_id, DICE))
+def rotate(world: GridWorld, site_id: str, presented: str) -> str:
+    world.clock.advance(ms=1)
+    return world.write(lambda tx: sites.rotate_credential(tx, site_id, presented, DICE))
+
+
+def use(world: GridWorld, credential: str) -> None:
+    """What the edge does with a credential that it has not seen for a while."""
+    if world.read(lambda conn: sites.speaker_of_credential(conn, credential)).succeeds:
+        world.write(lambda tx: sites.settle_rotation(tx, credential))
+
+
+def test_the_first_use_of_a_new_credential_ends_the_old_one(
+    world: GridWorld, site: PlayedSite
+) -> None:
+    new = rotate(world, site.site_id, site.credential)
+    use(world, site.credential)
+    assert speaks_for(world, site.credential) == site.site_id, "the answer may have been lost"
+    use(world, new)
     assert refusal(world, site.credential) == "CredentialInvalid"
     assert speaks_for(world, new) == site.site_id
-    assert world.write(lambda tx: sites.revoke_credentials(tx, site.site_id)) == 1
-    assert refusal(world, new) == "CredentialInvalid"
+
+
+def test_a_new_credential_whose_answer_was_lost_ends_with_the_next(
+    world: GridWorld, site: PlayedSite
+) -> None:
+    lost = rotate(world, site.site_id, site.credential)
+    new = rotate(world, site.site_id, site.credential)
+    assert refusal(world, lost) == "CredentialInvalid"
+    use(world, new)
+    assert speaks_for(world, new) == site.site_id
+
+
+def test_rotation_spares_an_invitation_and_revocation_ends_all(
+    world: GridWorld, site: PlayedSite
+) -> None:
+    token = world.write(lambda tx: sites.reinvite(tx, site.site_id, DICE))
+    use(world, rotate(world, site.site_id, site.credential))
+    new = enrol(world, token).credential
+    newer = rotate(world, site.site_id, new)
+    assert world.write(lambda tx: sites.revoke_credentials(tx, site.site_id)) == 2
+    assert {refusal(world, one) for one in (new, newer)} == {"CredentialInvalid"}
     assert world.write(lambda tx: sites.revoke_credentials(tx, site.site_id)) == 0
 
 

@@ -51,6 +51,11 @@ async def body_of(request: Request, kind: type[T]) -> T:
         raise InvalidInput("MessageUnreadable", str(error)) from error
 
 
+def _shown(request: Request) -> str:
+    """The credential that came along; "" for none."""
+    return request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+
+
 class AgentRoutes:
     """Handlers over one context; a small cache spares a look-up for every poll."""
 
@@ -79,20 +84,23 @@ class AgentRoutes:
                 f"This control plane speaks protocol {VERSION}, the agent {version or 'none'}.",
                 hint="Upgrade the older of the two.",
             )
-        secret = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+        secret = _shown(request)
         if not secret:
             raise Unauthenticated("CredentialMissing", "An agent shows its credential.")
         at_s = time.monotonic()
         known = self._credentials.get(secret)
         if known is not None and at_s - known[1] < CREDENTIAL_TTL_S:
             return known[0]
-        site_id = await self._context.database.read(
-            lambda conn: sites.site_of_credential(conn, secret)
+        speaker = await self._context.database.read(
+            lambda conn: sites.speaker_of_credential(conn, secret)
         )
+        if speaker.succeeds:
+            await self._context.database.write(lambda tx: sites.settle_rotation(tx, secret))
+            self.forget_credentials()
         if len(self._credentials) > 10_000:
             self._credentials.clear()
-        self._credentials[secret] = (site_id, at_s)
-        return site_id
+        self._credentials[secret] = (speaker.site_id, at_s)
+        return speaker.site_id
 
     def forget_credentials(self) -> None:
         """After a revocation, at once in this process."""
@@ -106,12 +114,11 @@ class AgentRoutes:
         )
 
     async def rotate(self, request: Request) -> Response:
-        site_id = await self.site_of(request)
+        site_id, secret = await self.site_of(request), _shown(request)
         random = self._context.random
         credential = await self._context.database.write(
-            lambda tx: sites.rotate_credential(tx, site_id, random)
+            lambda tx: sites.rotate_credential(tx, site_id, secret, random)
         )
-        self.forget_credentials()
         site = await self._context.database.read(lambda conn: sites.require_site(conn, site_id))
         return reply(EnrolReply(site_id, site.name, credential))
 

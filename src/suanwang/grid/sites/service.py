@@ -174,9 +174,13 @@ def enrol(tx: Tx, request: EnrolRequest, random: Random) -> EnrolReply:
     return EnrolReply(site_id=site.site_id, site_name=site.name, credential=credential)
 
 
-def rotate_credential(tx: Tx, site_id: str, random: Random) -> str:
-    """A new credential; the old one ends with this answer's commit."""
-    store.end_credentials(tx.conn, site_id, tx.now_ms)
+def rotate_credential(tx: Tx, site_id: str, presented: str, random: Random) -> str:
+    """A new credential for the agent that presented one; its first use ends the old one.
+
+    Until then both are good: an answer that is lost on its way locks nobody out. One that was
+    given before and never used ends now.
+    """
+    store.end_credentials(tx.conn, site_id, tx.now_ms, keep=digest_of(presented), kind="credential")
     return _issue(tx, site_id, "credential", random)
 
 
@@ -184,8 +188,17 @@ def revoke_credentials(tx: Tx, site_id: str) -> int:
     return store.end_credentials(tx.conn, site_id, tx.now_ms)
 
 
-def site_of_credential(conn: Connection, secret: str) -> str:
-    """The site that this credential speaks for."""
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """The site that a credential speaks for."""
+
+    site_id: str
+    succeeds: bool
+    """An earlier credential is still good: `settle_rotation` is due."""
+
+
+def speaker_of_credential(conn: Connection, secret: str) -> Speaker:
+    """Raises Unauthenticated for a credential that is unknown, revoked or superseded."""
     row = store.credential(conn, digest_of(secret))
     if row is None or row.kind != "credential" or row.ended_at_ms is not None:
         raise Unauthenticated(
@@ -193,7 +206,14 @@ def site_of_credential(conn: Connection, secret: str) -> str:
             "The agent's credential is wrong or was revoked.",
             hint="Enrol again with a new one-time token.",
         )
-    return str(row.site_id)
+    return Speaker(row.site_id, store.has_earlier_credential(conn, row))
+
+
+def settle_rotation(tx: Tx, secret: str) -> None:
+    """The new credential has come into use: those before it end."""
+    row = store.credential(tx.conn, digest_of(secret), lock=True)
+    if row is not None and row.ended_at_ms is None:
+        store.end_credentials(tx.conn, row.site_id, tx.now_ms, keep=row.digest, kind="credential")
 
 
 def require_site(conn: Connection, site_id: str) -> Site:

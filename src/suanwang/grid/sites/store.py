@@ -153,6 +153,17 @@ def credential(conn: Connection, digest: str, *, lock: bool = False) -> Row[Any]
     return conn.execute(query.with_for_update() if lock else query).first()
 
 
+def has_earlier_credential(conn: Connection, than: Row[Any]) -> bool:
+    """Is another credential of the same site, issued before this one, still good?"""
+    query = sa.select(site_credentials.c.digest).where(
+        site_credentials.c.site_id == than.site_id,
+        site_credentials.c.kind == "credential",
+        site_credentials.c.ended_at_ms.is_(None),
+        site_credentials.c.created_at_ms < than.created_at_ms,
+    )
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def end_credentials(
     conn: Connection, site_id: str, at_ms: int, *, keep: str = "", kind: str | None = None
 ) -> int:
