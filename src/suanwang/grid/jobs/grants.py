@@ -22,7 +22,7 @@ from suanwang.grid.jobs import leases_store, store
 from suanwang.grid.jobs.model import Lease, LeaseState, Outcome, StopReason, TaskState, Terms
 from suanwang.grid.jobs.orders import stop_leases
 from suanwang.grid.jobs.progress import Steps, settle
-from suanwang.grid.jobs.snapshot import Gathered, used_by_node
+from suanwang.grid.jobs.snapshot import Gathered, resources_of, used_by_node
 from suanwang.grid.sites import service as sites
 from suanwang.grid.sites.model import SiteState, is_reachable
 from suanwang.kernel.money import scale
@@ -63,17 +63,12 @@ class _Capacity:
         used = used_by_node(leases_store.occupying(tx.conn))
         self._free: dict[tuple[str, str], Resources] = {}
         for pool in gathered.snapshot.pools:
+            reports = gathered.pools[pool.pool_id].nodes
+            foreign = {report.name: resources_of(report.foreign) for report in reports}
             for node in pool.nodes:
                 key = (pool.pool_id, node.node_id)
-                foreign = self._foreign(pool.pool_id, node.node_id)
-                self._free[key] = node.capacity - foreign - used.get(key, ZERO)
-
-    def _foreign(self, pool_id: str, node: str) -> Resources:
-        for report in self._gathered.pools[pool_id].nodes:
-            if report.name == node:
-                q = report.foreign
-                return Resources(q.cpu_milli, q.memory_mib, q.disk_mib, q.accelerator_milli)
-        return ZERO
+                taken = foreign.get(node.node_id, ZERO) + used.get(key, ZERO)
+                self._free[key] = node.capacity - taken
 
     def take(self, placement: Placement, member: Resources) -> bool:
         """False (and nothing taken) when the site went away or a node no longer has the room."""
