@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 SEED ?= 1
 SEEDS ?= 1000
+BENCHES ?= planning packing queueing estimates end_to_end api startup \
+  authentication spawn transfer two_databases usage_and_charge
 .DEFAULT_GOAL := help
 
 .PHONY: help demo demo-stop test test-heavy check format bench sim components clean
@@ -21,6 +23,10 @@ $(VENV)/.test: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/.test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
 
 demo: $(VENV)/.demo  ## Three sites, thirty real jobs, the bill; ARGS=--exit stops at the end
 	@$(BIN)/python -m suanwang.demo $(ARGS)
@@ -47,8 +53,8 @@ check: $(VENV)/.test  ## Format, lint, types, import contracts, tidy tests
 format: $(VENV)/.test  ## Put the code into the house format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-bench: $(VENV)/.test  ## Every bench, figures into bench/RESULTS.md by hand
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(VENV)/.bench components  ## Every bench on a quiet machine: BENCHES="planning api" for some
+	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python bench/$$name.py $(ARGS) || exit 1; done
 
 sim: $(VENV)/.test  ## The platform under faults in virtual time: SEED=n for one, SEEDS=n for many
 	@$(BIN)/python -m suanwang.sim --seed $(SEED) $(ARGS)
