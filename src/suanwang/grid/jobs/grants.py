@@ -56,13 +56,16 @@ NOTHING = Applied(placed=0, stale=0, refused=0, sites=(), jobs=())
 class _Capacity:
     """Free resources per node as the database has them now, less what this plan takes."""
 
-    def __init__(self, tx: Tx, gathered: Gathered) -> None:
+    def __init__(self, tx: Tx, gathered: Gathered, plan: Plan) -> None:
         self._now = {site.site_id: site for site in sites.sites(tx.conn)}
         self._now_ms = tx.now_ms
         self._gathered = gathered
-        used = used_by_node(leases_store.occupying(tx.conn))
+        wanted = {placement.pool_id for placement in plan.placements}
+        used = used_by_node(leases_store.occupying(tx.conn, wanted))
         self._free: dict[tuple[str, str], Resources] = {}
         for pool in gathered.snapshot.pools:
+            if pool.pool_id not in wanted:
+                continue
             reports = gathered.pools[pool.pool_id].nodes
             foreign = {report.name: resources_of(report.foreign) for report in reports}
             for node in pool.nodes:
@@ -95,7 +98,7 @@ def apply_plan(
     """
     tx.serialise("apply_plan")
     leaving = _preemptible(tx, plan)
-    grants = _Grants(tx, gathered)
+    grants = _Grants(tx, gathered, plan)
     by_group: dict[tuple[str, str, str, str, int], list[Placement]] = defaultdict(list)
     for placement in plan.placements:
         by_group[placement.group].append(placement)
@@ -136,10 +139,10 @@ _UNTOUCHED: dict[str, Any] = {
 class _Grants:
     """Leases of one plan, gathered per site and written in batches."""
 
-    def __init__(self, tx: Tx, gathered: Gathered) -> None:
+    def __init__(self, tx: Tx, gathered: Gathered, plan: Plan) -> None:
         self._tx = tx
         self._gathered = gathered
-        self._capacity = _Capacity(tx, gathered)
+        self._capacity = _Capacity(tx, gathered, plan)
         self._holds: dict[str, int] = defaultdict(int)
         self.marks: list[tuple[int, str, str]] = []
         self.steps = Steps(tx)

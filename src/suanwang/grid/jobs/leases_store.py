@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -49,20 +49,21 @@ def open_leases(conn: Connection) -> list[Lease]:
     return [_lease(r) for r in conn.execute(sa.select(leases).where(OPEN).order_by(leases.c.id))]
 
 
-_occupying = (
-    sa.select(*(leases.c[name] for name in OpenLease.__struct_fields__ if name != "lease_id"))
-    .add_columns(leases.c.id)
-    .where(OPEN)
-    .order_by(leases.c.id)
-)
-_OCCUPYING = [name for name in OpenLease.__struct_fields__ if name != "lease_id"] + ["lease_id"]
+_OF_OPEN_LEASE = [
+    leases.c["id" if name == "lease_id" else name] for name in OpenLease.__struct_fields__
+]
+_occupying = sa.select(*_OF_OPEN_LEASE).where(OPEN).order_by(leases.c.id)
+_occupying_there = _occupying.where(leases.c.pool_id.in_(sa.bindparam("pools", expanding=True)))
 
 
-def occupying(conn: Connection) -> list[OpenLease]:
-    """What planning must know of every open lease; much cheaper than the whole of them."""
-    return [
-        OpenLease(**dict(zip(_OCCUPYING, row, strict=True))) for row in conn.execute(_occupying)
-    ]
+def occupying(conn: Connection, pool_ids: Collection[str] | None = None) -> list[OpenLease]:
+    """What planning must know of open leases (of these pools only); much cheaper than all of it."""
+    if pool_ids is None:
+        return [OpenLease(*row) for row in conn.execute(_occupying)]
+    found: list[OpenLease] = []
+    for some in chunks(pool_ids):
+        found += [OpenLease(*row) for row in conn.execute(_occupying_there, {"pools": some})]
+    return found
 
 
 def open_leases_at(conn: Connection, site_ids: Sequence[str]) -> list[Lease]:
