@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from suanwang.kernel.errors import InvalidInput
 from suanwang.platform.database import Tx
 from suanwang.tenancy import access_store, rules, store
-from suanwang.tenancy.audit import audit, difference
+from suanwang.tenancy.audit import audit
 from suanwang.tenancy.model import (
     Action,
     Membership,
@@ -21,7 +21,14 @@ from suanwang.tenancy.model import (
 )
 from suanwang.tenancy.principal_cache import access_changes
 from suanwang.tenancy.rules import not_found, require_may
-from suanwang.tenancy.service import DEFAULT_WEIGHT, organisation, organisation_of, project_of
+from suanwang.tenancy.service import (
+    DEFAULT_WEIGHT,
+    keep_change,
+    organisation,
+    organisation_of,
+    owner_listed,
+    project_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +117,7 @@ def users(
     after: str | None = None,
     limit: int = 50,
 ) -> list[User]:
-    owner = None if principal.is_operator else principal.organisation_id
-    if organisation_id is not None:
-        owner = organisation_of(conn, principal, organisation_id).id
-    require_may(principal, Action.READ_USERS, owner or principal.organisation_id)
+    owner = owner_listed(conn, principal, organisation_id, Action.READ_USERS)
     return store.page_of_users(conn, owner, after, limit)
 
 
@@ -149,18 +153,8 @@ def change_user(tx: Tx, principal: Principal, id_or_login: str, change: UserChan
         access_store.end_sessions_of(tx.conn, found.id, tx.now_ms)
         access_store.revoke_tokens_of(tx.conn, found.id, tx.now_ms)
     if made != found:
-        store.update_user(tx.conn, made)
-        audit(
-            tx,
-            principal,
-            "user.change",
-            "user",
-            found.id,
-            difference(found, made),
-            organisation_id=found.organisation_id,
-        )
         access_changes(tx)
-    return replace(made, version=found.version + (made != found))
+    return keep_change(tx, principal, "user", found.organisation_id, found, made, store.update_user)
 
 
 def set_membership(

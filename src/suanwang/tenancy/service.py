@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sqlalchemy.engine import Connection
 
@@ -23,10 +24,13 @@ from suanwang.tenancy.model import (
     Role,
     ScoreWeights,
     ShareRow,
+    User,
     user_share_id,
 )
 from suanwang.tenancy.principal_cache import access_changes
 from suanwang.tenancy.rules import not_found, require_may
+
+Row = TypeVar("Row", Organisation, Project, User)
 
 DEFAULT_WEIGHT = 100
 DEFAULT_ARREARS_GRACE_S = 24 * 3600
@@ -137,6 +141,45 @@ def organisations(
     return store.page_of_organisations(conn, only, after, limit)
 
 
+def owner_listed(
+    conn: Connection, principal: Principal, named: str | None, action: Action
+) -> str | None:
+    """Whose rows a list shows: the named organisation's, else the caller's own.
+
+    None stands for everybody's: an operator who names none.
+    """
+    owner = None if principal.is_operator else principal.organisation_id
+    if named is not None:
+        owner = organisation_of(conn, principal, named).id
+    require_may(principal, action, owner or principal.organisation_id)
+    return owner
+
+
+def keep_change(
+    tx: Tx,
+    principal: Principal,
+    kind: str,
+    organisation_id: str,
+    found: Row,
+    made: Row,
+    update: Callable[[Connection, Row], None],
+) -> Row:
+    """Write and audit what differs, if anything does; the row as it then is."""
+    if made == found:
+        return found
+    update(tx.conn, made)
+    audit(
+        tx,
+        principal,
+        f"{kind}.change",
+        kind,
+        found.id,
+        difference(found, made),
+        organisation_id=organisation_id,
+    )
+    return replace(made, version=found.version + 1)
+
+
 def change_organisation(
     tx: Tx, principal: Principal, id_or_name: str, change: OrganisationChange
 ) -> Organisation:
@@ -163,18 +206,9 @@ def change_organisation(
                 "OperatorStays", "The operator's own organisation cannot be suspended.", hint=""
             )
         access_changes(tx)
-    if made != found:
-        store.update_organisation(tx.conn, made)
-        audit(
-            tx,
-            principal,
-            "organisation.change",
-            "organisation",
-            found.id,
-            difference(found, made),
-            organisation_id=found.id,
-        )
-    return replace(made, version=found.version + (made != found))
+    return keep_change(
+        tx, principal, "organisation", found.id, found, made, store.update_organisation
+    )
 
 
 # --- projects --------------------------------------------------------------------------------
@@ -273,10 +307,7 @@ def projects(
     limit: int = 50,
 ) -> list[Project]:
     """Those the caller may look into; an operator who names no organisation sees all."""
-    owner = None if principal.is_operator else principal.organisation_id
-    if organisation_id is not None:
-        owner = organisation_of(conn, principal, organisation_id).id
-    require_may(principal, Action.READ_ORGANISATION, owner or principal.organisation_id)
+    owner = owner_listed(conn, principal, organisation_id, Action.READ_ORGANISATION)
     if principal.only_project is not None:
         only: tuple[str, ...] | None = (principal.only_project,)
     elif rules.RANK[principal.role] >= rules.RANK[Role.ADMIN]:
@@ -310,18 +341,9 @@ def change_project(tx: Tx, principal: Principal, name_or_id: str, change: Projec
         if made.state not in rules.PROJECT_MOVES[found.state]:
             raise rules.wrong_state("project", found.name, found.state)
         access_changes(tx)
-    if made != found:
-        store.update_project(tx.conn, made)
-        audit(
-            tx,
-            principal,
-            "project.change",
-            "project",
-            found.id,
-            difference(found, made),
-            organisation_id=found.organisation_id,
-        )
-    return replace(made, version=found.version + (made != found))
+    return keep_change(
+        tx, principal, "project", found.organisation_id, found, made, store.update_project
+    )
 
 
 # --- for the scheduler's snapshot ------------------------------------------------------------
