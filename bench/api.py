@@ -19,7 +19,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from rig import Rig
+from live import Live
 from suanwang.bootstrap import first_start, make_context
 from suanwang.grid.jobs import submission
 from suanwang.grid.jobs.spec import JobSpec
@@ -67,10 +67,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=5)
     args = parser.parse_args()
     base = Path(tempfile.mkdtemp(prefix="suan-bench-api-"))
-    rig = Rig(base)
+    grid = Live(base)
     try:
-        middle = asyncio.run(fill(rig.settings, args.jobs))
-        with rig:
+        middle = asyncio.run(fill(grid.settings, args.jobs))
+        with grid:
             paths = {
                 "list_20": "/v1/jobs?limit=20",
                 "list_50": "/v1/jobs?limit=50",
@@ -79,7 +79,7 @@ def main() -> None:
             }
             figures = {}
             for name, path in paths.items():
-                rate, p99 = requests_per_s(rig.url + path, rig.token, args.seconds)
+                rate, p99 = requests_per_s(grid.url + path, grid.token, args.seconds)
                 figures[name] = round(rate)
                 print(f"{name}: {rate:.0f} requests/s, p99 {p99:.1f} ms")
     finally:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from rig import Rig, cpu_seconds
+from live import Live, cpu_seconds
 
 
 def ours(jobs: int, folder: Path) -> tuple[float, dict[str, float]]:
@@ -33,22 +33,24 @@ def ours(jobs: int, folder: Path) -> tuple[float, dict[str, float]]:
         "limits": "none",
         "prices": {"core_hour": 0.1},
     }
-    with Rig(folder) as rig:
-        rig.add_site("bench", [pool])
+    with Live(folder) as grid:
+        site = grid.site_of("bench", [pool])
+        assert grid.server is not None
+        assert site.agent is not None
         spec = {"name": "true", "argv": ["/bin/true"], "max_runtime": 60}
         spec["resources"] = {"cpus": 1, "memory": "16MiB"}
-        server, agent = cpu_seconds(rig.server.pid), cpu_seconds(rig.agent.pid)
+        server, agent = cpu_seconds(grid.server.pid), cpu_seconds(site.agent.pid)
         started = time.perf_counter()
-        rig.call("POST", "/v1/jobs/batch", {"jobs": [spec] * jobs})
+        grid.call("POST", "/v1/jobs/batch", {"jobs": [spec] * jobs})
         submitted = time.perf_counter() - started
-        wait_charged(Path(rig.settings.state) / "suanwang.db", jobs)
+        wait_charged(Path(grid.settings.state) / "suanwang.db", jobs)
         seconds = time.perf_counter() - started
         usage = {
             "submit_s": round(submitted, 3),
-            "server_cpu_us_per_job": 1e6 * (cpu_seconds(rig.server.pid) - server) / jobs,
-            "agent_cpu_us_per_job": 1e6 * (cpu_seconds(rig.agent.pid) - agent) / jobs,
+            "server_cpu_us_per_job": 1e6 * (cpu_seconds(grid.server.pid) - server) / jobs,
+            "agent_cpu_us_per_job": 1e6 * (cpu_seconds(site.agent.pid) - agent) / jobs,
         }
-        check(rig, jobs)
+        check(grid, jobs)
     return seconds, usage
 
 
@@ -62,8 +64,8 @@ def wait_charged(database: Path, jobs: int) -> None:
         time.sleep(0.05)
 
 
-def check(rig: Rig, jobs: int) -> None:
-    account = rig.call("GET", "/v1/projects/default/account")
+def check(grid: Live, jobs: int) -> None:
+    account = grid.call("GET", "/v1/projects/default/account")
     assert account["held"]["micro_yuan"] == 0, account
     # one second of a core at 0.1 yuan an hour: 27.8 micro-yuan, booked as 28
     assert account["balance"]["micro_yuan"] == -28 * jobs, account

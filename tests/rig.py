@@ -1,7 +1,8 @@
 """A real control plane and real agents as processes, to be killed, cut off and started again.
 
-Jobs of these tests tell what happens to them by appending lines to a file of their own: the
-tests' only witness of what truly ran, when, and under which lease.
+The benches measure the same grid (`bench/live.py`). Jobs of the tests tell what happens to them
+by appending lines to a file of their own: the only witness of what truly ran, when, and under
+which lease.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import sqlalchemy as sa
@@ -31,6 +32,8 @@ from suanwang.bootstrap import first_start, make_context
 from suanwang.platform.migrations import load_tables
 from suanwang.platform.settings import Settings
 from suanwang.sim.auditor import audit_always, unsettled
+from suanwang.tenancy import access
+from suanwang.tenancy.model import system_principal
 from suanwang.trade.billing import reports
 from suanwang.trade.billing.store import usage
 
@@ -93,21 +96,25 @@ def beating(path: Path, finish: Path) -> str:
     return telling(path, f"while [ ! -e {finish} ]; do say beat; sleep 0.1; done")
 
 
+def bare_pools(cpus: float, nodes: int) -> list[dict[str, Any]]:
+    """One pool of plain processes: nothing isolated, nothing limited."""
+    pool = {"name": "cpu", "cpus": cpus, "nodes": nodes, "memory_gib": 4, "disk_gib": 10}
+    return [pool | {"isolation": "none", "limits": "none", "prices": {"core_hour": 1.0}}]
+
+
 class LiveSite:
     """A site's agent as a process; its runs and their warden outlive it."""
 
     def __init__(
-        self, grid: LiveGrid, name: str, cpus: float, nodes: int, via: str, **config: Any
+        self, grid: LiveGrid, name: str, pools: list[dict[str, Any]], via: str, **config: Any
     ) -> None:
         self.grid = grid
         self.name = name
         self.state = grid.folder / name
         self.log = grid.folder / f"{name}.log"
         self.prefix: list[str] = []
-        pool = {"name": "cpu", "cpus": cpus, "nodes": nodes, "memory_gib": 4, "disk_gib": 10}
-        pool |= {"isolation": "none", "limits": "none", "prices": {"core_hour": 1.0}}
         self.config = grid.folder / f"{name}.yaml"
-        body = {"server": via, "state": str(self.state), "pools": [pool], **config}
+        body = {"server": via, "state": str(self.state), "pools": pools, **config}
         self.config.write_text(yaml.safe_dump(body))
         self.agent: subprocess.Popen[bytes] | None = None
 
@@ -168,6 +175,13 @@ def _processes() -> Iterable[tuple[int, list[bytes]]]:
 class LiveGrid:
     """`with LiveGrid(folder) as grid`: everything that it started ends with it."""
 
+    HURRY: ClassVar[dict[str, Any]] = {
+        "contact_every_ms": 2_000,
+        "sweep_every_ms": 300,
+        "preemption": False,
+    }
+    """So that a test does not wait for what an operator would not notice."""
+
     def __init__(self, folder: Path, *, host: str = "127.0.0.1", **settings: Any) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -177,9 +191,7 @@ class LiveGrid:
             "port": free_port(host),
             "rate_limit_per_s": 0,
             "initial_credit_yuan": 1_000_000,
-            "contact_every_ms": 2_000,
-            "sweep_every_ms": 300,
-            "preemption": False,
+            **self.HURRY,
         }
         self.settings = Settings(**{**given, **settings})
         self.token = ""
@@ -196,15 +208,22 @@ class LiveGrid:
         return self.settings.host, self.settings.port
 
     def __enter__(self) -> LiveGrid:
-        self.token = asyncio.run(self._first()) or ""
+        self.token = asyncio.run(self._first())
         self.start_server()
         return self
 
-    async def _first(self) -> str | None:
+    async def _first(self) -> str:
+        """A token of the operator, on a new database or one that was filled before."""
         context = make_context(self.settings)
         made = await first_start(context)
+        operator = replace(
+            system_principal(made.organisation_id), user_id=made.admin_user_id, user_name="admin"
+        )
+        new = await context.database.write(
+            lambda tx: access.issue_token(tx, operator, name=f"live-{time.time_ns()}")
+        )
         await context.database.close()
-        return made.token
+        return new.secret
 
     def spawn(self, argv: list[str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as file:
@@ -226,6 +245,9 @@ class LiveGrid:
             raise AssertionError((self.folder / "server.log").read_text())
         try:
             urllib.request.urlopen(f"{self.url}/readyz", timeout=2).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
         except OSError:
             return False
         return True
@@ -239,7 +261,13 @@ class LiveGrid:
         self, name: str, *, cpus: float = 2, nodes: int = 1, via: str = "", ready: bool = True
     ) -> LiveSite:
         """Enrolled, its agent running; `via` is the way to the server, if not the straight one."""
-        made = LiveSite(self, name, cpus, nodes, via or self.url)
+        return self.site_of(name, bare_pools(cpus, nodes), via=via, ready=ready)
+
+    def site_of(
+        self, name: str, pools: list[dict[str, Any]], *, via: str = "", ready: bool = True
+    ) -> LiveSite:
+        """A site with these pools, as its agent's configuration says them."""
+        made = LiveSite(self, name, pools, via or self.url)
         self.sites.append(made)
         made.start(made.enrol())
         return made.ready() if ready else made
@@ -254,7 +282,7 @@ class LiveGrid:
         request = urllib.request.Request(
             f"{self.url}{path}", method=method, data=data, headers=headers
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=120) as response:
             return json.loads(response.read())
 
     def insist(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Any:
@@ -266,6 +294,7 @@ class LiveGrid:
             except urllib.error.HTTPError as error:
                 if error.code < 500:
                     raise
+                error.close()
             except OSError:
                 pass
             return None

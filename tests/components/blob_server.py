@@ -24,8 +24,8 @@ from suanwang.platform.blobs import BlobStore
 from suanwang.platform.blobs_folder import FolderBlobs
 from suanwang.platform.clock import SystemClock, SystemRandom
 from suanwang.platform.database import SqliteDatabase
-from suanwang.platform.schema import metadata
 from suanwang.tenancy.model import ALL_SCOPES, Principal, Role
+from tables import fill
 
 
 @dataclass
@@ -78,7 +78,7 @@ def blob_server(
 ) -> Iterator[BlobServer]:
     """The server listens on a free port of 127.0.0.1 until the end of the block."""
     database = SqliteDatabase(f"sqlite:///{folder / 'suan.db'}", SystemClock(), SystemRandom())
-    metadata.create_all(database.engine)
+    fill(database.engine)
     store = blobs or FolderBlobs(folder / "store", durable=False, threads=4)
     depot = Depot(database, store, limits)
     leases = Leases()

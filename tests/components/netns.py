@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
+from components.lacking import lacking
 
 
 def need_namespaces() -> None:
@@ -21,10 +21,8 @@ def need_namespaces() -> None:
         reason = "no `ip`: apt-get install iproute2"
     elif subprocess.run(["ip", "netns", "list"], capture_output=True, check=False).returncode:
         reason = "this kernel or container has no network namespaces"
-    if reason and os.environ.get("CI") == "true":
-        pytest.fail(reason)
     if reason:
-        pytest.skip(reason)
+        lacking(reason)
 
 
 class Cable:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from components.lacking import lacking
 
 
 class SmallDisk:
@@ -37,12 +37,12 @@ class SmallDisk:
 def small_disk(folder: Path, mib: int) -> Iterator[SmallDisk]:
     """Skips with the reason where nothing can be mounted."""
     if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
+        lacking("mounting a small disk needs root")
     folder.mkdir(parents=True)
     words = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "none", str(folder)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+        lacking(f"nothing can be mounted here: {done.stderr.strip()}")
     try:
         yield SmallDisk(folder)
     finally:

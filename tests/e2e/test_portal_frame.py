@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from portal_world import CHROMIUM, PASSWORD, Browser, Plane, Stage, browsing, wait_until
 
+from components.lacking import needs
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.xdist_group("portal-frame"),
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Chromium is not installed"),
+    needs(Path(CHROMIUM).exists(), "Chromium is not installed"),
 ]
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 LONG = "a-name-without-any-space-that-somebody-generated-from-a-sweep-0001-0002-0003-0004"

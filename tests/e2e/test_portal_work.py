@@ -14,10 +14,12 @@ import pytest
 from playwright.sync_api import expect
 from portal_world import CHROMIUM, Browser, Plane, browsing, spawn_agent, wait_until
 
+from components.lacking import needs
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.xdist_group("portal-work"),
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Chromium is not installed"),
+    needs(Path(CHROMIUM).exists(), "Chromium is not installed"),
 ]
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 

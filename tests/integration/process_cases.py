@@ -9,8 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from components.lacking import lacking, needs
 from suanwang.agent.drivers.process.driver import ProcessDriver
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "contract" / "driver"))
@@ -42,7 +41,7 @@ __all__ = [
 Maker = Callable[..., Awaitable[DriverCase]]
 UP = "echo up >up; exec sleep 600"
 
-needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="no bubblewrap")
+needs_bubblewrap = needs(shutil.which("bwrap"), "no bubblewrap")
 
 
 @asynccontextmanager
@@ -79,7 +78,7 @@ async def limited(open_case: Maker, **options: str) -> DriverCase:
     case = await open_case(limits="auto", **options)
     [pool] = await case.driver.inventory()
     if "no limits" in pool.isolation:
-        pytest.skip("no cgroup that this user may write")
+        lacking("no cgroup that this user may write")
     return case
 
 

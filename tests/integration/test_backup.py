@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from components.lacking import lacking
 from components.postgres import PostgresServer, binaries
 from rig import LiveGrid, lines_of, telling
 from suanwang import backup
@@ -32,7 +33,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
         return
     found = binaries().get("debian")
     if found is None:
-        pytest.skip("no PostgreSQL with its client programs")
+        lacking("no PostgreSQL with its client programs")
     with PostgresServer(found) as server:
 
         def make(name: str) -> str:

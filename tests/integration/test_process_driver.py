@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from process_cases import (
     UP,
     Maker,
     alive,
-    cases,
     end_warden,
     files_holding,
     keeper_pid,
@@ -34,12 +32,6 @@ from suanwang.agent.drivers.process.driver import ProcessDriver
 from suanwang.agent.machine import Machine
 from suanwang.kernel.errors import Unavailable
 from suanwang.protocol.messages import FailureClass, Phase
-
-
-@pytest.fixture
-async def open_case(tmp_path: Path) -> AsyncIterator[Maker]:
-    async with cases(tmp_path) as maker:
-        yield maker
 
 
 async def test_the_runs_outlive_a_killed_agent_process(tmp_path: Path) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from process_cases import (
     UP,
     Maker,
-    cases,
     end_warden,
     groups_of,
     keeper_pid,
@@ -31,12 +29,6 @@ from suanwang.agent.machine import Machine
 from suanwang.agent.port import PreparedRun
 from suanwang.kernel.errors import Unavailable
 from suanwang.protocol.messages import FailureClass, Quantity
-
-
-@pytest.fixture
-async def open_case(tmp_path: Path) -> AsyncIterator[Maker]:
-    async with cases(tmp_path) as maker:
-        yield maker
 
 
 async def test_over_its_memory_is_out_of_memory(open_case: Maker) -> None:

@@ -4,38 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from components.slurm import Layout, cgroups_work, missing_programs, shared_cluster
+from components.slurm import Layout, cgroups_work, shared_cluster
 from components.slurm_site import SlurmSite, as_nobody, until
 from suanwang.protocol.messages import FailureClass, Phase, Quantity
 
-pytestmark = [
-    pytest.mark.slurm,
-    pytest.mark.skipif(bool(missing_programs()), reason="no Slurm"),
-]
-_NO_ACCOUNTING = bool(missing_programs(accounting=True))
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(Layout(), id="bare"),
-        pytest.param(
-            Layout(accounting=True),
-            id="accounting",
-            marks=pytest.mark.skipif(_NO_ACCOUNTING, reason="no slurmdbd or MariaDB"),
-        ),
-    ]
-)
-async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SlurmSite]:
-    made = SlurmSite(shared_cluster(request.param), tmp_path)
-    await made.open()
-    yield made
-    await made.driver.close()
-    made.cluster.empty()
+pytestmark = pytest.mark.slurm
 
 
 async def test_ends_are_told_apart(site: SlurmSite) -> None:
@@ -245,9 +222,10 @@ async def test_without_cgroups_slurm_may_kill_for_memory_and_call_it_a_failure(
     assert "exceeded memory limit" in run.stderr.read_text()
 
 
-async def test_hints_become_options_and_a_bad_account_is_said_clearly(site: SlurmSite) -> None:
-    if not site.cluster.layout.accounting:
-        pytest.skip("accounts need accounting")
+async def test_hints_become_options_and_a_bad_account_is_said_clearly(
+    accounting_site: SlurmSite,
+) -> None:
+    site = accounting_site
     good = site.prepare("exit 0", engine={"account": "research", "qos": "scavenger"})
     bad = site.prepare("exit 0", engine={"account": "nobody-pays"})
     await site.start(good, bad)
@@ -261,9 +239,10 @@ async def test_hints_become_options_and_a_bad_account_is_said_clearly(site: Slur
     )
 
 
-async def test_a_submit_limit_makes_runs_wait_not_fail(site: SlurmSite) -> None:
-    if not site.cluster.layout.accounting:
-        pytest.skip("limits need accounting")
+async def test_a_submit_limit_makes_runs_wait_not_fail(
+    accounting_site: SlurmSite,
+) -> None:
+    site = accounting_site
     limit = ("sacctmgr", "-i", "modify", "qos", "scavenger", "set")
     site.cluster.run(*limit, "MaxSubmitJobsPerUser=2")
     try:

@@ -8,42 +8,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from components.slurm import Layout, missing_programs, shared_cluster
+from components.slurm import Layout, shared_cluster
 from components.slurm_site import SlurmSite, until
 from suanwang.agent.machine import Machine
 from suanwang.agent.port import Completed
 from suanwang.kernel.errors import Unavailable
 from suanwang.protocol.messages import FailureClass, Phase, Quantity
 
-pytestmark = [
-    pytest.mark.slurm,
-    pytest.mark.skipif(bool(missing_programs()), reason="no Slurm"),
-]
-_NO_ACCOUNTING = bool(missing_programs(accounting=True))
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(Layout(), id="bare"),
-        pytest.param(
-            Layout(accounting=True),
-            id="accounting",
-            marks=pytest.mark.skipif(_NO_ACCOUNTING, reason="no slurmdbd or MariaDB"),
-        ),
-    ]
-)
-async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SlurmSite]:
-    made = SlurmSite(shared_cluster(request.param), tmp_path)
-    await made.open()
-    yield made
-    await made.driver.close()
-    made.cluster.empty()
-    made.cluster.heal()
+pytestmark = pytest.mark.slurm
 
 
 class Severed(Machine):

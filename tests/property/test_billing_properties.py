@@ -16,12 +16,12 @@ from suanwang.engines.scheduling.model import Prices
 from suanwang.kernel.money import scale
 from suanwang.kernel.resources import Resources
 from suanwang.platform.database import InlineDatabase
-from suanwang.platform.schema import metadata
 from suanwang.trade.billing import reports, rules
 from suanwang.trade.billing import service as billing
 from suanwang.trade.billing.model import GroupBy, Run, UsageRecord, UsageRecorded
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import FEES, project_key, revenue_key
+from tables import fill
 
 PRICES = st.builds(Prices, st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**10))
 RESOURCES = st.builds(
@@ -46,7 +46,7 @@ class Steered(Settable):
 def fresh() -> tuple[World, Steered]:
     clock = Steered()
     database = InlineDatabase(clock, stdlib_random.Random(1))
-    metadata.create_all(database.engine)
+    fill(database.engine)
     return World(database), clock
 
 

@@ -8,10 +8,11 @@ import random as stdlib_random
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.engine import Connection
 
 from grid_world import GridWorld, PlayedSite, ended_report, report_of
 from manual_clock import ManualClock
-from suanwang.grid.jobs import leases_store
+from suanwang.grid.jobs import leases_store, store
 from suanwang.grid.jobs.model import (
     FINAL,
     LEASE_RANK,
@@ -23,10 +24,9 @@ from suanwang.grid.jobs.model import (
 )
 from suanwang.kernel.errors import Conflict
 from suanwang.platform.database import InlineDatabase
-from suanwang.platform.migrations import load_tables
 from suanwang.protocol.messages import FailureClass, Phase, RunReport
+from tables import fill
 
-load_tables()
 FIELDS = [
     {},
     {"array": 3},
@@ -63,7 +63,7 @@ class Story:
     def __init__(self) -> None:
         self.clock = ManualClock()
         database = InlineDatabase(self.clock, stdlib_random.Random(1))
-        load_tables().create_all(database.engine)
+        fill(database.engine)
         self.world = GridWorld(database, self.clock)
         self.sites = [self.world.site("near", nodes=1), self.world.site("far", nodes=1)]
         self.jobs: list[str] = []
@@ -128,21 +128,25 @@ class Story:
 
     def look(self) -> None:
         """Compare with what was seen before."""
-        for job in self.jobs:
-            for task in self.world.tasks(job):
-                before = self.tasks.get(task.task_id)
-                if before is not None:
-                    rank = (task.attempt, TASK_RANK[task.state])
-                    assert rank >= (before.attempt, TASK_RANK[before.state])
-                    assert before.state not in FINAL or task.state is before.state
-                self.tasks[task.task_id] = task
-            for lease in self.world.leases(job):
-                known = self.leases.get(lease.lease_id)
-                assert known is None or LEASE_RANK[lease.state] >= LEASE_RANK[known.state]
-                assert known is None or lease.revision >= known.revision
-                assert lease.started_at_ms is None or lease.started_at_ms >= lease.granted_at_ms
-                self.leases[lease.lease_id] = lease
+        tasks, leases = self.world.read(self._all)
+        for task in tasks:
+            before = self.tasks.get(task.task_id)
+            if before is not None:
+                rank = (task.attempt, TASK_RANK[task.state])
+                assert rank >= (before.attempt, TASK_RANK[before.state])
+                assert before.state not in FINAL or task.state is before.state
+            self.tasks[task.task_id] = task
+        for lease in leases:
+            known = self.leases.get(lease.lease_id)
+            assert known is None or LEASE_RANK[lease.state] >= LEASE_RANK[known.state]
+            assert known is None or lease.revision >= known.revision
+            assert lease.started_at_ms is None or lease.started_at_ms >= lease.granted_at_ms
+            self.leases[lease.lease_id] = lease
         assert self.world.wrong() == []
+
+    def _all(self, conn: Connection) -> tuple[list[Task], list[Lease]]:
+        tasks = [task for job in self.jobs for task in store.tasks_of_job(conn, job)]
+        return tasks, leases_store.leases_of_tasks(conn, [task.task_id for task in tasks])
 
     def finish(self) -> None:
         """Both sites come back and do as they are told."""

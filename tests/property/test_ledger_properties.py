@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from suanwang.kernel.errors import InvariantViolated
 from suanwang.platform.database import InlineDatabase
-from suanwang.platform.schema import metadata
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import (
     CASH,
@@ -22,6 +21,7 @@ from suanwang.trade.ledger.model import (
     project_key,
     revenue_key,
 )
+from tables import fill
 
 KEYS = [project_key("prj_a"), project_key("prj_b"), revenue_key("org_r"), FEES, CASH]
 AMOUNTS = st.integers(-(10**15), 10**15)
@@ -34,7 +34,7 @@ class Still:
 
 def fresh() -> InlineDatabase:
     database = InlineDatabase(Still(), stdlib_random.Random(1))
-    metadata.create_all(database.engine)
+    fill(database.engine)
     return database
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from driver_case import DriverCase
 
+from components.lacking import needs
 from components.slurm import missing_programs
 
 _CASES = [  # (module, its options)
@@ -17,14 +18,15 @@ _CASES = [  # (module, its options)
     pytest.param(
         ("process", {"isolation": "auto", "limits": "auto"}),
         id="process-confined",
-        marks=pytest.mark.skipif(shutil.which("bwrap") is None, reason="no bubblewrap"),
+        marks=needs(shutil.which("bwrap"), "no bubblewrap"),
     ),
     pytest.param(
         ("slurm", {}),
         id="slurm",
         marks=[
             pytest.mark.slurm,
-            pytest.mark.skipif(bool(missing_programs()), reason="no Slurm"),
+            needs(not missing_programs(), "no Slurm"),
+            pytest.mark.xdist_group("slurm-contract"),
         ],
     ),
 ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from components.small_disk import small_disk
 from suanwang.kernel.errors import Unavailable
 from suanwang.platform.blobs import digest_of
 from suanwang.platform.blobs_folder import FolderBlobs
@@ -28,20 +28,6 @@ async def pieces(data: bytes, size: int = 64 << 10) -> AsyncIterator[bytes]:
 
 def files_of(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_file())
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """A file system of 4 MiB; skips without the right to mount."""
-    target = folder / "disk"
-    target.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(target)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a tmpfs takes root")
-    try:
-        yield target
-    finally:
-        subprocess.run(["umount", str(target)], check=True)
 
 
 @contextmanager
@@ -73,8 +59,8 @@ async def _fails_cleanly(root: Path) -> None:
 
 
 async def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
-    with small_disk(tmp_path) as root:
-        await _fails_cleanly(root)
+    with small_disk(tmp_path / "disk", mib=4) as disk:
+        await _fails_cleanly(disk.folder)
 
 
 async def test_a_file_size_limit_counts_as_a_full_disk(tmp_path: Path) -> None:
@@ -83,12 +69,12 @@ async def test_a_file_size_limit_counts_as_a_full_disk(tmp_path: Path) -> None:
 
 
 async def test_a_batch_on_a_full_disk_fails_and_can_be_sent_again(tmp_path: Path) -> None:
-    with small_disk(tmp_path) as root:
-        store = FolderBlobs(root)
+    with small_disk(tmp_path / "disk", mib=4) as disk:
+        store = FolderBlobs(disk.folder)
         parts = [DATA[n * MIB : (n + 1) * MIB] for n in range(6)]
         with pytest.raises(Unavailable):
             await store.write_small([(digest_of(part), part) for part in parts])
-        assert not any((root / "incoming").iterdir())
+        assert not any((disk.folder / "incoming").iterdir())
         store.close()
 
 

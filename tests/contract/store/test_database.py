@@ -15,7 +15,6 @@ from suanwang.kernel.errors import Unavailable
 from suanwang.kernel.time import Random
 from suanwang.platform.database import Database, PostgresDatabase, SqliteDatabase, Tx
 from suanwang.platform.outbox import outbox
-from suanwang.platform.schema import metadata
 
 
 def _row(topic: str) -> dict[str, object]:
@@ -115,11 +114,8 @@ async def test_a_query_sees_one_moment(any_database: Database) -> None:
 
 
 @pytest.mark.postgres
-async def test_a_deadlock_is_tried_again(
-    postgres_url: str, clock: ManualClock, random: Random
-) -> None:
-    database = PostgresDatabase(postgres_url, clock, random)
-    metadata.create_all(database.engine)
+async def test_a_deadlock_is_tried_again(postgres_database: PostgresDatabase) -> None:
+    database = postgres_database
     await database.write(
         lambda tx: tx.conn.execute(sa.insert(outbox), [_row("a"), _row("b")]) and None
     )

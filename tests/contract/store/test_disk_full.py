@@ -6,8 +6,6 @@ SQLite is given a ceiling of pages, which fails like a full disk in the middle o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -16,20 +14,13 @@ from jobs_world import Grid, spec
 from manual_clock import ManualClock
 from suanwang.grid.jobs.tables import jobs, tasks
 from suanwang.kernel.errors import Unavailable
-from suanwang.kernel.time import Random
 from suanwang.platform.database import SqliteDatabase, Tx
 from suanwang.platform.outbox import outbox
-from suanwang.platform.schema import metadata
 
 
 @pytest.fixture
-async def database(
-    tmp_path: Path, clock: ManualClock, random: Random
-) -> AsyncIterator[SqliteDatabase]:
-    made = SqliteDatabase(f"sqlite:///{tmp_path / 'suan.db'}", clock, random)
-    metadata.create_all(made.engine)
-    yield made
-    await made.close()
+def database(sqlite_database: SqliteDatabase) -> SqliteDatabase:
+    return sqlite_database
 
 
 async def _allow(database: SqliteDatabase, more_pages: int) -> None:

@@ -11,10 +11,8 @@ import sqlalchemy as sa
 from jobs_world import AnyDatabase, Grid, pool, spec, together
 from manual_clock import ManualClock
 from suanwang.kernel.errors import StaleWrite
-from suanwang.kernel.time import Random
 from suanwang.platform.database import PostgresDatabase, Tx
 from suanwang.platform.leader import HELD_FOR_MS, Leader, leaderships
-from suanwang.platform.schema import metadata
 
 
 def _leader(database: AnyDatabase, holder: str) -> Leader:
@@ -85,10 +83,9 @@ async def test_who_resigns_is_followed_at_once(any_database: AnyDatabase) -> Non
 
 @pytest.mark.postgres
 async def test_nobody_takes_over_while_a_checked_plan_is_applied(
-    postgres_url: str, clock: ManualClock, random: Random
+    postgres_database: PostgresDatabase,
 ) -> None:
-    database = PostgresDatabase(postgres_url, clock, random)
-    metadata.create_all(database.engine)
+    database = postgres_database
     old, new = _leader(database, "old"), _leader(database, "new")
     await old.campaign()
     await _lapse(database)
@@ -111,4 +108,3 @@ async def test_nobody_takes_over_while_a_checked_plan_is_applied(
     assert await takeover
     order.append("taken over")
     assert order == ["applied", "taken over"]
-    await database.close()

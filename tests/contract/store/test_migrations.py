@@ -147,21 +147,37 @@ def test_a_failing_upgrade_leaves_the_schema_as_it_was(database_url: str) -> Non
     assert _shape(database_url) == before
 
 
+TOGETHER = """
+import os, sys, traceback
+import alembic.command
+from suanwang.platform.migrations import load_tables, migrate
+
+load_tables()
+children = []
+for _ in range(4):
+    child = os.fork()
+    if not child:
+        try:
+            migrate(sys.argv[1])
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+"""Forked once everything is imported: they begin at the same moment."""
+
+
 @pytest.mark.parametrize("start", [None, FIRST], ids=["empty", "older"])
 def test_processes_that_start_together_wait_for_one_another(
     database_url: str, start: str | None
 ) -> None:
     if start is not None:
         migrate(database_url, to=start)
-    program = "import sys; from suanwang.platform.migrations import migrate; migrate(sys.argv[1])"
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, database_url], stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(4)
-    ]
-    troubles = [process.communicate()[1] for process in started]
-    assert troubles == ["", "", "", ""]
-    assert [process.returncode for process in started] == [0, 0, 0, 0]
+    done = subprocess.run(
+        [sys.executable, "-c", TOGETHER, database_url], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("[0, 0, 0, 0]\n", "")
     assert _ask(database_url, current) == head()
     assert _ask(database_url, differences) == []

@@ -46,11 +46,18 @@ async def test_a_time_out_is_124_and_leaves_nothing(tmp_path: Path) -> None:
 
 async def test_a_daemon_that_holds_the_pipes_does_not_hold_us(tmp_path: Path) -> None:
     script = f"setsid sleep 600 & echo $! >{tmp_path}/pid; sleep 600"
+    open_before = _descriptors()
     try:
         done = await asyncio.wait_for(Machine().run(["sh", "-c", script], timeout_s=0.5), 30)
         assert done.returncode == 124
     finally:
         os.kill(int((tmp_path / "pid").read_text()), 9)
+    for _ in range(500):
+        if _descriptors() <= open_before:
+            break
+        await asyncio.sleep(0.01)
+    else:
+        pytest.fail("its pipes stay open though the daemon is gone")
 
 
 async def test_a_cancelled_command_is_killed(tmp_path: Path) -> None:
@@ -65,6 +72,10 @@ async def test_a_cancelled_command_is_killed(tmp_path: Path) -> None:
         await task
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 def test_the_clocks() -> None:

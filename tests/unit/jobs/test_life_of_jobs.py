@@ -365,8 +365,7 @@ def test_preemption_makes_room_and_the_run_comes_back(world: GridWorld) -> None:
     high = world.submit(resources={"cpus": 4}, priority=10)
     world.round()
     lease = world.lease(low)
-    if lease.stop is StopReason.NONE:
-        pytest.skip("the planner does not preempt for a priority alone")
+    assert lease.stop is StopReason.PREEMPTED
     site.ended(lease, code=None, failure=FailureClass.STOPPED)
     assert world.last_lease(low).outcome is Outcome.PREEMPTED
     assert world.task(low).state is TaskState.QUEUED

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import random as stdlib_random
 import threading
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 import sqlalchemy as sa
 
-from manual_clock import ManualClock
 from suanwang.kernel.errors import Conflict, Unavailable
 from suanwang.platform.database import SqliteDatabase, Tx
 from suanwang.platform.outbox import Outbox, outbox
-from suanwang.platform.schema import metadata
 from suanwang.platform.signals import Signals, wait_for
 
 
@@ -28,13 +24,10 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    made = SqliteDatabase(f"sqlite:///{tmp_path / 'x.db'}", ManualClock(), stdlib_random.Random(1))
-    metadata.create_all(made.engine)
-    with made.engine.begin() as connection:
+def database(sqlite_database: SqliteDatabase) -> SqliteDatabase:
+    with sqlite_database.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE marks (name TEXT PRIMARY KEY)")
-    yield made
-    await made.close()
+    return sqlite_database
 
 
 def mark(name: str) -> Any:

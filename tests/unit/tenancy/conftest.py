@@ -7,13 +7,23 @@ from typing import Any
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from suanwang.kernel.time import Clock
 from suanwang.platform.database import InlineDatabase
-from suanwang.tenancy import access, people
+from suanwang.tenancy import access, passwords, people
 from suanwang.tenancy.model import Principal, User
 from tenancy_world import AppContext, As, Town, build_town, make_app
+
+QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same algorithm at a thousandth of the cost; `test_passwords.py` keeps the real one."""
+    monkeypatch.setattr(passwords, "_hasher", QUICK)
+    passwords._decoy.cache_clear()
 
 
 @pytest.fixture
