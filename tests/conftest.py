@@ -78,6 +78,36 @@ def postgres_server() -> Iterator[str]:
             lock.unlink(missing_ok=True)
 
 
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """A server that speaks S3, on a free port; without it as for PostgreSQL."""
+    try:
+        from moto.server import ThreadedMotoServer
+    except ImportError:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI needs a server of S3: pip install 'suanwang[test]'")
+        pytest.skip("no server of S3: pip install 'suanwang[test]'")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty bucket; processes that the test starts may enter it, too."""
+    import boto3
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    bucket = f"b{os.getpid()}-{next(_numbers)}"
+    client = boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1")
+    client.create_bucket(Bucket=bucket)
+    client.close()
+    return f"s3://{bucket}/some/prefix?endpoint={s3_endpoint}&region=us-east-1"
+
+
 @contextmanager
 def _maintenance(url: str) -> Iterator[sa.Connection]:
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)

@@ -52,7 +52,9 @@ def main(argv: list[str] | None = None) -> int:
             made = make(settings, given.file, with_key=given.with_key)
             print(f"{given.file}: schema {made.schema}, {given.file.stat().st_size} bytes")
             if not made.blobs:
-                print("Blobs are in an object store: back that up too.")
+                store = settings.blobs_url.partition("?")[0]
+                print(f"The blobs are in {store} and not in this file: keep every version of them")
+                print("there, or a copy of the bucket, for as long as you keep this backup.")
             if not made.key:
                 print(
                     "The key of sealed secrets (secrets.key) is not in it: keep a copy elsewhere."

@@ -57,6 +57,8 @@ class Layout:
     """Memory limits by task/cgroup; needs a writable memory controller."""
     min_job_age_s: int = 300
     kill_wait_s: int = 2
+    preemption_grace_s: int = 0
+    """What the partition `spot` leaves a preempted job between SIGTERM and SIGKILL."""
 
 
 @dataclass
@@ -360,7 +362,8 @@ PriorityType=priority/basic
 {accounting}
 {nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-PartitionName=spot Nodes=ALL MaxTime=60 State=UP PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=spot Nodes=ALL MaxTime=60 State=UP PriorityTier=1 PreemptMode=REQUEUE \
+GraceTime={layout.preemption_grace_s}
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """)
 

@@ -82,9 +82,35 @@ async def test_preemption_is_told_as_the_sites_doing(site: SlurmSite) -> None:
     await until(lambda: site.slurm_state(boss) == "RUNNING", "the urgent job runs")
     for run in runs:
         end = await site.end(run)
-        assert end.failure is FailureClass.NODE_FAILURE, end
+        assert end.failure is FailureClass.PREEMPTED_BY_SITE, end
         assert "preempted" in end.detail
     await until(lambda: site.cluster.jobs() == [boss], "Slurm did not requeue them")
+
+
+async def test_preemption_with_a_grace_lets_runs_save_their_work(tmp_path: Path) -> None:
+    site = SlurmSite(shared_cluster(Layout(preemption_grace_s=5)), tmp_path)
+    await site.open()
+    try:
+        quantity = Quantity(4000, 1000)
+        saves = "trap 'echo saved >saved; exit 0' TERM; echo >up; while :; do sleep 0.1; done"
+        hangs = "trap '' TERM; echo >up; while :; do sleep 0.1; done"
+        dies = "echo >up; exec sleep 600"
+        runs = [
+            site.prepare(script, pool="spot", preemptible=True, member_quantity=quantity)
+            for script in (saves, hangs, dies)
+        ]
+        await site.start(*runs)
+        for run in runs:
+            await until((run.work / "up").exists, "the run is up")
+        boss = site.foreign("-p", "urgent", "-N3", "--exclusive", "--wrap", "sleep 600")
+        for run in runs:
+            end = await site.end(run)
+            assert end.failure is FailureClass.PREEMPTED_BY_SITE, end
+        assert (runs[0].work / "saved").exists()
+        await until(lambda: site.slurm_state(boss) == "RUNNING", "the urgent job runs")
+    finally:
+        await site.driver.close()
+        site.cluster.empty()
 
 
 async def test_a_requeue_by_the_site_is_an_end_and_runs_nothing_twice(site: SlurmSite) -> None:

@@ -371,14 +371,14 @@ class AgentCore:
         )
         if phase is not Phase.ENDED:
             return report
-        return msgspec.structs.replace(
+        ended = msgspec.structs.replace(
             report,
             ended_ago_ms=_age(run.ended_at_ms, now_ms),
             exit_code=run.exit_code,
-            failure=run.failure,
             meters=seen.meters if seen else report.meters,
             outputs=list(run.outputs),
         )
+        return ended.because(run.failure)
 
     def reports(self, now_ms: int) -> list[RunReport]:
         """Of every run, for a reconciliation."""

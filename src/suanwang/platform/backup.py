@@ -8,6 +8,7 @@ before it counts as restored.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import os
@@ -26,6 +27,7 @@ from sqlalchemy.engine import URL, Connection
 
 from suanwang.kernel.errors import Conflict, InvalidInput, SuanwangError, Unavailable
 from suanwang.platform import migrations
+from suanwang.platform.blobs import BlobStore, open_blob_store
 from suanwang.platform.settings import Settings
 
 FORMAT = 1
@@ -35,6 +37,7 @@ KEY = "secrets.key"
 BLOBS = "blobs"
 SAMPLE = 200
 """Blobs whose content is read and hashed after a restore."""
+ASKED_AT_ONCE = 1_000
 DEBIAN_BINARIES = Path("/usr/lib/postgresql")
 FOLDER_SCHEME = "folder://"
 
@@ -123,7 +126,7 @@ def restore(settings: Settings, file: Path, checks: Sequence[Check] = ()) -> Res
     try:
         with engine.connect() as connection:
             wrong = [one for check in checks for one in check(connection)]
-            found, checked, bad = _look_at_blobs(connection, blobs, manifest)
+            found, checked, bad = _look_at_blobs(connection, settings.blobs_url)
     finally:
         engine.dispose()
     if wrong or bad:
@@ -351,24 +354,34 @@ def _is_hex(text: str, length: int) -> bool:
     return len(text) == length and set(text) <= set("0123456789abcdef")
 
 
-def _look_at_blobs(
-    connection: Connection, folder: Path | None, manifest: Manifest
-) -> tuple[int, int, list[str]]:
+def _look_at_blobs(connection: Connection, url: str) -> tuple[int, int, list[str]]:
     """(blobs that the database names, contents read, what is wrong with them)."""
-    if folder is None or not manifest.blobs:
-        return 0, 0, []
     table = migrations.load_tables().tables["blob_owners"]
     query = sa.select(table.c.digest).distinct().order_by(table.c.digest)
     digests = list(connection.execute(query).scalars())
-    paths = {digest: folder / digest[7:9] / digest[7:] for digest in digests}
-    wrong = [f"{digest} is missing" for digest, path in paths.items() if not path.exists()]
+    if not digests:
+        return 0, 0, []
     sample = digests[:: max(1, len(digests) // SAMPLE)]
-    for digest in sample:
-        if paths[digest].exists() and _digest_of(paths[digest]) != digest:
-            wrong.append(f"{digest} has other content")
-    return len(digests), len(sample), wrong
+    return len(digests), len(sample), asyncio.run(_wrong_in_store(url, digests, sample))
 
 
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as handle:
-        return f"sha256:{hashlib.file_digest(handle, 'sha256').hexdigest()}"
+async def _wrong_in_store(url: str, digests: Sequence[str], sample: Sequence[str]) -> list[str]:
+    store = open_blob_store(url)
+    try:
+        there: set[str] = set()
+        for start in range(0, len(digests), ASKED_AT_ONCE):
+            there.update(await store.has(digests[start : start + ASKED_AT_ONCE]))
+        wrong = [f"{digest} is missing" for digest in digests if digest not in there]
+        for digest in sample:
+            if digest in there and await _digest_in_store(store, digest) != digest:
+                wrong.append(f"{digest} has other content")
+    finally:
+        store.close()
+    return wrong
+
+
+async def _digest_in_store(store: BlobStore, digest: str) -> str:
+    hasher = hashlib.sha256()
+    async for piece in store.open_read(digest):
+        hasher.update(piece)
+    return f"sha256:{hasher.hexdigest()}"

@@ -100,6 +100,10 @@ class BlobStore(Protocol):
         """Drop uploads that got nothing since then; returns how many."""
         ...
 
+    def close(self) -> None:
+        """End what it holds; what was stored stays."""
+        ...
+
 
 async def all_ended(works: Iterable[Awaitable[object]]) -> None:
     """Run them all to their end, then raise the first failure: nothing goes on unseen."""

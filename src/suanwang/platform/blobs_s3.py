@@ -32,6 +32,8 @@ T = TypeVar("T")
 PART_BYTES = 8 << 20
 """S3 takes 10,000 parts of at least 5 MiB (but for the last)."""
 MAX_PARTS = 10_000
+STREAMS_PER_THREAD = 4
+"""Downloads under way hold a connection each, also while no thread reads from it."""
 MAX_UPLOADS = 256
 """Unfinished ones of this process; each may hold a part in memory."""
 _ABSENT = ("404", "NoSuchKey", "NotFound")
@@ -129,9 +131,11 @@ class S3Blobs:
         return list(await asyncio.gather(*(self._read_one(digest) for digest in digests)))
 
     async def _read_one(self, digest: str) -> bytes:
-        key = self._key(digest)
-        got = await self._do(self._client.get_object, Bucket=self.bucket, Key=key)
-        body: bytes = await self._do(got["Body"].read)
+        return await self._do(self._get_whole, Bucket=self.bucket, Key=self._key(digest))
+
+    def _get_whole(self, Bucket: str, Key: str) -> bytes:
+        """In one go: an answer whose body is read later holds a connection until then."""
+        body: bytes = self._client.get_object(Bucket=Bucket, Key=Key)["Body"].read()
         return body
 
     async def write(self, digest: str, pieces: AsyncIterator[bytes], limit: int) -> int:
@@ -304,6 +308,7 @@ class S3Blobs:
 
     def close(self) -> None:
         self._executor.shutdown(wait=True)
+        self._client.close()
 
 
 def _connect(endpoint: str | None, region: str | None, threads: int) -> Any:
@@ -319,7 +324,7 @@ def _connect(endpoint: str | None, region: str | None, threads: int) -> Any:
             hint="pip install 'suanwang[s3]', or use folder:///path.",
         ) from error
     config = Config(
-        max_pool_connections=threads,
+        max_pool_connections=threads * STREAMS_PER_THREAD,
         retries={"max_attempts": 4, "mode": "standard"},
         connect_timeout=5,
         read_timeout=60,

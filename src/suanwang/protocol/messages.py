@@ -59,6 +59,13 @@ class FailureClass(StrEnum):
     """The site's engine no longer knows it and left no exit record."""
     REJECTED = "rejected"
     """The agent refused the order (unknown pool, draining, unsupported)."""
+    PREEMPTED_BY_SITE = "preempted_by_site"
+    """The site's own engine took the machine away for other work."""
+
+
+NEAREST = {FailureClass.PREEMPTED_BY_SITE: FailureClass.NODE_FAILURE}
+"""What came after protocol 1 → the class of protocol 1 by which an older peer deals with it well.
+A decoder refuses a whole message over one class that it does not know."""
 
 
 class Quantity(msgspec.Struct, frozen=True, array_like=True):
@@ -206,12 +213,30 @@ class RunReport(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_ago_ms: int | None = None
     exit_code: int | None = None
     failure: FailureClass = FailureClass.NONE
+    """Of protocol 1; `cause` is what to go by."""
     detail: str = ""
     engine_id: str = ""
     """The engine's own name for it: a pid, a Slurm job id."""
     nodes: list[str] = []
     meters: Meters = Meters()
     outputs: list[OutputRecord] = []
+    finer: str = ""
+    """The failure by its own name, where `failure` is only the nearest that all peers know."""
+
+    @property
+    def cause(self) -> FailureClass:
+        """Why it ended badly, as finely as this end of the line can tell."""
+        return _FAILURES.get(self.finer, self.failure)
+
+    def because(self, failure: FailureClass) -> RunReport:
+        """This report of a bad end, in words for old and new peers."""
+        nearest = NEAREST.get(failure)
+        if nearest is None:
+            return msgspec.structs.replace(self, failure=failure, finer="")
+        return msgspec.structs.replace(self, failure=nearest, finer=failure.value)
+
+
+_FAILURES = {failure.value: failure for failure in FailureClass}
 
 
 class EnrolRequest(msgspec.Struct, frozen=True, omit_defaults=True):

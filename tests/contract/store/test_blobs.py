@@ -24,31 +24,14 @@ LIMIT = 1 << 30
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    server = pytest.importorskip("moto.server", reason="pip install 'suanwang[test-heavy]'")
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-
-
 @pytest.fixture(params=["folder", "s3"])
-def store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[BlobStore]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]:
     if request.param == "folder":
         found: Any = open_blob_store(f"folder://{tmp_path}")
         yield found
         found.close()
         return
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    endpoint = request.getfixturevalue("s3_endpoint")
-    bucket = f"b{abs(hash(tmp_path))}"
-    found = open_blob_store(f"s3://{bucket}/some/prefix?endpoint={endpoint}&region=us-east-1")
-    found._client.create_bucket(Bucket=bucket)
+    found = open_blob_store(request.getfixturevalue("s3_url"))
     yield found
     found.close()
 

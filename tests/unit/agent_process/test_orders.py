@@ -89,8 +89,26 @@ def test_cards_are_shown_in_the_vendors_words(tmp_path: Path, vendor: str, name:
     [member] = orders.build(_run(tmp_path), tag, _bare(tmp_path, vendor=vendor))["members"]
     assert member["env"][name] == "2,5"
     assert member["env"]["SUAN_ACCELERATORS"] == "2,5"
+    counted = "PCI_BUS_ID" if vendor in ("nvidia", "") else None
+    assert member["env"].get("CUDA_DEVICE_ORDER") == counted
     [member] = orders.build(_run(tmp_path), Tag("p"), _bare(tmp_path, vendor=vendor))["members"]
     assert name not in member["env"]
+
+
+def test_a_sandbox_gets_the_files_of_its_cards_by_their_own_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine of the test has no cards: files of the same names are."""
+    for number in range(4):
+        (tmp_path / f"nvidia{number}").touch()
+    monkeypatch.setitem(sandbox._DEVICES, "nvidia", (f"{tmp_path}/nvidia{{card}}",))
+    tag = Tag("p", [("p-0", 1)], cards={"p-0": [(0, 1000), (1, 1000)]})
+    walled = _bare(tmp_path, vendor="nvidia", bubblewrap="/usr/bin/bwrap", card_files={1: 3})
+    [member] = orders.build(_run(tmp_path), tag, walled)["members"]
+    words = member["argv"]
+    bound = [words[i + 1] for i, word in enumerate(words) if word == "--dev-bind"]
+    assert bound == [f"{tmp_path}/nvidia0", f"{tmp_path}/nvidia3"]
+    assert member["env"]["CUDA_VISIBLE_DEVICES"] == "0,1"
 
 
 def test_programs_are_found_as_a_shell_would(tmp_path: Path) -> None:

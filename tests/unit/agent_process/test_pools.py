@@ -14,6 +14,7 @@ from suanwang.agent.drivers.process.pools import (
     Pool,
     Refused,
     cards_of_members,
+    deal,
     find_pool,
 )
 from suanwang.protocol.messages import AcceleratorReport, FailureClass, Quantity, RunSpec
@@ -22,7 +23,9 @@ SIZE = MachineSize(cpu_milli=8000, memory_mib=32_000, disk_mib=100_000)
 
 
 def _pool(found: CardModel | None = None, **fields: Any) -> Pool:
-    return Pool(PoolConfig(name="p", **fields), SIZE, found)
+    config = PoolConfig(name="p", **fields)
+    [hand] = deal([config], found)
+    return Pool(config, SIZE, hand)
 
 
 def _spec(lease: str = "l", **fields: Any) -> RunSpec:
@@ -59,6 +62,30 @@ def test_found_cards_are_shared_out_and_declared_ones_win() -> None:
     pool = _pool(found, nodes=2, accelerator=declared)
     assert pool.accelerator == AcceleratorReport("910B", "ascend", 65_536, 320_000)
     assert pool.nodes["p-1"].capacity.accelerator_milli == 1000
+
+
+H100 = CardModel(AcceleratorReport("H100", "nvidia", 81_559), tuple(range(8)), {7: 9})
+TWO = AcceleratorConfig("A100", 2, "nvidia", 40)
+NONE = AcceleratorConfig("none", 0)
+
+
+def _dealt(found: CardModel | None, *cards: AcceleratorConfig | None) -> list[tuple[int, ...]]:
+    configs = [PoolConfig(name=f"p{i}", accelerator=each) for i, each in enumerate(cards)]
+    return [hand.cards if hand is not None else () for hand in deal(configs, found)]
+
+
+def test_no_card_is_offered_by_two_pools() -> None:
+    assert _dealt(H100, None, None) == [tuple(range(8)), ()]
+    assert _dealt(H100, NONE, None) == [(), tuple(range(8))]
+    assert _dealt(None, TWO, TWO) == [(0, 1), (2, 3)]
+    assert _dealt(H100, TWO, None, TWO) == [(0, 1), (4, 5, 6, 7), (2, 3)]
+    assert _dealt(None, None) == [()]
+
+
+def test_a_pool_that_declares_no_cards_reports_no_accelerator() -> None:
+    pool = _pool(H100, accelerator=NONE)
+    assert pool.accelerator is None
+    assert pool.nodes["p-0"].capacity.accelerator_milli == 0
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,33 @@ def test_ages_are_placed_within_the_leases_life(
     assert after.ended_at_ms == now + end
 
 
+async def test_preemption_by_the_site_bills_what_ran_and_the_run_comes_back(
+    world: GridWorld, site: PlayedSite
+) -> None:
+    job = world.submit(retries={"max": 0})
+    world.round()
+    lease = world.lease(job)
+    site.running(lease)
+    world.clock.advance(s=60)
+    for _ in range(2):
+        site.ended(lease, code=143, failure=FailureClass.PREEMPTED_BY_SITE, ran_ms=45_000)
+    task, ended = world.task(job), world.last_lease(job)
+    assert (task.state, task.preemptions) == (TaskState.QUEUED, 1)
+    assert (task.failures, task.losses) == (0, 0)
+    assert task.not_before_ms == world.clock.now_ms() + 10_000
+    assert (ended.outcome, ended.failure) == (Outcome.PREEMPTED, FailureClass.PREEMPTED_BY_SITE)
+    world.clock.advance(s=10)
+    world.round()
+    again = world.lease(job)
+    site.running(again)
+    world.clock.advance(s=5)
+    site.ended(again)
+    await world.settle()
+    assert world.job(job).state is TaskState.SUCCEEDED
+    assert [row.billable_seconds for row in world.usage(job)] == [45, 1]
+    assert world.left_over() == []
+
+
 async def test_a_site_cannot_bill_more_than_the_lease_allows(
     world: GridWorld, site: PlayedSite
 ) -> None:

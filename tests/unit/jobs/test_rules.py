@@ -20,6 +20,7 @@ from suanwang.grid.jobs.rules import (
     LOSSES,
     MAX_BACKOFF_MS,
     MAX_LOSSES,
+    MAX_PREEMPTIONS,
     TaskVerdict,
     backoff_ms,
     check_task_step,
@@ -100,6 +101,8 @@ def test_outcomes(stop: StopReason, failure: FailureClass, code: int | None) -> 
         expected = Outcome.SUCCEEDED
     elif failure in (FailureClass.STOPPED, FailureClass.LEASE_EXPIRED):
         expected = NAMED.get(stop, Outcome.FAILED)
+    elif failure is FailureClass.PREEMPTED_BY_SITE:
+        expected = NAMED.get(stop, Outcome.PREEMPTED)
     assert outcome_of_end(stop, failure, code) is expected
 
 
@@ -110,6 +113,7 @@ def verdict(
     code: int | None = None,
     failures: int = 0,
     losses: int = 0,
+    preemptions: int = 0,
     cancelled: bool = False,
     terms: Terms = TERMS,
 ) -> TaskVerdict:
@@ -120,6 +124,7 @@ def verdict(
         terms=terms,
         failures=failures,
         losses=losses,
+        preemptions=preemptions,
         cancel_requested=cancelled,
         now_ms=NOW,
     )
@@ -157,6 +162,30 @@ def test_losses_have_an_end() -> None:
 def test_preemption_costs_neither_time_nor_patience() -> None:
     found = verdict(Outcome.PREEMPTED, FailureClass.STOPPED, losses=MAX_LOSSES)
     assert found == TaskVerdict(TaskState.QUEUED, not_before_ms=NOW)
+
+
+TAKEN = (Outcome.PREEMPTED, FailureClass.PREEMPTED_BY_SITE)
+
+
+def test_preemption_by_a_site_is_tried_again_whatever_else_went_wrong() -> None:
+    found = verdict(*TAKEN, failures=2, losses=MAX_LOSSES)
+    assert found == TaskVerdict(
+        TaskState.QUEUED, not_before_ms=NOW + 10_000, counts_as_preemption=True
+    )
+
+
+def test_preemption_by_sites_pauses_longer_each_time_up_to_ten_minutes() -> None:
+    pauses = [verdict(*TAKEN, preemptions=n).not_before_ms - NOW for n in range(MAX_PREEMPTIONS)]
+    assert pauses[:7] == [10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 600_000]
+    assert set(pauses[7:]) == {600_000}
+
+
+def test_preemptions_by_sites_have_an_end() -> None:
+    assert verdict(*TAKEN, preemptions=MAX_PREEMPTIONS - 1).state is TaskState.QUEUED
+    found = verdict(*TAKEN, preemptions=MAX_PREEMPTIONS)
+    assert found.state is TaskState.FAILED
+    assert "101 preemptions" in found.detail
+    assert not found.counts_as_failure
 
 
 @pytest.mark.parametrize(

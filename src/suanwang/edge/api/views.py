@@ -79,6 +79,7 @@ def task_view(task: Task, leases: list[Lease], names: Mapping[str, str]) -> dict
         "attempt": task.attempt,
         "failures": task.failures,
         "losses": task.losses,
+        "preemptions": task.preemptions,
         "queued_at": instant(task.queued_at_ms),
         "not_before": instant(task.not_before_ms) if task.not_before_ms else None,
         "ended_at": instant(task.ended_at_ms),

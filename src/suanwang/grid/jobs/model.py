@@ -73,6 +73,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     PREEMPTED = "preempted"
+    """By our own planner, or by the site's engine (FailureClass.PREEMPTED_BY_SITE)."""
     SUPERSEDED = "superseded"
     """Another attempt of the same task was kept."""
     LOST = "lost"
@@ -103,6 +104,8 @@ class Task(msgspec.Struct, frozen=True):
     """Attempts that count against the job's retries."""
     losses: int
     """Attempts lost by sites, which do not."""
+    preemptions: int
+    """Attempts whose machine a site's own engine took for other work, which do not either."""
     lease_id: str | None
     not_before_ms: int
     class_id: str

@@ -186,9 +186,9 @@ def stepped(lease: Lease, report: RunReport, now_ms: int) -> Lease:
         floor = started if started is not None else lease.granted_at_ms
         changes.update(
             ended_at_ms=min(now_ms, max(floor, now_ms - max(0, report.ended_ago_ms or 0))),
-            outcome=rules.outcome_of_end(lease.stop, report.failure, report.exit_code),
+            outcome=rules.outcome_of_end(lease.stop, report.cause, report.exit_code),
             exit_code=report.exit_code,
-            failure=report.failure,
+            failure=report.cause,
             detail=report.detail,
             meters=report.meters,
             outputs=report.outputs,
@@ -211,6 +211,7 @@ def task_after(task: Task, lease: Lease, terms: Terms | None, cancelled: bool, t
         terms=terms,
         failures=task.failures,
         losses=task.losses,
+        preemptions=task.preemptions,
         cancel_requested=cancelled,
         now_ms=tx.now_ms,
     )
@@ -221,6 +222,7 @@ def task_after(task: Task, lease: Lease, terms: Terms | None, cancelled: bool, t
         attempt=task.attempt if final else task.attempt + 1,
         failures=task.failures + verdict.counts_as_failure,
         losses=task.losses + verdict.counts_as_loss,
+        preemptions=task.preemptions + verdict.counts_as_preemption,
         not_before_ms=verdict.not_before_ms,
         ended_at_ms=(lease.ended_at_ms or tx.now_ms) if final else None,
         exit_code=lease.exit_code,
@@ -238,7 +240,7 @@ def charge_runs(tx: Tx, outbox: Outbox, runs: Sequence[tuple[Lease, RunReport]])
             started = max(lease.granted_at_ms, tx.now_ms - max(0, report.started_ago_ms))
         if started is None:
             continue
-        if report.failure is FailureClass.VANISHED:
+        if report.cause is FailureClass.VANISHED:
             # the site lost its records: nobody can say how long it ran, and the project does
             # not pay for that
             started = None

@@ -31,6 +31,11 @@ from suanwang.protocol.messages import FailureClass, Phase
 MAX_LOSSES = 10
 """Attempts that sites may lose before the task fails for good: a poison task must not circle."""
 MAX_BACKOFF_MS = 3_600_000
+MAX_PREEMPTIONS = 100
+"""Times that sites may take the machine from a task: it says nothing of the task, so there are
+many, but whoever is preempted every time must not circle for ever."""
+FIRST_PREEMPTION_PAUSE_MS = 10_000
+MAX_PREEMPTION_PAUSE_MS = 600_000
 
 LEASE_STATE_OF = {
     Phase.ACCEPTED: LeaseState.ACCEPTED,
@@ -49,7 +54,7 @@ LOSSES = frozenset(
         FailureClass.STOPPED,
     }
 )
-"""Ends that are the grid's doing, not the program's."""
+"""Ends that are the grid's doing, not the program's. Preemption by a site is counted apart."""
 
 
 def next_lease_state(current: LeaseState, seen: Phase) -> LeaseState:
@@ -74,7 +79,8 @@ def outcome_of_end(stop: StopReason, failure: FailureClass, exit_code: int | Non
     """What the end is called. A program that finished well before the stop reached it succeeded."""
     if failure is FailureClass.NONE and exit_code == 0:
         return Outcome.SUCCEEDED
-    if failure in (FailureClass.STOPPED, FailureClass.LEASE_EXPIRED):
+    by_site = failure is FailureClass.PREEMPTED_BY_SITE
+    if by_site or failure in (FailureClass.STOPPED, FailureClass.LEASE_EXPIRED):
         named = {
             StopReason.CANCELLED: Outcome.CANCELLED,
             StopReason.PREEMPTED: Outcome.PREEMPTED,
@@ -83,7 +89,7 @@ def outcome_of_end(stop: StopReason, failure: FailureClass, exit_code: int | Non
         }.get(stop)
         if named is not None:
             return named
-    return Outcome.FAILED
+    return Outcome.PREEMPTED if by_site else Outcome.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ class TaskVerdict:
     not_before_ms: int = 0
     counts_as_failure: bool = False
     counts_as_loss: bool = False
+    counts_as_preemption: bool = False
     detail: str = ""
 
 
@@ -105,14 +112,17 @@ def verdict_of_end(
     terms: Terms,
     failures: int,
     losses: int,
+    preemptions: int,
     cancel_requested: bool,
     now_ms: int,
 ) -> TaskVerdict:
-    """Succeed, fail, cancel or queue again; `failures` and `losses` are those before this end."""
+    """Succeed, fail, cancel or queue again; the counts are those before this end."""
     if outcome is Outcome.SUCCEEDED:
         return TaskVerdict(TaskState.SUCCEEDED)
     if cancel_requested or outcome is Outcome.CANCELLED:
         return TaskVerdict(TaskState.CANCELLED)
+    if outcome is Outcome.PREEMPTED and failure is FailureClass.PREEMPTED_BY_SITE:
+        return _preempted_by_site(preemptions, now_ms)
     lost = outcome in (Outcome.PREEMPTED, Outcome.LOST, Outcome.SUPERSEDED)
     if lost or failure in LOSSES:
         preempted = outcome is Outcome.PREEMPTED
@@ -130,6 +140,18 @@ def verdict_of_end(
         delay = backoff_ms(terms.retry_backoff_s * 1_000, failures)
         return TaskVerdict(TaskState.QUEUED, not_before_ms=now_ms + delay, counts_as_failure=True)
     return TaskVerdict(TaskState.FAILED, counts_as_failure=True)
+
+
+def _preempted_by_site(preemptions: int, now_ms: int) -> TaskVerdict:
+    if preemptions >= MAX_PREEMPTIONS:
+        return TaskVerdict(
+            TaskState.FAILED,
+            counts_as_preemption=True,
+            detail=f"given up after {preemptions + 1} preemptions by sites",
+        )
+    # what took the machine holds it for a while: to come back at once is to be preempted again
+    pause = min(backoff_ms(FIRST_PREEMPTION_PAUSE_MS, preemptions), MAX_PREEMPTION_PAUSE_MS)
+    return TaskVerdict(TaskState.QUEUED, not_before_ms=now_ms + pause, counts_as_preemption=True)
 
 
 def is_retriable(terms: Terms, failure: FailureClass, exit_code: int | None) -> bool:

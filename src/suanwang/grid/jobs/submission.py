@@ -280,6 +280,7 @@ def _task_rows(
         "attempt": 0,
         "failures": 0,
         "losses": 0,
+        "preemptions": 0,
         "lease_id": None,
         "not_before_ms": 0,
         "class_id": demand.demand_class.class_id,

@@ -87,6 +87,7 @@ tasks = sa.Table(
     sa.Column("exit_code", sa.Integer),
     sa.Column("failure", sa.String(20), nullable=False),
     sa.Column("detail", sa.String(500), nullable=False),
+    sa.Column("preemptions", sa.Integer, nullable=False, server_default="0"),
     sa.Index("ix_tasks_job_id_index", "job_id", "index"),
 )
 

@@ -14,7 +14,14 @@ from suanwang.agent.config import PoolConfig
 from suanwang.agent.drivers.process import accelerators, orders, sandbox
 from suanwang.agent.drivers.process.link import Link, View
 from suanwang.agent.drivers.process.orders import Confinement
-from suanwang.agent.drivers.process.pools import MachineSize, Pool, Refused, find_pool, nodes_of
+from suanwang.agent.drivers.process.pools import (
+    MachineSize,
+    Pool,
+    Refused,
+    deal,
+    find_pool,
+    nodes_of,
+)
 from suanwang.agent.port import Host, Observation, PreparedRun
 from suanwang.kernel.errors import Unavailable
 from suanwang.protocol.messages import (
@@ -60,7 +67,10 @@ class ProcessDriver:
         size = _machine_size(self._state)
         needs_cards = any(config.accelerator is None for config in self._configs)
         found = await asyncio.to_thread(accelerators.find) if needs_cards else None
-        self._pools = [Pool(config, size, found) for config in self._configs]
+        hands = deal(self._configs, found)
+        self._pools = [
+            Pool(config, size, hand) for config, hand in zip(self._configs, hands, strict=True)
+        ]
         await self._link.open()
         trouble = await sandbox.trial(self._host)
         for pool in self._pools:
@@ -210,7 +220,7 @@ class ProcessDriver:
         wall = "" if config.isolation == "none" or trouble else shutil.which(sandbox.PROGRAM) or ""
         vendor = pool.accelerator.vendor.lower() if pool.accelerator is not None else ""
         self._confinements[config.name] = Confinement(
-            wall, limits, self._state, config.options, vendor
+            wall, limits, self._state, config.options, vendor, pool.card_files
         )
         off = "switched off"
         why_open = off if config.isolation == "none" else trouble

@@ -6,7 +6,7 @@ import os
 import random
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Confinement:
     """The agent's state folder, hidden from sandboxed runs."""
     options: Mapping[str, str]
     vendor: str = ""
+    card_files: Mapping[int, int] = field(default_factory=dict)
+    """See pools.CardModel.files."""
 
 
 def build(run: PreparedRun, tag: Tag, confinement: Confinement) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def _command(
         [confinement.state, run.folder.parent],
         confinement.options,
         vendor=confinement.vendor,
-        cards=cards,
+        cards=[confinement.card_files.get(card, card) for card in cards],
     )
     return {"program": confinement.bubblewrap, "argv": [*words, *run.spec.command]}
 
@@ -126,8 +128,13 @@ def _show_cards(env: dict[str, str], cards: Sequence[int], vendor: str) -> None:
     """Which cards the member may use, in the words of the vendor's runtime; of all, if unknown."""
     listed = ",".join(map(str, cards))
     env["SUAN_ACCELERATORS"] = listed
-    if cards:
-        env.update(dict.fromkeys(_VISIBLE.get(vendor, _ALL_VISIBLE), listed))
+    if not cards:
+        return
+    names = _VISIBLE.get(vendor, _ALL_VISIBLE)
+    env.update(dict.fromkeys(names, listed))
+    if "CUDA_VISIBLE_DEVICES" in names:
+        # CUDA counts from its fastest card unless told to count as everybody else does
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
 
 
 def _limits(run: PreparedRun, confinement: Confinement) -> dict[str, int] | None:

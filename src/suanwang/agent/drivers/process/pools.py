@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from suanwang.agent.config import PoolConfig
+from suanwang.agent.config import AcceleratorConfig, PoolConfig
 from suanwang.agent.drivers.process.link import Tag
 from suanwang.protocol.messages import AcceleratorReport, FailureClass, Quantity, RunSpec
 
@@ -25,10 +25,33 @@ class MachineSize:
 
 @dataclass(frozen=True, slots=True)
 class CardModel:
-    """Alike cards: what they are, and their numbers on this machine."""
+    """Alike cards: what they are, and their numbers as the vendor's runtime counts them."""
 
     report: AcceleratorReport
     cards: tuple[int, ...]
+    files: Mapping[int, int] = field(default_factory=dict)
+    """card → the number in the name of its device file, where that is another"""
+
+
+def deal(configs: Sequence[PoolConfig], found: CardModel | None) -> list[CardModel | None]:
+    """What cards each pool has; no card is two pools'.
+
+    Declared cards are numbered on from pool to pool. What was found beyond them belongs to the
+    first pool that declares none; a pool that shall have none declares a count of 0.
+    """
+    hands: list[CardModel | None] = []
+    first = 0
+    for config in configs:
+        declared = config.accelerator
+        count = declared.count * config.nodes if declared is not None else 0
+        own = tuple(range(first, first + count))
+        hands.append(CardModel(_report(declared), own) if declared and own else None)
+        first += count
+    open_ones = [index for index, config in enumerate(configs) if config.accelerator is None]
+    rest = tuple(card for card in found.cards if card >= first) if found is not None else ()
+    if found is not None and rest and open_ones:
+        hands[open_ones[0]] = replace(found, cards=rest)
+    return hands
 
 
 class Refused(Exception):
@@ -53,15 +76,13 @@ class Node:
 class Pool:
     """The nodes of one pool and what runs on them. Leases are counted once, however often seen."""
 
-    def __init__(self, config: PoolConfig, size: MachineSize, found: CardModel | None) -> None:
-        declared = config.accelerator
-        if declared is not None:
-            cards: Sequence[int] = range(declared.count * config.nodes)
-        else:
-            cards = found.cards if found is not None else ()
+    def __init__(self, config: PoolConfig, size: MachineSize, hand: CardModel | None) -> None:
+        """`hand`: the pool's cards, as dealt."""
+        cards = hand.cards if hand is not None else ()
         per_node = len(cards) // config.nodes
         self.config = config
-        self.accelerator = _report(config, found)
+        self.accelerator = hand.report if hand is not None else None
+        self.card_files = hand.files if hand is not None else {}
         capacity = Quantity(
             _milli(config.cpus) if config.cpus is not None else size.cpu_milli // config.nodes,
             _mib(config.memory_gib, size.memory_mib // config.nodes),
@@ -185,10 +206,7 @@ def find_pool(pools: Sequence[Pool], name: str) -> Pool:
     raise Refused(f"there is no pool {name} here")
 
 
-def _report(config: PoolConfig, found: CardModel | None) -> AcceleratorReport | None:
-    declared = config.accelerator
-    if declared is None:
-        return found.report if found is not None else None
+def _report(declared: AcceleratorConfig) -> AcceleratorReport:
     return AcceleratorReport(
         declared.model,
         declared.vendor,

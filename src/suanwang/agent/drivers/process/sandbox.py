@@ -39,7 +39,8 @@ def command(
     """The words before the run's own command.
 
     The system is read-only; the run's work folder alone is writable and keeps its path, while
-    `records`, the folders of the agent and of other runs around it, are hidden.
+    `records`, the folders of the agent and of other runs around it, are hidden. `cards` are the
+    numbers in the names of the device files.
     """
     words = [program, "--die-with-parent", "--cap-drop", "ALL"]
     words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]

@@ -14,7 +14,8 @@ from suanwang.protocol.messages import FailureClass, Phase
 
 _SIGNAL_BASE = 128
 _LAST_SIGNAL = 64
-_SIGKILL_CODE = 137
+_KILLED_CODES = (137, 143)
+"""SIGKILL and SIGTERM: the program's own doing, the kernel's or the site's."""
 NOT_VISIBLE_CODE = 66
 """Exit code of our batch script on a node that does not see the state folder."""
 DUPLICATE_CODE = 67
@@ -52,7 +53,7 @@ STATES: dict[str, Meaning] = {
     "DEADLINE": Meaning(Phase.ENDED, FailureClass.TIMEOUT, "Slurm's deadline of the job"),
     "OUT_OF_MEMORY": Meaning(Phase.ENDED, FailureClass.OUT_OF_MEMORY, "over its memory limit"),
     "NODE_FAIL": Meaning(Phase.ENDED, FailureClass.NODE_FAILURE, "a node failed"),
-    "PREEMPTED": Meaning(Phase.ENDED, FailureClass.NODE_FAILURE, "preempted at the site"),
+    "PREEMPTED": Meaning(Phase.ENDED, FailureClass.PREEMPTED_BY_SITE, "preempted at the site"),
     "BOOT_FAIL": Meaning(Phase.ENDED, FailureClass.START_FAILED, "a node did not boot"),
     "LAUNCH_FAILED": Meaning(Phase.ENDED, FailureClass.START_FAILED, "Slurm could not launch it"),
     "RECONFIG_FAIL": Meaning(Phase.ENDED, FailureClass.START_FAILED, "nodes did not reconfigure"),
@@ -110,7 +111,7 @@ def classify(
     outside = meaning(state) if state else Meaning(Phase.RUNNING)
     over = outside.phase is Phase.ENDED
     if cause == "exit":
-        return _ended_by_itself(code or 0, outside if over else None)
+        return _ended_by_itself(code or 0, outside if over else None, stop)
     if cause == "timeout":
         return End(FailureClass.TIMEOUT, code, "ran past its max_runtime")
     if cause == "lease_expired":
@@ -130,17 +131,16 @@ def classify(
     return _ended_from_outside(code, outside)
 
 
-def _ended_by_itself(code: int, outside: Meaning | None) -> End | None:
+def _ended_by_itself(code: int, outside: Meaning | None, stop: FailureClass | None) -> End | None:
     if code == 0:
         return End(FailureClass.NONE, 0)
     if outside is not None and outside.failure is FailureClass.OUT_OF_MEMORY:
         return End(outside.failure, code, outside.words)
-    if code == _SIGKILL_CODE:
-        # SIGKILL may be the program's own doing or the kernel's; only Slurm tells them apart
+    if code in _KILLED_CODES:
         if outside is None:
-            return None
+            return None  # only Slurm tells whose doing it was
         if outside.failure not in (FailureClass.NONE, FailureClass.EXIT):
-            return End(outside.failure, code, outside.words)
+            return End(stop, code) if stop else End(outside.failure, code, outside.words)
     if _SIGNAL_BASE < code <= _SIGNAL_BASE + _LAST_SIGNAL:
         return End(FailureClass.SIGNAL, code, f"killed by signal {code - _SIGNAL_BASE}")
     return End(FailureClass.EXIT, code)
