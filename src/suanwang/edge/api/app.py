@@ -24,6 +24,7 @@ from suanwang.grid.jobs import reading
 
 ROUTERS = (
     "suanwang.edge.api.routes_jobs",
+    "suanwang.edge.api.routes_logs",
     "suanwang.edge.api.routes_sites",
     "suanwang.edge.api.routes_tenancy",
     "suanwang.edge.api.routes_billing",
