@@ -45,6 +45,8 @@ class Action(StrEnum):
     WRITE_JOBS = "WriteJobs"
     READ_SITES = "ReadSites"
     WRITE_SITES = "WriteSites"
+    WRITE_LINKS = "WriteLinks"
+    """State what moving data between sites costs."""
     READ_BILLING = "ReadBilling"
     WRITE_BILLING = "WriteBilling"
     READ_PROJECT = "ReadProject"

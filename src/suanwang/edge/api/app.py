@@ -26,8 +26,10 @@ ROUTERS = (
     "suanwang.edge.api.routes_jobs",
     "suanwang.edge.api.routes_logs",
     "suanwang.edge.api.routes_sites",
+    "suanwang.edge.api.routes_links",
     "suanwang.edge.api.routes_tenancy",
     "suanwang.edge.api.routes_billing",
+    "suanwang.edge.api.routes_ledger",
     "suanwang.edge.api.routes_blobs",
 )
 

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from suanwang.edge.portal import (
     routes_admin,
+    routes_books,
     routes_device,
     routes_job,
     routes_jobs,
@@ -41,6 +42,7 @@ for part in (
     routes_statement,
     routes_tokens,
     routes_admin,
+    routes_books,
     routes_device,
 ):
     router.include_router(part.router)
