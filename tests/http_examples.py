@@ -15,6 +15,8 @@ from suanwang.protocol import VERSION
 FIELDS: dict[str, dict[str, Any]] = {
     "JobSpec": {"command": "true"},
     "TopUp": {"amount": {"micro_yuan": 1_000_000}, "payment_reference": "x-1"},
+    "AdjustmentRequest": {"amount": {"micro_yuan": 1_000_000}, "reference": "x-1", "reason": "x"},
+    "LinkRequest": {"price_per_gib": {"micro_yuan": 1_000_000}, "ms_per_gib": 1},
     "CreditLimit": {"credit_limit": {"micro_yuan": 1_000_000}},
 }
 """By the schema's name: what a valid body needs that the schema alone does not say."""

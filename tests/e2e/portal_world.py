@@ -34,7 +34,7 @@ from suanwang.agent.port import Observation, PreparedRun
 from suanwang.agent.records import FolderRecords
 from suanwang.bootstrap import first_start, make_app
 from suanwang.edge.api.context import Context
-from suanwang.platform.settings import Settings
+from suanwang.platform.settings import Oidc, Settings
 from suanwang.protocol.messages import (
     AcceleratorReport,
     EnrolRequest,
@@ -57,11 +57,11 @@ LOGIN = "admin"
 class Plane:
     """One control plane behind uvicorn, in a thread of its own."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, oidc: Oidc | None = None) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.settings = Settings(state=str(state), port=port, public_url="")
+        self.settings = Settings(state=str(state), port=port, public_url="", oidc=oidc or Oidc())
         self.app: FastAPI = make_app(self.settings)
         self.context: Context = self.app.state.context
         with ThreadPoolExecutor(1) as aside:  # a browser's driver runs a loop in this thread

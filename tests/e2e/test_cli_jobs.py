@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from cli_platform import SUAN, Platform, environment, platform_in
 
+from components.cuttable_relay import CuttableRelay
+
 pytestmark = pytest.mark.xdist_group("cli")
 
 SPEC = """\
@@ -246,3 +248,28 @@ def test_the_same_key_submits_once(platform: Platform, monkeypatch: pytest.Monke
     assert client.submit({"command": "true"}, key="k1") == client.submit(
         {"command": "true"}, key="k1"
     )
+
+
+def test_a_broken_line_costs_no_line_and_doubles_none(platform: Platform) -> None:
+    host, _, port = platform.told["address"].removeprefix("http://").partition(":")
+    relay = CuttableRelay((host, int(port)))
+    token = json.loads(platform.config.read_text())["logins"][platform.told["address"]]["token"]
+    program = "for i in $(seq 400); do echo line $i; sleep 0.02; done"
+    job_id = platform.submit("sh", "-c", program)
+    follower = subprocess.Popen(
+        [*SUAN, "logs", "-f", job_id, "--server", relay.url],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**environment(platform.config), "SUAN_TOKEN": token},
+    )
+    assert follower.stdout is not None
+    seen = []
+    for line in follower.stdout:
+        seen.append(line)
+        if len(seen) % 60 == 1:
+            relay.cut()
+            relay.join()
+    assert follower.wait(timeout=30) == 0
+    follower.stdout.close()
+    relay.close()
+    assert seen == [f"line {i}\n" for i in range(1, 401)]

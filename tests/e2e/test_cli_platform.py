@@ -57,6 +57,45 @@ def test_a_site_is_enrolled_serves_and_leaves(platform: Platform, tmp_path: Path
     assert platform.json("site", "ls") == []
 
 
+def test_the_cost_of_a_link_is_stated_seen_and_taken_back(platform: Platform) -> None:
+    for name, lat, lon in (("here", "34.75", "113.62"), ("there", "42.83", "93.51")):
+        platform.json("site", "enrol", name, "--region", "x", "--lat", lat, "--lon", lon)
+    by_distance = platform.json("site", "links", "--from", "here")
+    assert [(one["to_site"], one["source"]) for one in by_distance] == [("there", "distance")]
+    cost = ("--yuan-per-gib", "0.30", "--seconds-per-gib", "12.5")
+    made = platform.json("site", "link", "here", "there", *cost, "--both")
+    assert [one["price_per_gib"]["micro_yuan"] for one in made] == [300_000, 300_000]
+    platform.json("site", "unlink", "there", "here")
+    (left,) = platform.json("site", "links")
+    assert (left["from_site"], left["ms_per_gib"], left["source"]) == ("here", 12_500, "operator")
+    assert platform.json("site", "links", "--from", "here")[0]["source"] == "operator"
+    assert "0.30" in platform.suan("site", "links").stdout
+    refused = platform.suan("site", "link", "here", "here", *cost)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    for name in ("here", "there"):
+        platform.json("site", "rm", name)
+
+
+def test_the_books_balance_and_what_was_wrong_is_reversed(platform: Platform) -> None:
+    platform.json("project", "create", "books")
+    platform.json("project", "topup", "books", "30", "--reference", "pay-books")
+    (entry,) = platform.json("ledger", "entries", "-p", "books")
+    assert (entry["kind"], entry["amount"]["yuan"]) == ("top_up", "30.00")
+    done = platform.json("ledger", "reverse", entry["entry_id"], "--reason", "wrong project")
+    assert not done["repeated"]
+    again = platform.suan("ledger", "reverse", entry["entry_id"], "--reason", "wrong project")
+    assert again.stdout.endswith("nothing changed.\n")
+    reason = ("--reason", "goodwill", "--reference", "case-1")
+    platform.json("ledger", "adjust", "books", "2.50", *reason)
+    platform.json("ledger", "adjust", "books", "-1", "--reason", "half", "--reference", "2")
+    assert platform.json("bill", "-p", "books")["account"]["balance"]["yuan"] == "1.50"
+    assert "reversed: " in platform.suan("ledger", "entries", "-p", "books").stdout
+    trial = platform.json("ledger", "trial", "--verify")
+    assert trial["sums"]["CNY"]["micro_yuan"] == 0
+    told = platform.suan("ledger", "trial", "--verify")
+    assert (told.returncode, told.stderr) == (0, "Every balance agrees with its postings.\n")
+
+
 def test_people_projects_and_money(platform: Platform) -> None:
     platform.json("org", "create", "physics", "--display-name", "Physics", "--kind", "consumer")
     made = platform.suan(

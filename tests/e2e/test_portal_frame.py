@@ -33,6 +33,10 @@ ADDRESSES = (
     "/admin/users",
     "/admin/tokens",
     "/admin/audit",
+    "/admin/ledger?verify=true",
+    "/admin/links?from=hami-1",
+    "/device",
+    "/device?code=BCDF-GHJK",
     "/nowhere",
 )
 

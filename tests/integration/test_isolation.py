@@ -30,6 +30,7 @@ from suanwang.platform.schema import metadata
 from suanwang.platform.settings import Settings
 from suanwang.tenancy import access, people, service
 from suanwang.tenancy.model import OrganisationKind, Role, Scope, system_principal
+from suanwang.trade.ledger import service as ledger
 from tenancy_world import PASSWORD
 
 SYSTEM = system_principal()
@@ -43,6 +44,9 @@ PUBLIC = {
     ("GET", "/metrics"),
     ("GET", "/v1/version"),
     ("POST", "/v1/session"),
+    ("GET", "/v1/session/ways"),
+    ("POST", "/v1/session/device"),
+    ("POST", "/v1/session/device/token"),
     ("GET", "/v1/session/oidc/start"),
     ("GET", "/v1/session/oidc/callback"),
     ("POST", "/agent/v1/enrol"),
@@ -53,6 +57,7 @@ MARKET = {
     ("GET", "/v1/sites"),
     ("GET", "/v1/sites/{name}"),
     ("GET", "/v1/offers"),
+    ("GET", "/v1/links"),
     ("GET", "/v1/prices"),
     ("GET", "/v1/pools/{pool}/prices"),
 }
@@ -146,6 +151,7 @@ def _organisation(tx: Tx, name: str) -> tuple[dict[str, str], str]:
         "user_id": user.id,
         "token_id": token.token.id,
     }
+    (ids["entry"],) = ledger.top_up(tx, ids["project_id"], 1_000_000, key="paid").posted.values()
     return ids, token.secret
 
 
@@ -176,6 +182,8 @@ ALIASES = {
     "job": "job_id",
     "target": "job_id",
     "pool": "site_id",
+    "from_site": "site_id",
+    "to_site": "site_id",
     "depends_on": "job_id",
     "workdir": "digest",
     "digests": "digest",

@@ -12,6 +12,12 @@ def secret_text(length: int = 40) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
+def code_text(length: int) -> str:
+    """Consonants without look-alikes (RFC 8628, section 6.1), 4.3 bits each: to be typed by hand
+    in whatever case, and to spell no word."""
+    return "".join(secrets.choice("BCDFGHJKLMNPQRSTVWXZ") for _ in range(length))
+
+
 def secret_bytes(count: int) -> bytes:
     return secrets.token_bytes(count)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 
 class Signals:
@@ -50,11 +51,13 @@ class Signals:
                 if not waiter.done():
                     waiter.set_result(None)
 
-    def listen(self, name: str) -> asyncio.Future[None]:
-        """A future that the next `notify(name)` completes. Take it before looking, then await."""
+    def listen(self, *names: str) -> asyncio.Future[None]:
+        """A future that the next `notify` of one of them completes. Take it before looking, then
+        await."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters[name].add(waiter)
-        waiter.add_done_callback(lambda done: self._discard(name, done))
+        for name in names:
+            self._waiters[name].add(waiter)
+            waiter.add_done_callback(partial(self._discard, name))
         return waiter
 
     def _discard(self, name: str, waiter: asyncio.Future[None]) -> None:

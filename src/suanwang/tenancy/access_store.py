@@ -9,7 +9,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from suanwang.platform.schema import Id, Ms, Packed, metadata
-from suanwang.tenancy.model import AuditEntry, Scope, Session, Token, User
+from suanwang.tenancy.model import (
+    AuditEntry,
+    LoginRequest,
+    LoginState,
+    Scope,
+    Session,
+    Token,
+    User,
+)
 from suanwang.tenancy.store import organisations, upsert, user_from, users
 
 tokens = sa.Table(
@@ -59,6 +67,23 @@ login_failures = sa.Table(
     sa.Column("blocked_until_ms", Ms, nullable=False),
 )
 
+login_requests = sa.Table(
+    "login_requests",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("user_code", sa.String(16), nullable=False, unique=True),
+    sa.Column("machine", sa.String(120), nullable=False),
+    sa.Column("address", sa.String(64), nullable=True),
+    sa.Column("scopes", sa.String(200), nullable=True),
+    sa.Column("days", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("user_id", Id, sa.ForeignKey("users.id"), nullable=True),
+    sa.Column("created_at_ms", Ms, nullable=False),
+    sa.Column("expires_at_ms", Ms, nullable=False, index=True),
+    sa.Column("interval_s", sa.Integer, nullable=False),
+    sa.Column("polled_at_ms", Ms, nullable=False),
+)
+
 audit_log = sa.Table(
     "audit_log",
     metadata,
@@ -77,12 +102,16 @@ audit_log = sa.Table(
 )
 
 
+def _scopes(text: str) -> frozenset[Scope]:
+    return frozenset(Scope(scope) for scope in text.split(",") if scope)
+
+
 def token_from(row: Any) -> Token:
     return Token(
         id=row.id,
         user_id=row.user_id,
         name=row.name,
-        scopes=frozenset(Scope(scope) for scope in row.scopes.split(",") if scope),
+        scopes=_scopes(row.scopes),
         project_id=row.project_id,
         created_at_ms=row.created_at_ms,
         expires_at_ms=row.expires_at_ms,
@@ -178,7 +207,7 @@ def token_holder(conn: Connection, token_id: str) -> tuple[Token, bytes, Holder]
         id=row.t_id,
         user_id=user.id,
         name=row.t_name,
-        scopes=frozenset(Scope(scope) for scope in row.scopes.split(",") if scope),
+        scopes=_scopes(row.scopes),
         project_id=row.project_id,
         created_at_ms=row.t_created_at_ms,
         expires_at_ms=row.expires_at_ms,
@@ -314,6 +343,60 @@ def forget_failures(conn: Connection, subject: str) -> None:
 def forget_failures_before(conn: Connection, before_ms: int) -> None:
     """The one kind of row that goes: without it, guessers would fill the table."""
     conn.execute(sa.delete(login_failures).where(login_failures.c.last_at_ms < before_ms))
+
+
+def insert_login_request(conn: Connection, made: LoginRequest) -> None:
+    conn.execute(
+        sa.insert(login_requests).values(
+            id=made.id,
+            user_code=made.user_code,
+            machine=made.machine,
+            address=made.address,
+            scopes=None if made.scopes is None else ",".join(sorted(made.scopes)),
+            days=made.days,
+            state=made.state.value,
+            created_at_ms=made.created_at_ms,
+            expires_at_ms=made.expires_at_ms,
+            interval_s=made.interval_s,
+            polled_at_ms=made.polled_at_ms,
+        )
+    )
+
+
+def login_request_by(conn: Connection, column: str, value: str) -> LoginRequest | None:
+    """By "id" or "user_code"."""
+    query = sa.select(login_requests).where(login_requests.c[column] == value)
+    row = conn.execute(query).one_or_none()
+    if row is None:
+        return None
+    values = dict(row._mapping)
+    values["state"] = LoginState(row.state)
+    values["scopes"] = None if row.scopes is None else _scopes(row.scopes)
+    return LoginRequest(**values)
+
+
+def move_login_request(
+    conn: Connection, request_id: str, before: LoginState, after: LoginState, user_id: str
+) -> bool:
+    """False if it is not in the state `before` any more."""
+    statement = (
+        sa.update(login_requests)
+        .where(login_requests.c.id == request_id, login_requests.c.state == before.value)
+        .values(state=after.value, user_id=user_id)
+    )
+    return conn.execute(statement).rowcount == 1
+
+
+def note_login_poll(conn: Connection, request_id: str, now_ms: int, interval_s: int) -> None:
+    conn.execute(
+        sa.update(login_requests)
+        .where(login_requests.c.id == request_id)
+        .values(polled_at_ms=now_ms, interval_s=interval_s)
+    )
+
+
+def forget_login_requests_before(conn: Connection, before_ms: int) -> None:
+    conn.execute(sa.delete(login_requests).where(login_requests.c.expires_at_ms < before_ms))
 
 
 def insert_audit(conn: Connection, entry: AuditEntry) -> None:

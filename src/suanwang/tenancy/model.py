@@ -45,6 +45,8 @@ class Action(StrEnum):
     WRITE_JOBS = "WriteJobs"
     READ_SITES = "ReadSites"
     WRITE_SITES = "WriteSites"
+    WRITE_LINKS = "WriteLinks"
+    """State what moving data between sites costs."""
     READ_BILLING = "ReadBilling"
     WRITE_BILLING = "WriteBilling"
     READ_PROJECT = "ReadProject"
@@ -219,6 +221,37 @@ class Session:
     created_at_ms: int
     expires_at_ms: int
     idle_expires_at_ms: int
+
+
+class LoginState(StrEnum):
+    """Of a program's request to be signed in; it only moves forward."""
+
+    BEGUN = "begun"
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+    FETCHED = "fetched"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRequest:
+    """A program that waits for its user to confirm it in a browser."""
+
+    id: str
+    """SHA-256 of the device code."""
+    user_code: str
+    machine: str
+    """What the program says of itself; nobody has checked it."""
+    address: str | None
+    scopes: frozenset[Scope] | None
+    """None: all that its user has."""
+    days: int
+    state: LoginState
+    user_id: str | None
+    """Who decided."""
+    created_at_ms: int
+    expires_at_ms: int
+    interval_s: int
+    polled_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ REQUIREMENTS: dict[Action, Requirement] = {
     Action.WRITE_JOBS: Requirement(Scope.JOBS_WRITE, Role.MEMBER, True, _WRITE),
     Action.READ_SITES: Requirement(Scope.SITES_READ, Role.VIEWER, False, _READ),
     Action.WRITE_SITES: Requirement(Scope.SITES_WRITE, Role.ADMIN, False, _WRITE),
+    Action.WRITE_LINKS: Requirement(Scope.SITES_WRITE, Role.OPERATOR, False, _WRITE),
     Action.READ_BILLING: Requirement(Scope.BILLING_READ, Role.VIEWER, True, _READ),
     Action.WRITE_BILLING: Requirement(Scope.BILLING_WRITE, Role.ADMIN, False, _WRITE),
     Action.CREDIT_MONEY: Requirement(Scope.BILLING_WRITE, Role.OPERATOR, False, _WRITE),

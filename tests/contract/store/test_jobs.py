@@ -227,8 +227,10 @@ async def test_output_arrives_once_in_pieces_late_and_twice(grid: Grid) -> None:
         lambda conn: reading.output(conn, order.lease_id, "stdout", 99, 2)
     )
     assert part[0][:2] == text[99:101]
-    found = await grid.database.read(lambda conn: reading.lease_of_attempt(conn, job_id, 0, None))
-    assert found == order.lease_id
+    found = await grid.database.read(
+        lambda conn: reading.output_part(conn, job_id, 0, None, "stdout", 99, 2)
+    )
+    assert (found.lease_id, found.attempt, found.data[:2]) == (order.lease_id, 1, text[99:101])
     assert await send((len(text), b"x" * (1 << 20))) == -1  # more than is kept
 
 

@@ -14,11 +14,13 @@ from fastapi.responses import JSONResponse
 from billing_world import HOUR_0, PRICES, World, usage_of
 from suanwang.edge.api.money import exact_yuan
 from suanwang.edge.api.routes_billing import billing_router
+from suanwang.edge.api.routes_ledger import router as ledger_router
 from suanwang.edge.api.security import SecuritySettings
 from suanwang.kernel.errors import SuanwangError
 from suanwang.kernel.money import parse_yuan
 from suanwang.platform.database import InlineDatabase, Tx
 from suanwang.tenancy import access, people, service
+from suanwang.tenancy.audit import audit_log
 from suanwang.tenancy.model import OrganisationKind, Role, Scope, system_principal
 from suanwang.trade.billing import service as billing
 
@@ -91,6 +93,7 @@ async def site(inline_database: InlineDatabase, clock: Any) -> AsyncIterator[Sit
     app = FastAPI()
     app.state.context = Context(inline_database, clock, SecuritySettings())
     app.include_router(billing_router())
+    app.include_router(ledger_router)
 
     @app.exception_handler(SuanwangError)
     async def refuse(_request: Request, error: SuanwangError) -> JSONResponse:
@@ -224,3 +227,79 @@ async def test_prices_are_published_listed_and_kept(site: Site) -> None:
 def test_yuan_text_is_exact(micro_yuan: int, text: str) -> None:
     assert exact_yuan(micro_yuan) == text
     assert parse_yuan(text) == micro_yuan
+
+
+async def test_a_charge_is_reversed_once_by_the_operator_alone(site: Site) -> None:
+    path = f"/v1/projects/{site.project_id}"
+    await site.call("operator", "POST", f"{path}/top-up", top_up())
+    run = site.world.run(project_id=site.project_id, provider_organisation_id=site.organisation_id)
+    await site.world.settle(usage_of(run, HOUR_0, HOUR_0 + 5_000))
+    entries = (await site.get(f"{path}/entries?month=2026-01"))["items"]
+    assert {one["kind"]: one["amount"]["micro_yuan"] for one in entries} == {
+        "top_up": 12_500_000,
+        "charge": -5_000,
+    }
+    charge = next(one for one in entries if one["kind"] == "charge")
+    assert charge["reference"].startswith("charge:")
+    undo = f"/v1/ledger/entries/{charge['entry_id']}/reverse"
+    for who in ("admin", "stranger", "viewer"):
+        refused = await site.call(who, "POST", undo, {"reason": "x"})
+        assert refused.status_code == 403, who
+    done = (await site.call("operator", "POST", undo, {"reason": "the node was broken"})).json()
+    again = (await site.call("operator", "POST", undo, {"reason": "the node was broken"})).json()
+    assert (done["repeated"], again["repeated"]) == (False, True)
+    assert again["entry_id"] == done["entry_id"]
+    twice = f"/v1/ledger/entries/{done['entry_id']}/reverse"
+    answer = await site.call("operator", "POST", twice, {"reason": "x"})
+    assert (answer.status_code, answer.json()["reason"]) == (409, "ReversalOfReversal")
+
+    assert (await site.get(f"{path}/account"))["balance"]["micro_yuan"] == 12_500_000
+    statement = await site.get(f"{path}/statement?month=2026-01")
+    assert statement["adjusted"]["micro_yuan"] == 5_000
+    assert statement["charged"]["micro_yuan"] == 5_000
+    marked = (await site.get(f"{path}/entries?month=2026-01"))["items"]
+    assert {one["entry_id"]: one["reversed_by"] for one in marked}[charge["entry_id"]] == (
+        done["entry_id"]
+    )
+    log = site.world.database.read_now(lambda conn: audit_log(conn, system_principal(), limit=500))
+    told = [one for one in log if one.action == "entry.reverse"]
+    assert [(one.target_id, one.organisation_id) for one in told] == [
+        (charge["entry_id"], site.organisation_id)
+    ]
+
+
+async def test_an_adjustment_is_borne_by_the_platform_and_the_books_balance(site: Site) -> None:
+    path = f"/v1/projects/{site.project_id}"
+    body = {"amount": {"yuan": "-1.25"}, "reference": "case-7", "reason": "counted twice"}
+    assert (await site.call("admin", "POST", f"{path}/adjust", body)).status_code == 403
+    for repeated in (False, True):
+        done = (await site.call("operator", "POST", f"{path}/adjust", body)).json()
+        assert done["repeated"] is repeated
+    other = {**body, "amount": {"yuan": "5"}}
+    assert (await site.call("operator", "POST", f"{path}/adjust", other)).status_code == 409
+    nothing = {**body, "amount": {"yuan": "0"}, "reference": "case-8"}
+    assert (await site.call("operator", "POST", f"{path}/adjust", nothing)).status_code == 422
+    assert (await site.get(f"{path}/account"))["balance"]["yuan"] == "-1.25"
+
+    trial = await site.get("/v1/ledger/trial-balance?verify=true", "operator")
+    balances = {one["kind"]: one["balance"]["micro_yuan"] for one in trial["lines"]}
+    assert balances == {"fees": 1_250_000, "prepaid": -1_250_000}
+    assert (trial["sums"]["CNY"]["micro_yuan"], trial["discrepancies"]) == (0, [])
+    assert (await site.call("admin", "GET", "/v1/ledger/trial-balance")).status_code == 403
+
+
+async def test_entries_come_in_pages_and_none_twice(site: Site) -> None:
+    path = f"/v1/projects/{site.project_id}"
+    for number in range(7):
+        await site.call("operator", "POST", f"{path}/top-up", top_up(f"pay-{number}", "1"))
+    seen, cursor = [], ""
+    while True:
+        more = f"&cursor={cursor}" if cursor else ""
+        page = await site.get(f"{path}/entries?limit=3{more}")
+        seen += [one["entry_id"] for one in page["items"]]
+        cursor = page["next_cursor"]
+        if not cursor:
+            break
+    assert len(seen) == len(set(seen)) == 7
+    wrong = await site.call("viewer", "GET", f"{path}/entries?cursor=Zm9v")
+    assert (wrong.status_code, wrong.json()["reason"]) == (422, "InvalidCursor")

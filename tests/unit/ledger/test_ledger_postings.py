@@ -124,9 +124,14 @@ def test_reversal_is_a_red_letter_and_happens_once(
     inline_database: InlineDatabase, ids: dict[AccountKey, str]
 ) -> None:
     entry_id = post(inline_database, transfer("1", (ids[A], -30), (ids[R], 30))).posted["1"]
-    first = inline_database.write_now(lambda tx: ledger.reverse(tx, entry_id, reason="mistake"))
-    again = inline_database.write_now(lambda tx: ledger.reverse(tx, entry_id, reason="mistake"))
-    assert first == again
+    done, again = (
+        inline_database.write_now(lambda tx: ledger.reverse(tx, entry_id, reason="mistake"))
+        for _ in range(2)
+    )
+    (first,) = done.posted.values()
+    assert done.repeated == {}
+    assert again.posted == {}
+    assert again.repeated == done.posted
     assert (balance(inline_database, A), balance(inline_database, R)) == (0, 0)
     with pytest.raises(Conflict):
         inline_database.write_now(lambda tx: ledger.reverse(tx, first, reason="again"))

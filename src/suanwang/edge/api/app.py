@@ -24,9 +24,12 @@ from suanwang.grid.jobs import reading
 
 ROUTERS = (
     "suanwang.edge.api.routes_jobs",
+    "suanwang.edge.api.routes_logs",
     "suanwang.edge.api.routes_sites",
+    "suanwang.edge.api.routes_links",
     "suanwang.edge.api.routes_tenancy",
     "suanwang.edge.api.routes_billing",
+    "suanwang.edge.api.routes_ledger",
     "suanwang.edge.api.routes_blobs",
 )
 

@@ -148,6 +148,18 @@ class Gate:
         if wait_ms:
             raise _too_fast("Too many logins from your address.", wait_ms)
 
+    def count_guess(self, user_id: str) -> None:
+        """Codes that are typed by hand are short: who tries one counts as who signs in."""
+        wait_ms = self._logins.take(("code", user_id), self.clock.now_ms())
+        if wait_ms:
+            raise _too_fast("Too many codes tried.", wait_ms)
+
+    def count_poll(self, address: str) -> None:
+        """Polls carry no credential yet, so the address is all there is to count by."""
+        wait_ms = self._calls.take(("poll", address), self.clock.now_ms())
+        if wait_ms:
+            raise _too_fast("Too many calls.", wait_ms)
+
     async def sign_out(self, request: Request, principal: Principal) -> None:
         """Ends the browser's session, if it is one that calls."""
         cookie = session_cookie(request, self.settings)

@@ -1,8 +1,8 @@
-"""Jobs over HTTP: plan, submit, list, show, explain, logs, cancel, events."""
+"""Jobs over HTTP: plan, submit, list, show, explain, cancel, events."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
@@ -16,7 +16,6 @@ from suanwang.edge.api.context import Context
 from suanwang.edge.api.paging import Paging, encode_cursor
 from suanwang.edge.api.views import instant, job_view, json_response, task_view
 from suanwang.grid.jobs import explaining, reading, submission
-from suanwang.grid.jobs.desk import log_signal
 from suanwang.grid.jobs.model import FINAL, Job, TaskState
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, job_signal, site_signal
 from suanwang.grid.jobs.spec import JobSpec
@@ -30,7 +29,6 @@ from suanwang.tenancy.rules import require_may
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 Reader = Annotated[Principal, Depends(require_scope(Scope.JOBS_READ))]
-LOG_CHUNK = 256 * 1024
 EVENTS_EVERY_S = 15.0
 
 
@@ -241,77 +239,6 @@ async def cancel_job(request: Request, job_id: str, principal: Caller) -> Respon
     context.signals.notify(*(site_signal(site) for site in woken), job_signal(job.job_id))
     context.signals.notify(ROUND_SIGNAL)
     return json_response(job_view(job))
-
-
-@router.get("/jobs/{job_id}/logs")
-async def read_logs(
-    request: Request,
-    job_id: str,
-    principal: Caller,
-    task: Annotated[int, Query(ge=0)] = 0,
-    attempt: Annotated[int | None, Query(ge=1)] = None,
-    stream: Annotated[str, Query(pattern="^(stdout|stderr)$")] = "stdout",
-    offset: Annotated[int, Query(ge=0)] = 0,
-    follow: bool = False,
-) -> Response:
-    """Output of a task's attempt (the last one by default); `follow` until the job ends."""
-    context = context_of(request)
-
-    def find(conn: Connection) -> str | None:
-        job = job_for(conn, principal, job_id)
-        return reading.lease_of_attempt(conn, job.job_id, task, attempt)
-
-    lease_id = await context.database.read(find)
-    if not follow:
-        data, after = b"", 0
-        if lease_id is not None:
-            wanted = lease_id
-            data, after = await context.database.read(
-                lambda conn: reading.output(conn, wanted, stream, offset, LOG_CHUNK)
-            )
-        headers = {"Next-Offset": str(after), "Lease": lease_id or ""}
-        return Response(data, media_type="text/plain; charset=utf-8", headers=headers)
-    return StreamingResponse(
-        _follow(context, find, job_id, stream, offset), media_type="text/plain; charset=utf-8"
-    )
-
-
-async def _follow(
-    context: Context,
-    find: Callable[[Connection], str | None],
-    job_id: str,
-    stream: str,
-    offset: int,
-) -> AsyncIterator[bytes]:
-    """Bytes as they come, through retries, until the job is over."""
-    current = ""
-    while True:
-        lease_id = await context.database.read(find) or ""
-        if lease_id != current:
-            current, offset = lease_id, offset if not current else 0
-        news = context.signals.listen(log_signal(current) if current else job_signal(job_id))
-        look = _look(job_id, current, stream, offset)
-        ended, data, offset = await context.database.read(look)
-        if data:
-            yield data
-        elif ended:
-            return
-        else:
-            await wait_for(news, 1.0)
-        news.cancel()
-
-
-def _look(
-    job_id: str, lease_id: str, stream: str, offset: int
-) -> Callable[[Connection], tuple[bool, bytes, int]]:
-    def look(conn: Connection) -> tuple[bool, bytes, int]:
-        ended = reading.require_job(conn, job_id).state in FINAL
-        if not lease_id:
-            return ended, b"", offset
-        data, after = reading.output(conn, lease_id, stream, offset, LOG_CHUNK)
-        return ended, data, after
-
-    return look
 
 
 @router.get("/jobs/{job_id}/events")

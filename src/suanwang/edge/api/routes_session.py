@@ -1,4 +1,4 @@
-"""Routes of signing in and out: by password, through OpenID Connect."""
+"""Routes of signing in and out: by password, through OpenID Connect, of programs by a browser."""
 
 from __future__ import annotations
 
@@ -17,10 +17,20 @@ from suanwang.edge.api.auth import (
     set_session_cookie,
 )
 from suanwang.edge.api.security import is_https
-from suanwang.edge.api.tenancy_models import LoginRequest, SessionView
+from suanwang.edge.api.tenancy_models import (
+    DevicePollRequest,
+    DevicePollView,
+    DeviceRequest,
+    DeviceState,
+    DeviceView,
+    LoginRequest,
+    NewTokenView,
+    SessionView,
+    WaysView,
+)
 from suanwang.kernel.errors import NotFound, SuanwangError, Unauthenticated
 from suanwang.platform.settings import Settings
-from suanwang.tenancy import oidc
+from suanwang.tenancy import login_requests, oidc
 from suanwang.tenancy.oidc import OidcClient, OidcSettings, Pending
 from suanwang.tenancy.secrets_box import SecretsBox
 
@@ -48,6 +58,48 @@ async def who_am_i(request: Request) -> SessionView:
 async def sign_out(request: Request, response: Response, principal: Caller) -> None:
     await gate_of(request).sign_out(request, principal)
     clear_session_cookie(request, response)
+
+
+@router.get("/session/ways", summary="How may one sign in here?")
+async def ways(request: Request) -> WaysView:
+    found = request.app.state.context.settings.oidc
+    return WaysView(single_sign_on=found.label if found.issuer else None)
+
+
+@router.post("/session/device", summary="Begin to sign a program in by a browser")
+async def device_begin(request: Request, body: DeviceRequest) -> DeviceView:
+    """RFC 8628: show the user code, send the user to the address, poll with the device code."""
+    gate = gate_of(request)
+    address = address_of(request)
+    gate.count_login(address)
+    begun = await gate.database.write(
+        lambda tx: login_requests.begin(
+            tx, machine=body.machine, scopes=body.scopes, days=body.days, address=address
+        )
+    )
+    public_url: str = request.app.state.context.settings.public_url
+    uri = f"{(public_url or str(request.base_url)).rstrip('/')}/device"
+    return DeviceView(
+        device_code=begun.device_code,
+        user_code=begun.user_code,
+        verification_uri=uri,
+        verification_uri_complete=f"{uri}?code={begun.user_code}",
+        expires_in=begun.expires_in_s,
+        interval=begun.interval_s,
+    )
+
+
+@router.post("/session/device/token", summary="Has the user confirmed?")
+async def device_poll(request: Request, body: DevicePollRequest) -> DevicePollView:
+    """No oftener than once an interval, which grows for those who do."""
+    gate = gate_of(request)
+    gate.count_poll(address_of(request))
+    found = await gate.database.write(lambda tx: login_requests.poll(tx, body.device_code))
+    if found.made is not None:
+        token = NewTokenView.made(found.made)
+        return DevicePollView(state=DeviceState.GRANTED, interval=found.interval_s, token=token)
+    state = DeviceState.SLOW_DOWN if found.slower else DeviceState.PENDING
+    return DevicePollView(state=state, interval=found.interval_s)
 
 
 @router.get("/session/oidc/start", summary="Sign in through the provider")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -285,6 +286,53 @@ class NewTokenView(TokenView):
     @classmethod
     def made(cls, made: NewToken) -> Self:
         return cls(secret=made.secret, **TokenView.of(made.token).model_dump())
+
+
+class WaysView(BaseModel):
+    """How one may sign in here."""
+
+    password: bool = True
+    browser: bool = True
+    single_sign_on: str | None = Field(
+        description="What users call the organisation's provider, if there is one."
+    )
+
+
+class DeviceRequest(Request):
+    machine: Annotated[str, Field(min_length=1, max_length=60, examples=["laptop"])]
+    scopes: Annotated[list[Scope], Field(min_length=1)] | None = Field(
+        default=None, description="All that the user has if left out."
+    )
+    days: Annotated[int, Field(ge=1, le=TOKEN_MAX_DAYS)] = TOKEN_DAYS
+
+
+class DeviceView(BaseModel):
+    """The names are those of RFC 8628, section 3.2."""
+
+    device_code: str
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str
+    expires_in: int
+    interval: int
+
+
+class DevicePollRequest(Request):
+    device_code: Annotated[str, Field(min_length=8, max_length=100)]
+
+
+class DeviceState(StrEnum):
+    PENDING = "authorization_pending"
+    SLOW_DOWN = "slow_down"
+    GRANTED = "granted"
+
+
+class DevicePollView(BaseModel):
+    """`token` is there once, when the user has confirmed."""
+
+    state: DeviceState
+    interval: int
+    token: NewTokenView | None = None
 
 
 class AuditView(View):

@@ -55,6 +55,13 @@ SECTIONS: tuple[tuple[str, tuple[Command, ...]], ...] = (
             Command("site cordon", "sites", "Keep new work off a node, or (--off) let it on again"),
             Command("site revoke", "sites", "End the agent's credential at once"),
             Command("site rm", "sites", "Remove a site that holds no work"),
+            Command("site links", "links", "What moving data between sites costs"),
+            Command("site link", "links", "State what moving data between two sites costs"),
+            Command("site unlink", "links", "Let it go by distance and measurement again"),
+            Command("ledger entries", "ledger", "What was booked for a project, entry by entry"),
+            Command("ledger reverse", "ledger", "Undo an entry by its negative"),
+            Command("ledger adjust", "ledger", "Give a project money, or take some"),
+            Command("ledger trial", "ledger", "Trial balance of the books"),
         ),
     ),
     (

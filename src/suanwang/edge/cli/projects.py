@@ -23,7 +23,7 @@ _QUOTA_UNITS = {
 UNLIMITED = 1_000_000_000_000
 
 
-def _path(client: Client, name: str, rest: str = "") -> str:
+def path_of(client: Client, name: str, rest: str = "") -> str:
     """A path has no room for ORGANISATION/NAME: its id is looked up."""
     organisation, slash, short = name.rpartition("/")
     if slash:
@@ -113,8 +113,8 @@ def _named(parser: Parser) -> None:
 
 def _show(args: Args) -> int:
     client = client_of(args)
-    project = client.api.get(_path(client, args.name))
-    account = client.api.get(_path(client, project["id"], "/account"))
+    project = client.api.get(path_of(client, args.name))
+    account = client.api.get(path_of(client, project["id"], "/account"))
     if args.json:
         print_json({**project, "account": account})
         return 0
@@ -135,12 +135,12 @@ def _set(args: Args) -> int:
     body = {**_body(args), **given(args, "state")}
     if args.no_quota:
         body["no_quota"] = True
-    return shown(args, client.api.patch(_path(client, args.name), body))
+    return shown(args, client.api.patch(path_of(client, args.name), body))
 
 
 def _members(args: Args) -> int:
     client = client_of(args)
-    found = list(client.api.pages(_path(client, args.name, "/members"), {"limit": 500}))
+    found = list(client.api.pages(path_of(client, args.name, "/members"), {"limit": 500}))
     if args.json:
         print_json(found)
         return 0
@@ -170,7 +170,7 @@ def _remove(args: Args) -> int:
 
 def _set_part(args: Args, role: str | None) -> int:
     client = client_of(args)
-    client.api.put(_path(client, args.name, f"/members/{segment(args.user)}"), {"role": role})
+    client.api.put(path_of(client, args.name, f"/members/{segment(args.user)}"), {"role": role})
     if args.json:
         print_json({"project": args.name, "user": args.user, "role": role})
     elif role:
@@ -197,7 +197,7 @@ def _topup(args: Args) -> int:
         "payment_reference": args.reference,
         "description": args.description,
     }
-    answer = client.api.post(_path(client, args.name, "/top-up"), body, repeat=True)
+    answer = client.api.post(path_of(client, args.name, "/top-up"), body, repeat=True)
     if args.json:
         print_json(answer)
         return 0
@@ -215,7 +215,7 @@ def _credit_options(parser: Parser) -> None:
 def _credit(args: Args) -> int:
     client = client_of(args)
     body = {"credit_limit": {"yuan": args.amount}}
-    answer = client.api.post(_path(client, args.name, "/credit-limit"), body, repeat=True)
+    answer = client.api.post(path_of(client, args.name, "/credit-limit"), body, repeat=True)
     if args.json:
         print_json(answer)
     else:

@@ -12,6 +12,7 @@ from suanwang.edge.cli import errors, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
+from suanwang.edge.cli.tokens import SCOPES
 from suanwang.edge.cli.words import say
 from suanwang.kernel.errors import InvalidInput, SuanwangError
 
@@ -23,12 +24,19 @@ SIGN_IN = "/v1/session"
 
 def _login_options(parser: Parser) -> None:
     parser.common()
-    parser.option("--token", help="A token from the portal; - reads it from stdin", metavar="TOKEN")
+    parser.flag("--browser", help="Confirm in a browser, here or on another machine")
     parser.option("--user", help="Login name; the password is asked for", metavar="NAME")
-    parser.flag("--oidc", help="Sign in through the organisation's provider, in a browser")
+    parser.option("--token", help="A token from the portal; - reads it from stdin", metavar="TOKEN")
     parser.option("--project", help="Whose money, when a command names none", metavar="NAME")
-    parser.option("--ca-file", help="Certificates to trust", metavar="FILE", default="")
+    parser.option(
+        "--scope",
+        help="What it may do; all that you may by default",
+        action="append",
+        choices=SCOPES,
+    )
     parser.option("--days", help="How long the new token is valid", type=int, default=90)
+    parser.option("--ca-file", help="Certificates to trust", metavar="FILE", default="")
+    parser.flag("--no-open", help="Show the address, open no browser")
 
 
 def _login(args: Args) -> int:
@@ -38,7 +46,7 @@ def _login(args: Args) -> int:
     path = logins.config_path()
     server = args.server or os.environ.get("SUAN_SERVER") or logins.read(path)[1]
     server = (server or logins.DEFAULT_SERVER).rstrip("/")
-    token = _token(args, server)
+    token = _token(args, Api(server, ca_file=args.ca_file))
     who = Api(server, token, ca_file=args.ca_file).get(SIGN_IN)
     logins.save(path, logins.Login(server, token, args.project or "", args.ca_file))
     if args.json:
@@ -48,18 +56,37 @@ def _login(args: Args) -> int:
     return 0
 
 
-def _token(args: Args, server: str) -> str:
+def _token(args: Args, api: Api) -> str:
     if args.token:
         return str(sys.stdin.readline().strip() if args.token == "-" else args.token)
-    from suanwang.edge.client.http import Api
+    from suanwang.edge.client import signing_in
 
-    api = Api(server, ca_file=args.ca_file)
-    if args.oidc:
-        errors.tell(say("Open this address, sign in, make a token there and paste it here:"))
-        errors.tell(f"  {server}{SIGN_IN}/oidc/start?next=/tokens")
-        return _asked("Token: ", secret=True)
+    if not args.user and (args.browser or signing_in.ways(api)["single_sign_on"]):
+        return _token_by_browser(args, api)
     name = args.user or _asked(say("Login: "))
-    return _token_for_password(api, name, _asked(say("Password: "), secret=True), args.days)
+    return _token_for_password(args, api, name, _asked(say("Password: "), secret=True))
+
+
+def _token_by_browser(args: Args, api: Api) -> str:
+    """The code is shown here and there: who sees two different ones is being deceived."""
+    from suanwang.edge.client import signing_in
+
+    begun = signing_in.begin(api, _machine(), args.scope, args.days)
+    opened = not args.no_open and signing_in.can_open_browser()
+    opened = opened and signing_in.open_browser(begun.address_with_code)
+    if opened:
+        errors.tell(say("A browser opens at {address}", address=begun.address))
+        errors.tell(say("Confirm there if it shows this code:"))
+    else:
+        errors.tell(say("Open {address} on any machine and type this code:", address=begun.address))
+    errors.tell(f"  {begun.user_code}")
+    minutes = begun.expires_in_s // 60
+    errors.tell(say("It is valid for {minutes} minutes. Waiting…", minutes=minutes))
+    return signing_in.token_of(api, begun)
+
+
+def _machine() -> str:
+    return socket.gethostname()[:60] or "?"
 
 
 def _asked(question: str, *, secret: bool = False) -> str:
@@ -74,7 +101,7 @@ def _asked(question: str, *, secret: bool = False) -> str:
     return sys.stdin.readline().strip()
 
 
-def _token_for_password(api: Api, name: str, password: str, days: int) -> str:
+def _token_for_password(args: Args, api: Api, name: str, password: str) -> str:
     """Sign in as a browser does, make a token, sign out again."""
     import json
 
@@ -83,9 +110,8 @@ def _token_for_password(api: Api, name: str, password: str, days: int) -> str:
     cookie = (reply.headers.get("Set-Cookie") or "").partition(";")[0]
     session = json.loads(reply.read())
     headers = {"Cookie": cookie, "X-CSRF-Token": session["csrf_token"] or ""}
-    made = api.post(
-        "/v1/tokens", {"name": f"suan on {socket.gethostname()}", "days": days}, headers=headers
-    )
+    wanted = {"name": f"suan on {_machine()}", "scopes": args.scope, "days": args.days}
+    made = api.post("/v1/tokens", wanted, headers=headers)
     api.call("DELETE", SIGN_IN, headers=headers).read()
     return str(made["secret"])
 

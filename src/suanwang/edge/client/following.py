@@ -10,17 +10,18 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from suanwang.edge.client.http import Api, segment
 from suanwang.edge.client.views import FINAL_STATES, Job
 from suanwang.kernel.errors import SuanwangError, TransientError, Unavailable
 
 PAUSE_S = 0.25
-PAUSE_MOST_S = 2.0
+WAIT_S = 20
+"""One long poll; the server answers as soon as there is something."""
 RETRY_MOST_S = 15.0
-MANY_ATTEMPTS = 10_000
 GIVE_UP_AFTER_S = 600.0
 """A server silent for so long is given up; the job itself goes on."""
 
@@ -91,71 +92,104 @@ class Output:
         self._query = {"stream": stream, "task": task}
         self._only = attempt
         self._attempt = attempt or 1
-        self._lease = ""
         self._offset = 0
+        self.over = False
+        """Nothing more will come."""
 
-    def more(self) -> bytes:
-        """What is there now and was not read yet; empty if nothing."""
-        if self._only is not None:
-            return self._read(self._only)[0]
-        data, latest = self._read(None)
-        if latest == self._lease:
-            return data
-        for _ in range(MANY_ATTEMPTS):  # what is left of earlier attempts comes first
-            data, lease = self._read(self._attempt)
-            self._lease = lease
-            if data or lease == latest:
+    def more(self, wait_s: int = 0) -> bytes:
+        """What is there now and was not read yet, or comes within `wait_s`; else empty.
+
+        After trouble the next call begins at the same byte.
+        """
+        while not self.over:
+            query = {**self._query, "attempt": self._attempt, "offset": self._offset}
+            data, headers = self._api.read(self._path, {**query, "wait": wait_s or None})
+            self._offset = int(headers["Next-Offset"])
+            state = headers["Output"]
+            self.over = state == "final" or (state == "over" and self._only is not None)
+            if state == "over":
+                self._attempt, self._offset = self._attempt + 1, 0
+            if data or state == "open":
                 return data
-            self._attempt, self._offset = self._attempt + 1, 0
         return b""
 
-    def _read(self, attempt: int | None) -> tuple[bytes, str]:
-        """(bytes, id of the attempt's lease); moves on only in the attempt being read."""
-        query = {**self._query, "attempt": attempt, "offset": self._offset}
-        data, headers = self._api.read(self._path, query)
-        lease = headers.get("Lease") or ""
-        if attempt is None and lease != self._lease:
-            return b"", lease
-        self._offset = int(headers.get("Next-Offset") or self._offset)
-        return data, lease
+
+class _Ended:
+    """A reader has read all there was."""
+
+
+class _Newsroom:
+    """What several threads report, in the order in which it comes. Bounded: who reads slowly makes
+    the readers wait, and with them the server."""
+
+    def __init__(self) -> None:
+        self._news: queue.Queue[Changed | Written | _Ended | SuanwangError] = queue.Queue(64)
+        self._closed = threading.Event()
+
+    def send(self, item: Changed | Written | _Ended | SuanwangError) -> bool:
+        """False if nobody listens any more."""
+        while not self._closed.is_set():
+            try:
+                self._news.put(item, timeout=1.0)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def next(self) -> Changed | Written | _Ended:
+        found = self._news.get()
+        if isinstance(found, SuanwangError):
+            raise found
+        return found
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def start(self, report: Callable[[], None], name: str) -> None:
+        def run() -> None:
+            try:
+                report()
+            except SuanwangError as error:
+                self.send(error)
+
+        threading.Thread(target=run, daemon=True, name=name).start()
+
+    def report_changes(self, api: Api, job_id: str) -> None:
+        for job in changes(api, job_id):
+            if not self.send(Changed(job)):
+                return
+
+    def report_output(self, stream: str, output: Output) -> None:
+        pause_s, silent_since = PAUSE_S, time.monotonic()
+        while not output.over:
+            try:
+                data = output.more(WAIT_S)
+            except TransientError:
+                if time.monotonic() - silent_since > GIVE_UP_AFTER_S:
+                    raise
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 2, RETRY_MOST_S)
+                continue
+            pause_s, silent_since = PAUSE_S, time.monotonic()
+            if data and not self.send(Written(stream, data)):
+                return
+        self.send(_Ended())
 
 
 def follow(api: Api, job_id: str, outputs: dict[str, Output]) -> Iterator[Changed | Written]:
     """Changes and output, as they come, until the job has ended and all of it was read."""
-    news: queue.Queue[Job | SuanwangError] = queue.Queue()
-
-    def listen() -> None:
-        try:
-            for job in changes(api, job_id):
-                news.put(job)
-        except SuanwangError as error:
-            news.put(error)
-
-    threading.Thread(target=listen, daemon=True, name="events").start()
-    pause_s = PAUSE_S
-    began = ended = False
-    while not ended:
-        try:
-            found = news.get(timeout=pause_s if began else None)
-        except queue.Empty:
-            found = None
-        if isinstance(found, SuanwangError):
-            raise found
-        if found is not None:
-            yield Changed(found)
-            ended = found["state"] in FINAL_STATES
-            began = began or ended or found["state"] not in ("waiting", "queued")
-        wrote = False
-        for written in _written(outputs) if began else ():
-            wrote = True
-            yield written
-        pause_s = PAUSE_S if wrote else min(pause_s * 1.5, PAUSE_MOST_S)
-
-
-def _written(outputs: dict[str, Output]) -> Iterator[Written]:
+    room = _Newsroom()
+    room.start(partial(room.report_changes, api, job_id), "changes")
     for stream, output in outputs.items():
-        try:
-            while data := output.more():
-                yield Written(stream, data)
-        except TransientError:
-            continue  # the next look begins at the same offset
+        room.start(partial(room.report_output, stream, output), stream)
+    ended, reading = False, len(outputs)
+    try:
+        while reading or not ended:
+            news = room.next()
+            if isinstance(news, _Ended):
+                reading -= 1
+                continue
+            ended = ended or (isinstance(news, Changed) and news.job["state"] in FINAL_STATES)
+            yield news
+    finally:
+        room.close()

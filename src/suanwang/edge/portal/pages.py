@@ -13,6 +13,8 @@ from starlette.types import Scope
 
 from suanwang.edge.portal import (
     routes_admin,
+    routes_books,
+    routes_device,
     routes_job,
     routes_jobs,
     routes_login,
@@ -40,6 +42,8 @@ for part in (
     routes_statement,
     routes_tokens,
     routes_admin,
+    routes_books,
+    routes_device,
 ):
     router.include_router(part.router)
 

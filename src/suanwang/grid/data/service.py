@@ -147,7 +147,9 @@ def drop_at_site(tx: Tx, site_id: str, digests: Iterable[str] | None = None) -> 
     store.drop_copies(tx.conn, site_id, digests)
 
 
-def links(conn: Connection, places: Sequence[Place]) -> list[Link]:
+def links(
+    conn: Connection, places: Sequence[Place], *, also_from: Sequence[str] = ()
+) -> list[Link]:
     """What planning may reckon with: from every site that keeps copies, or has a stated link.
 
     Stated by the operator, else by distance; a destination measured to be slower than that is
@@ -155,7 +157,7 @@ def links(conn: Connection, places: Sequence[Place]) -> list[Link]:
     """
     known = {place.site_id: place for place in places}
     rows = {(row.from_site, row.to_site): row for row in store.all_links(conn)}
-    sources = {site for site in store.sites_with_copies(conn) if site in known}
+    sources = {site for site in (*store.sites_with_copies(conn), *also_from) if site in known}
     stated = {pair for pair, row in rows.items() if row.ms_per_gib is not None and pair[0] != STORE}
     pairs = {(a, b) for a in sources for b in known} | stated
     found = []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from suanwang.grid.jobs import leases_store, store
-from suanwang.grid.jobs.model import Job, Lease, LeaseState, Task
+from suanwang.grid.jobs.model import FINAL, Job, Lease, LeaseState, Task
 from suanwang.kernel.errors import Conflict, NotFound
 from suanwang.tenancy.rules import not_found
 
@@ -72,13 +74,55 @@ def tasks_with_leases(
     return [(task, by_task.get(task.task_id, [])) for task in tasks]
 
 
-def lease_of_attempt(conn: Connection, job_id: str, index: int, epoch: int | None) -> str | None:
-    """The lease id of a task's attempt, the last one if `epoch` is None; None before the first."""
+class OutputState(StrEnum):
+    """Whether more of an attempt's output may come."""
+
+    OPEN = "open"
+    OVER = "over"
+    """The attempt has ended and its output was read to the end."""
+    FINAL = "final"
+    """So it is, and no other attempt will follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPart:
+    """Bytes of an attempt's output from some offset on."""
+
+    lease_id: str
+    """Empty while there is no such attempt."""
+    attempt: int
+    data: bytes
+    next_offset: int
+    state: OutputState
+
+
+def output_part(
+    conn: Connection,
+    job_id: str,
+    index: int,
+    attempt: int | None,
+    stream: str,
+    offset: int,
+    limit: int,
+) -> OutputPart:
+    """What is there of a task's attempt, of the last one there is if `attempt` is None."""
     found = tasks_with_leases(conn, job_id, after_index=index - 1, limit=1)
     if not found or found[0][0].index != index:
         raise NotFound("TaskNotFound", f"The job has no task {index}.")
-    chosen = [lease for lease in found[0][1] if epoch is None or lease.epoch == epoch]
-    return chosen[-1].lease_id if chosen else None
+    task, leases = found[0]
+    latest = leases[-1].epoch if leases else 0
+    wanted = attempt or latest or 1
+    lease = next((one for one in reversed(leases) if one.epoch == wanted), None)
+    data, after = b"", offset
+    if lease is not None:
+        data, after = output(conn, lease.lease_id, stream, offset, limit)
+    ended = task.state in FINAL or wanted < latest
+    ended = ended or (lease is not None and lease.state is LeaseState.ENDED)
+    state = OutputState.OPEN
+    if ended and not data:
+        last = task.state in FINAL and wanted >= latest
+        state = OutputState.FINAL if last else OutputState.OVER
+    return OutputPart(lease.lease_id if lease else "", wanted, data, after, state)
 
 
 def output(

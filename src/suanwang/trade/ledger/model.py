@@ -57,6 +57,7 @@ class EntryKind(StrEnum):
     TOP_UP = "top_up"
     CHARGE = "charge"
     TRANSFER = "transfer"
+    """Between accounts of ours: a correction that the platform bears or keeps."""
     REVERSAL = "reversal"
     """Red letter: the negative of an earlier entry, which itself stays as it was."""
 
@@ -143,6 +144,10 @@ class AccountLine:
     at_ms: int
     amount_micro_yuan: int
     description: str
+    key: str
+    """Names the event, for a charge its run."""
+    reversed_by: str | None
+    """The entry that undid it."""
 
 
 @dataclass(frozen=True, slots=True)

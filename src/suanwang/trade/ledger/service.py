@@ -12,6 +12,7 @@ from suanwang.platform.database import Tx
 from suanwang.trade.ledger import rules, store
 from suanwang.trade.ledger.model import (
     CASH,
+    FEES,
     Account,
     AccountKey,
     AccountKind,
@@ -177,8 +178,8 @@ def set_credit_limit(tx: Tx, project_id: str, limit: int) -> None:
     store.update_credit_limit(tx.conn, ensure_account(tx, project_key(project_id)), limit)
 
 
-def reverse(tx: Tx, entry_id: str, *, reason: str) -> str:
-    """Undo an entry by a red-letter one; the id of that. A second call changes nothing."""
+def reverse(tx: Tx, entry_id: str, *, reason: str) -> PostResult:
+    """Undo an entry by a red-letter one. A second call changes nothing."""
     found = store.entries_by(tx.conn, "id", [entry_id])
     if not found:
         raise NotFound("NoSuchEntry", f"There is no entry {entry_id}.", hint="Check the id.")
@@ -190,8 +191,35 @@ def reverse(tx: Tx, entry_id: str, *, reason: str) -> str:
         )
     key = f"reverse:{entry_id}"
     draft = rules.red_letter(found[0], now_ms=tx.now_ms, key=key, description=reason)
-    result = post(tx, [draft])
-    return {**result.repeated, **result.posted}[key]
+    return post(tx, [draft])
+
+
+def adjust(tx: Tx, project_id: str, amount: int, *, key: str, description: str) -> PostResult:
+    """Give a project money that the platform bears (positive), or take some (negative)."""
+    if not amount or abs(amount) > MAX_AMOUNT:
+        raise InvalidInput(
+            "InvalidAmount",
+            "An adjustment must be more or less than nothing.",
+            hint="Give a positive amount for the project, a negative one against it.",
+            field="amount",
+        )
+    wanted = project_key(project_id)
+    found = ensure_accounts(tx, [wanted, FEES])
+    draft = EntryDraft(
+        key=f"adjust:{project_id}:{key}",
+        kind=EntryKind.TRANSFER,
+        at_ms=tx.now_ms,
+        postings=((found[wanted].id, amount), (found[FEES].id, -amount)),
+        description=description,
+    )
+    return post(tx, [draft])
+
+
+def owners_of(conn: Connection, entry_id: str) -> list[AccountKey]:
+    """Whose accounts an entry touched."""
+    found = store.entries_by(conn, "id", [entry_id])
+    ids = [account_id for entry in found for account_id, _ in entry.postings]
+    return [account.key for account in store.accounts_by_id(conn, ids)]
 
 
 def period(
@@ -216,10 +244,14 @@ def account_lines(
     until_ms: int,
     *,
     without: Sequence[EntryKind] = (),
+    after: tuple[int, str] | None = None,
     limit: int = 200,
 ) -> list[AccountLine]:
-    """Postings of an account in order of their instants, but for some kinds."""
-    return store.lines(conn, account_id, from_ms, until_ms, without=without, limit=limit)
+    """Postings of an account in order of their instants, but for some kinds; `after` is the
+    instant and entry of the last line that the caller has."""
+    return store.lines(
+        conn, account_id, from_ms, until_ms, without=without, after=after, limit=limit
+    )
 
 
 def trial_balance(conn: Connection) -> list[TrialLine]:

@@ -283,8 +283,10 @@ def lines(
     until_ms: int,
     *,
     without: Sequence[EntryKind],
+    after: tuple[int, str] | None,
     limit: int,
 ) -> list[AccountLine]:
+    reversal = entries.alias("reversal")
     query = (
         sa.select(
             postings.c.entry_id,
@@ -292,8 +294,11 @@ def lines(
             postings.c.at_ms,
             postings.c.amount,
             entries.c.description,
+            entries.c.key,
+            reversal.c.id.label("reversed_by"),
         )
         .join(entries, entries.c.id == postings.c.entry_id)
+        .outerjoin(reversal, reversal.c.reversal_of == postings.c.entry_id)
         .where(
             postings.c.account_id == account_id,
             postings.c.at_ms >= from_ms,
@@ -303,10 +308,25 @@ def lines(
         .order_by(postings.c.at_ms, postings.c.entry_id)
         .limit(limit)
     )
+    if after is not None:
+        query = query.where(sa.tuple_(postings.c.at_ms, postings.c.entry_id) > sa.tuple_(*after))
     return [
-        AccountLine(row.entry_id, EntryKind(row.kind), row.at_ms, row.amount, row.description)
+        AccountLine(
+            row.entry_id,
+            EntryKind(row.kind),
+            row.at_ms,
+            row.amount,
+            row.description,
+            row.key,
+            row.reversed_by,
+        )
         for row in conn.execute(query)
     ]
+
+
+def accounts_by_id(conn: Connection, ids: Sequence[str]) -> list[Account]:
+    query = sa.select(accounts).where(accounts.c.id.in_(ids)).order_by(accounts.c.id)
+    return [_account(row) for row in conn.execute(query)]
 
 
 def trial(conn: Connection) -> list[TrialLine]:

@@ -113,6 +113,7 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
+  if (button.dataset.set) document.getElementById(button.dataset.set).value = button.dataset.value;
   if (button.dataset.dialog) document.getElementById(button.dataset.dialog)?.showModal();
   if ("close" in button.dataset) button.closest("dialog")?.close();
   if ("help" in button.dataset) $("#help")?.showModal();
