@@ -158,6 +158,7 @@ class Lease(msgspec.Struct, frozen=True):
     rate: int
     """Micro-yuan per hour of the whole lease."""
     hold: int
+    """What is still set aside for it."""
     score: dict[str, Any]
     """Why there: the chosen candidate's score and the runner-up's."""
     outcome: Outcome
@@ -168,6 +169,8 @@ class Lease(msgspec.Struct, frozen=True):
     nodes: list[str]
     meters: Meters
     outputs: list[OutputRecord]
+    metered_until_ms: int | None
+    """The end of the last hour that was recorded while it ran."""
 
 
 class OpenLease(msgspec.Struct, frozen=True):

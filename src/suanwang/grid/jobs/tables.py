@@ -154,6 +154,7 @@ leases = sa.Table(
     sa.Column("nodes", Packed(list[str]), nullable=False),
     sa.Column("meters", Packed(Meters), nullable=False),
     sa.Column("outputs", Packed(list[OutputRecord]), nullable=False),
+    sa.Column("metered_until_ms", Ms),
 )
 
 _open = leases.c.state != sa.literal_column("'ended'")
