@@ -17,10 +17,13 @@ from fastapi import FastAPI
 from suanwang.edge.api.app import create_app
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.metrics import count_charges
+from suanwang.edge.api.routes_blobs import limits_of
 from suanwang.edge.api.security import SecuritySettings
 from suanwang.edge.portal.pages import install as install_portal
 from suanwang.engines.scheduling.model import Policy
-from suanwang.grid.jobs import housekeeping
+from suanwang.grid.data import garbage
+from suanwang.grid.data.depot import Depot
+from suanwang.grid.jobs import housekeeping, reading
 from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
@@ -49,6 +52,8 @@ log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
 OUTBOX_EVERY_S = 0.25
 HOUSEKEEPING_EVERY_S = 600.0
+FIRST_GARBAGE_S = 60.0
+"""After a start: a process that never lives for an hour collects as well."""
 
 
 def process_name() -> str:
@@ -134,11 +139,13 @@ class Loops:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._depot = Depot(context.database, context.blobs, limits_of(context))
+        self._garbage_in_s = min(FIRST_GARBAGE_S, context.settings.garbage_every_s)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         self._context.signals.bind(asyncio.get_running_loop())
-        for loop in (self._rounds, self._sweeps, self._outbox, self._housekeeping):
+        for loop in (self._rounds, self._sweeps, self._outbox, self._housekeeping, self._garbage):
             self._tasks.append(asyncio.create_task(self._for_ever(loop)))
         if self._context.leader is not None:
             self._tasks.append(asyncio.create_task(self._for_ever(self._campaign)))
@@ -180,6 +187,23 @@ class Loops:
         else:
             await self._context.database.read(self._context.estimates.load)
         await asyncio.sleep(1.0 if more else HOUSEKEEPING_EVERY_S)
+
+    async def _garbage(self) -> None:
+        """The pause comes first: what fails is tried again in its turn, not every second."""
+        pause_s, self._garbage_in_s = self._garbage_in_s, self._context.settings.garbage_every_s
+        await asyncio.sleep(pause_s)
+        if not self._leads:
+            return
+        leader = self._context.leader
+        found = await garbage.collect(
+            self._depot,
+            self._context.clock.now_ms(),
+            reading.referenced,
+            guard=leader.check if leader else lambda _tx: None,
+        )
+        self._context.telemetry.garbage(found.deleted, found.freed_bytes)
+        if found != garbage.Collected():
+            log.info("garbage: %s", found)
 
     async def _for_ever(self, step: Callable[[], Awaitable[None]]) -> None:
         """A failing step is told and tried again; it never ends the loop."""

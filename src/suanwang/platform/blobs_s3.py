@@ -34,6 +34,7 @@ PART_BYTES = 8 << 20
 MAX_PARTS = 10_000
 MAX_UPLOADS = 256
 """Unfinished ones of this process; each may hold a part in memory."""
+_HEADS_AT_ONCE = 64
 _ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
@@ -275,7 +276,11 @@ class S3Blobs:
     async def pending_bytes(self, scope: str) -> int:
         return sum(u.size for (owner, _), u in self._uploads.items() if owner == scope)
 
-    async def delete(self, digests: Sequence[str]) -> None:
+    async def delete(self, digests: Sequence[str]) -> int:
+        freed = 0
+        for start in range(0, len(digests), _HEADS_AT_ONCE):
+            asked = digests[start : start + _HEADS_AT_ONCE]
+            freed += sum(await asyncio.gather(*map(self._size_or_nothing, asked)))
         for start in range(0, len(digests), 1_000):
             keys = [{"Key": self._key(digest)} for digest in digests[start : start + 1_000]]
             await self._do(
@@ -283,6 +288,13 @@ class S3Blobs:
                 Bucket=self.bucket,
                 Delete={"Objects": keys, "Quiet": True},
             )
+        return freed
+
+    async def _size_or_nothing(self, digest: str) -> int:
+        try:
+            return await self.size(digest)
+        except NotFound:
+            return 0
 
     async def expire_uploads(self, before_ms: int) -> int:
         """Also those of processes that died."""

@@ -58,7 +58,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage_quota_gib: int = 1_024
     """Of an organisation's blobs, unless it has a figure of its own."""
     blob_retention_days: int = 30
-    """A blob that nothing named for so long is dropped."""
+    """A blob that nothing named for so long is dropped; at least two days."""
+    garbage_every_s: int = 3_600
+    """How often blobs that nothing names are looked for."""
     rate_limit_per_s: float = 200.0
     rate_limit_burst: int = 1_000
     arrears_grace_s: int = 3_600

@@ -118,8 +118,8 @@ def _demands(
             wanted.setdefault(owner.organisation_id, set()).update(named)
     facts: dict[str, dict[str, BlobFact]] = {}
     for organisation_id, digests in sorted(wanted.items()):
-        facts[organisation_id] = blob_facts(conn, organisation_id, sorted(digests))
         data.note_used(tx, organisation_id, sorted(digests))
+        facts[organisation_id] = blob_facts(conn, organisation_id, sorted(digests))
     for spec, owner in zip(specs, owners, strict=True):
         check_trees(spec, facts.get(owner.organisation_id, {}))
     demands = []
