@@ -23,7 +23,7 @@ from suanwang.edge.portal.pages import install as install_portal
 from suanwang.engines.scheduling.model import Policy
 from suanwang.grid.data import garbage
 from suanwang.grid.data.depot import Depot
-from suanwang.grid.jobs import housekeeping, reading
+from suanwang.grid.jobs import housekeeping, reading, retention
 from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
@@ -31,6 +31,7 @@ from suanwang.grid.jobs.grants import NOTHING
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
 from suanwang.kernel.errors import SuanwangError, Unavailable
 from suanwang.kernel.money import parse_yuan
+from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.blobs import open_blob_store
 from suanwang.platform.clock import SystemClock, SystemRandom
 from suanwang.platform.database import Tx, open_database
@@ -42,6 +43,7 @@ from suanwang.platform.settings import Settings
 from suanwang.platform.signal_relay import SignalRelay
 from suanwang.platform.signals import Signals, wait_for
 from suanwang.platform.telemetry import Telemetry
+from suanwang.tenancy import audit
 from suanwang.tenancy.access import bootstrap_platform
 from suanwang.tenancy.model import Bootstrap
 from suanwang.tenancy.secrets_box import SecretsBox
@@ -183,10 +185,22 @@ class Loops:
     async def _housekeeping(self) -> None:
         more = False
         if self._leads:
-            more = await self._context.database.write(housekeeping.tidy)
+            for step in (housekeeping.tidy, self._purge, self._forget_audit):
+                more = await self._context.database.write(step) or more
         else:
             await self._context.database.read(self._context.estimates.load)
         await asyncio.sleep(1.0 if more else HOUSEKEEPING_EVERY_S)
+
+    def _purge(self, tx: Tx) -> bool:
+        settings = self._context.settings
+        kept = retention.Retention(settings.output_retention_days, settings.job_retention_days)
+        return retention.purge(tx, kept)
+
+    def _forget_audit(self, tx: Tx) -> bool:
+        days = self._context.settings.audit_retention_days
+        if not days:
+            return False
+        return audit.forget_before(tx, tx.now_ms - days * MS_PER_DAY, retention.BATCH)
 
     async def _garbage(self) -> None:
         """The pause comes first: what fails is tried again in its turn, not every second."""

@@ -21,6 +21,7 @@ from suanwang.grid.jobs.model import FINAL, Job, TaskState
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, job_signal, site_signal
 from suanwang.grid.jobs.spec import JobSpec
 from suanwang.grid.sites import service as sites
+from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.database import Tx
 from suanwang.platform.signals import wait_for
 from suanwang.tenancy import service as tenancy
@@ -269,6 +270,12 @@ async def read_logs(
             data, after = await context.database.read(
                 lambda conn: reading.output(conn, wanted, stream, offset, LOG_CHUNK)
             )
+            if not data and context.settings.output_retention_days:
+                days = context.settings.output_retention_days
+                before_ms = context.clock.now_ms() - days * MS_PER_DAY
+                await context.database.read(
+                    lambda conn: reading.check_output_kept(conn, wanted, before_ms)
+                )
         headers = {"Next-Offset": str(after), "Lease": lease_id or ""}
         return Response(data, media_type="text/plain; charset=utf-8", headers=headers)
     return StreamingResponse(

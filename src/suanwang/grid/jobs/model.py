@@ -257,6 +257,8 @@ class Job(msgspec.Struct, frozen=True):
     refused: int
     depends_on: list[str]
     is_array: bool
+    purged_at_ms: int | None
+    """Since when its tasks, attempts, output and specification are no longer kept."""
 
     def counts(self) -> dict[TaskState, int]:
         return {state: getattr(self, state.value) for state in TaskState}

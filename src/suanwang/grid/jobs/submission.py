@@ -264,6 +264,7 @@ def _job_row(
         "spec": demand.spec,
         "terms": demand.terms,
         "template": demand.template,
+        "purged_at_ms": None,
         "sealed_secrets": seal(demand.secrets, job_id) if demand.secrets else None,
     }
     row.update({name.value: 0 for name in TaskState})
