@@ -46,7 +46,7 @@ from suanwang.tenancy import people
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import system_principal
 from suanwang.trade.billing import service as billing
-from suanwang.trade.billing.store import usage
+from suanwang.trade.billing.store import charges, usage
 from suanwang.trade.ledger import service as ledger
 
 T = TypeVar("T")
@@ -289,6 +289,20 @@ class GridWorld:
     def usage(self, job_id: str) -> list[Any]:
         query = sa.select(usage).where(usage.c.job_id == job_id).order_by(usage.c.id)
         return self.read(lambda conn: list(conn.execute(query)))
+
+    def charged(self, job_id: str) -> int:
+        """Micro-yuan, so far."""
+        query = (
+            sa.select(sa.func.coalesce(sa.func.sum(charges.c.amount), 0))
+            .join(usage, (usage.c.source == charges.c.source) & (usage.c.id == charges.c.usage_id))
+            .where(usage.c.job_id == job_id)
+        )
+        return self.read(lambda conn: int(conn.execute(query).scalar_one()))
+
+    def balance(self) -> int:
+        account = self.read(lambda conn: ledger.project_account(conn, self.owner.project_id))
+        assert account is not None
+        return account.balance_micro_yuan
 
     def held(self) -> int:
         account = self.read(lambda conn: ledger.project_account(conn, self.owner.project_id))

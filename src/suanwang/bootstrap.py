@@ -17,10 +17,13 @@ from fastapi import FastAPI
 from suanwang.edge.api.app import create_app
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.metrics import count_charges
+from suanwang.edge.api.routes_blobs import limits_of
 from suanwang.edge.api.security import SecuritySettings
 from suanwang.edge.portal.pages import install as install_portal
 from suanwang.engines.scheduling.model import Policy
-from suanwang.grid.jobs import housekeeping
+from suanwang.grid.data import garbage
+from suanwang.grid.data.depot import Depot
+from suanwang.grid.jobs import housekeeping, reading, retention
 from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
@@ -28,6 +31,7 @@ from suanwang.grid.jobs.grants import NOTHING
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
 from suanwang.kernel.errors import SuanwangError, Unavailable
 from suanwang.kernel.money import parse_yuan
+from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.blobs import open_blob_store
 from suanwang.platform.clock import SystemClock, SystemRandom
 from suanwang.platform.database import Tx, open_database
@@ -39,6 +43,7 @@ from suanwang.platform.settings import Settings
 from suanwang.platform.signal_relay import SignalRelay
 from suanwang.platform.signals import Signals, wait_for
 from suanwang.platform.telemetry import Telemetry
+from suanwang.tenancy import audit
 from suanwang.tenancy.access import bootstrap_platform
 from suanwang.tenancy.model import Bootstrap
 from suanwang.tenancy.secrets_box import SecretsBox
@@ -49,6 +54,8 @@ log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
 OUTBOX_EVERY_S = 0.25
 HOUSEKEEPING_EVERY_S = 600.0
+FIRST_GARBAGE_S = 60.0
+"""After a start: a process that never lives for an hour collects as well."""
 
 
 def process_name() -> str:
@@ -134,11 +141,13 @@ class Loops:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._depot = Depot(context.database, context.blobs, limits_of(context))
+        self._garbage_in_s = min(FIRST_GARBAGE_S, context.settings.garbage_every_s)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         self._context.signals.bind(asyncio.get_running_loop())
-        for loop in (self._rounds, self._sweeps, self._outbox, self._housekeeping):
+        for loop in (self._rounds, self._sweeps, self._outbox, self._housekeeping, self._garbage):
             self._tasks.append(asyncio.create_task(self._for_ever(loop)))
         if self._context.leader is not None:
             self._tasks.append(asyncio.create_task(self._for_ever(self._campaign)))
@@ -176,10 +185,39 @@ class Loops:
     async def _housekeeping(self) -> None:
         more = False
         if self._leads:
-            more = await self._context.database.write(housekeeping.tidy)
+            for step in (housekeeping.tidy, self._purge, self._forget_audit):
+                more = await self._context.database.write(step) or more
         else:
             await self._context.database.read(self._context.estimates.load)
         await asyncio.sleep(1.0 if more else HOUSEKEEPING_EVERY_S)
+
+    def _purge(self, tx: Tx) -> bool:
+        settings = self._context.settings
+        kept = retention.Retention(settings.output_retention_days, settings.job_retention_days)
+        return retention.purge(tx, kept)
+
+    def _forget_audit(self, tx: Tx) -> bool:
+        days = self._context.settings.audit_retention_days
+        if not days:
+            return False
+        return audit.forget_before(tx, tx.now_ms - days * MS_PER_DAY, retention.BATCH)
+
+    async def _garbage(self) -> None:
+        """The pause comes first: what fails is tried again in its turn, not every second."""
+        pause_s, self._garbage_in_s = self._garbage_in_s, self._context.settings.garbage_every_s
+        await asyncio.sleep(pause_s)
+        if not self._leads:
+            return
+        leader = self._context.leader
+        found = await garbage.collect(
+            self._depot,
+            self._context.clock.now_ms(),
+            reading.referenced,
+            guard=leader.check if leader else lambda _tx: None,
+        )
+        self._context.telemetry.garbage(found.deleted, found.freed_bytes)
+        if found != garbage.Collected():
+            log.info("garbage: %s", found)
 
     async def _for_ever(self, step: Callable[[], Awaitable[None]]) -> None:
         """A failing step is told and tried again; it never ends the loop."""

@@ -93,6 +93,59 @@ def test_hours_recorded_on_the_way_are_those_of_the_end(
             assert not record.final
 
 
+@given(STARTS, LENGTHS, st.lists(LENGTHS, max_size=6))
+def test_metered_in_portions_it_is_the_same_run(
+    start_ms: int, length_ms: int, looks: list[int]
+) -> None:
+    """Each look goes on where the last one ended, the end covers what is left; nothing twice."""
+    run = run_of("prl")
+    records: list[UsageRecord] = []
+    metered_until_ms = 0
+    for look in sorted(looks):
+        hours = rules.usage_so_far(
+            run,
+            started_at_ms=start_ms,
+            confirmed_at_ms=start_ms + min(look, length_ms),
+            metered_until_ms=metered_until_ms,
+        )
+        records += hours
+        metered_until_ms = hours[-1].end_ms if hours else metered_until_ms
+    records += rules.usage_of_run(
+        run,
+        started_at_ms=start_ms,
+        ended_at_ms=start_ms + length_ms,
+        known_at_ms=start_ms + length_ms,
+        metered_until_ms=metered_until_ms,
+    )
+    assert records == records_of(run, start_ms, length_ms)
+
+
+@given(STARTS, LENGTHS, LENGTHS)
+def test_an_end_before_what_is_metered_adds_nothing_and_still_is_final(
+    start_ms: int, length_ms: int, metered_ms: int
+) -> None:
+    run = run_of("prl", held_micro_yuan=7)
+    hours = rules.usage_so_far(
+        run, started_at_ms=start_ms, confirmed_at_ms=start_ms + length_ms + metered_ms
+    )
+    metered_until_ms = hours[-1].end_ms if hours else 0
+    rest = rules.usage_of_run(
+        run,
+        started_at_ms=start_ms,
+        ended_at_ms=start_ms + length_ms,
+        known_at_ms=start_ms + length_ms + metered_ms,
+        metered_until_ms=metered_until_ms,
+    )
+    ids = [record.id for record in [*hours, *rest]]
+    assert len(set(ids)) == len(ids)
+    assert (rest[-1].final, rest[-1].hold_release_micro_yuan) == (True, 7)
+    billed = sum(record.billable_seconds for record in [*hours, *rest])
+    longest = max(start_ms + length_ms, metered_until_ms) - start_ms
+    assert billed == -(-longest // 1_000)
+    for record in rest:
+        rules.check_record(record)
+
+
 @given(
     STARTS,
     st.none() | st.integers(-(10**14), 10**14),

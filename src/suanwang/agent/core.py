@@ -365,6 +365,8 @@ class AgentCore:
             epoch=run.spec.epoch,
             phase=phase,
             started_ago_ms=_age(run.started_at_ms, now_ms),
+            # while outputs are kept the run goes on, but its time does not
+            ended_ago_ms=_age(run.ended_at_ms, now_ms),
             detail=run.detail,
             engine_id=seen.engine_id if seen else "",
             nodes=list(seen.nodes) if seen else [],
@@ -373,7 +375,6 @@ class AgentCore:
             return report
         ended = msgspec.structs.replace(
             report,
-            ended_ago_ms=_age(run.ended_at_ms, now_ms),
             exit_code=run.exit_code,
             meters=seen.meters if seen else report.meters,
             outputs=list(run.outputs),

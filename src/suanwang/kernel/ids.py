@@ -40,6 +40,11 @@ def base32(value: int, length: int) -> str:
     return "".join(out)
 
 
+def earliest_id(prefix: str, at_ms: int) -> str:
+    """No id made at this instant or later is less; ids made before are."""
+    return f"{prefix}_{base32(max(0, at_ms) << _RANDOM_BITS, 18)}"
+
+
 class IdFactory:
     """Makes ids that increase strictly, within a millisecond and when the clock steps back."""
 

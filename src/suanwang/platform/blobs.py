@@ -92,8 +92,8 @@ class BlobStore(Protocol):
         """Bytes kept in the scope's unfinished uploads."""
         ...
 
-    async def delete(self, digests: Sequence[str]) -> None:
-        """Remove blobs; absent ones are no error."""
+    async def delete(self, digests: Sequence[str]) -> int:
+        """Remove blobs; absent ones are no error. The bytes that this freed."""
         ...
 
     async def expire_uploads(self, before_ms: int) -> int:

@@ -8,6 +8,7 @@ the later rename changes nothing that can be seen.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -336,12 +337,18 @@ class FolderBlobs:
     async def pending_bytes(self, scope: str) -> int:
         return await self._do(_bytes_in, self._scope_folder(scope))
 
-    async def delete(self, digests: Sequence[str]) -> None:
-        def unlink() -> None:
+    async def delete(self, digests: Sequence[str]) -> int:
+        def unlink() -> int:
+            freed = 0
             for digest in digests:
-                self.path_of(digest).unlink(missing_ok=True)
+                path = self.path_of(digest)
+                with contextlib.suppress(FileNotFoundError):
+                    size = path.stat().st_size
+                    path.unlink()
+                    freed += size
+            return freed
 
-        await self._do(unlink)
+        return await self._do(unlink)
 
     async def expire_uploads(self, before_ms: int) -> int:
         return await self._do(self._expire, before_ms)

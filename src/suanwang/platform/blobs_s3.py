@@ -36,6 +36,7 @@ STREAMS_PER_THREAD = 4
 """Downloads under way hold a connection each, also while no thread reads from it."""
 MAX_UPLOADS = 256
 """Unfinished ones of this process; each may hold a part in memory."""
+_HEADS_AT_ONCE = 64
 _ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
@@ -279,7 +280,11 @@ class S3Blobs:
     async def pending_bytes(self, scope: str) -> int:
         return sum(u.size for (owner, _), u in self._uploads.items() if owner == scope)
 
-    async def delete(self, digests: Sequence[str]) -> None:
+    async def delete(self, digests: Sequence[str]) -> int:
+        freed = 0
+        for start in range(0, len(digests), _HEADS_AT_ONCE):
+            asked = digests[start : start + _HEADS_AT_ONCE]
+            freed += sum(await asyncio.gather(*map(self._size_or_nothing, asked)))
         for start in range(0, len(digests), 1_000):
             keys = [{"Key": self._key(digest)} for digest in digests[start : start + 1_000]]
             await self._do(
@@ -287,6 +292,13 @@ class S3Blobs:
                 Bucket=self.bucket,
                 Delete={"Objects": keys, "Quiet": True},
             )
+        return freed
+
+    async def _size_or_nothing(self, digest: str) -> int:
+        try:
+            return await self.size(digest)
+        except NotFound:
+            return 0
 
     async def expire_uploads(self, before_ms: int) -> int:
         """Also those of processes that died."""

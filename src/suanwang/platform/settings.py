@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import yaml
 
 from suanwang.kernel.errors import InvalidInput
+
+Days = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Oidc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +60,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage_quota_gib: int = 1_024
     """Of an organisation's blobs, unless it has a figure of its own."""
     blob_retention_days: int = 30
-    """A blob that nothing named for so long is dropped."""
+    """A blob that nothing named for so long is dropped; at least two days."""
+    output_retention_days: Days = 90
+    """Of what runs wrote to stdout and stderr, after their end; 0 keeps it for ever."""
+    job_retention_days: Days = 400
+    """Of tasks, attempts, output and specification of a job, after its end; 0 for ever."""
+    audit_retention_days: Days = 1_095
+    """Of the audit log; 0 for ever."""
+    garbage_every_s: int = 3_600
+    """How often blobs that nothing names are looked for."""
     rate_limit_per_s: float = 200.0
     rate_limit_burst: int = 1_000
     arrears_grace_s: int = 3_600

@@ -75,6 +75,13 @@ class Telemetry:
             "suanwang_usage_seconds", "Charged use, in unit-seconds.", ("kind",), registry=own
         )
 
+        self.collected = Counter(
+            "suanwang_collected_blobs", "Deleted because nobody needs them.", registry=own
+        )
+        self.freed = Counter(
+            "suanwang_collected_bytes", "Freed in the blob store by that.", registry=own
+        )
+
     def _make_gauges(self) -> None:
         own = self.registry
         self._queued = Gauge("suanwang_queued_tasks", "Tasks ready to be placed.", registry=own)
@@ -92,6 +99,10 @@ class Telemetry:
         self.rounds.observe(seconds)
         self.placed.inc(placed)
         self.stale.inc(stale)
+
+    def garbage(self, blobs: int, freed_bytes: int) -> None:
+        self.collected.inc(blobs)
+        self.freed.inc(freed_bytes)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         self.requests.labels(method, route, str(status)).inc()

@@ -106,25 +106,44 @@ def _truth(conn: Connection, world: World) -> list[str]:
 
 
 def _usage(conn: Connection, world: World) -> list[str]:
-    """One final record per lease that ran and was reported; never more time than it truly took."""
+    """One record for each lease and hour, the last of a lease that was reported is its final one;
+    never more time than it truly took."""
     found: list[str] = []
     finals: dict[tuple[str, int], int] = defaultdict(int)
+    hours: dict[tuple[str, int, int], int] = defaultdict(int)
+    last: dict[tuple[str, int], int] = defaultdict(int)
     seconds: dict[str, int] = defaultdict(int)
     for row in conn.execute(
         sa.select(
             usage.c.lease_id,
             usage.c.epoch,
+            usage.c.hour,
             usage.c.final,
             usage.c.billable_seconds,
         )
     ):
-        finals[(row.lease_id, row.epoch)] += bool(row.final)
+        attempt = (row.lease_id, row.epoch)
+        finals[attempt] += bool(row.final)
+        hours[(*attempt, row.hour)] += 1
+        last[attempt] = max(last[attempt], 2 * row.hour + bool(row.final))
         seconds[row.lease_id] += row.billable_seconds
     true_ms = {run.lease_id: (run.ended_ms or 0) - run.started_ms for run in world.runs}
+    # a run that was lost and never heard of again has its hours, but no end
+    lost = set(conn.execute(sa.select(leases.c.id).where(leases.c.outcome == "lost")).scalars())
     found.extend(
         f"UsageTwice: {lease} has {count} final records"
         for (lease, _), count in finals.items()
+        if count != 1 and not (count == 0 and lease in lost)
+    )
+    found.extend(
+        f"UsageTwice: {lease} has {count} records of hour {hour}"
+        for (lease, _, hour), count in hours.items()
         if count != 1
+    )
+    found.extend(
+        f"UsageAfterTheEnd: {lease} has records after its final one"
+        for (lease, epoch), place in last.items()
+        if finals[lease, epoch] and not place % 2
     )
     for lease_id, billed in sorted(seconds.items()):
         # a site's clock may drift by a hundredth, and a started second counts whole

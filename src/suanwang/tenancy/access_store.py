@@ -417,6 +417,13 @@ def insert_audit(conn: Connection, entry: AuditEntry) -> None:
     )
 
 
+def forget_audit(conn: Connection, before_id: str, limit: int) -> int:
+    """Returns how many went."""
+    oldest = sa.select(audit_log.c.id).where(audit_log.c.id < before_id).order_by(audit_log.c.id)
+    doomed = sa.delete(audit_log).where(audit_log.c.id.in_(oldest.limit(limit)))
+    return conn.execute(doomed).rowcount
+
+
 def page_of_audit(
     conn: Connection,
     organisation_id: str | None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
+from suanwang.kernel.ids import earliest_id
 from suanwang.platform.database import Tx
 from suanwang.tenancy import access_store
 from suanwang.tenancy.model import Action, AuditEntry, Principal
@@ -60,6 +61,11 @@ def audit(
             address=came_from.address,
         ),
     )
+
+
+def forget_before(tx: Tx, at_ms: int, limit: int) -> bool:
+    """Drop the oldest entries, so many at most; True if there may be more."""
+    return access_store.forget_audit(tx.conn, earliest_id("aud", at_ms), limit) == limit
 
 
 def audit_log(

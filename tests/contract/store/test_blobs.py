@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from manual_clock import ManualClock
+from suanwang.grid.data import garbage
+from suanwang.grid.data.depot import Depot, Sender
+from suanwang.grid.data.model import Limits
 from suanwang.kernel.errors import InvalidInput, LimitExceeded, NotFound, Unavailable
 from suanwang.platform.blobs import (
     BlobStore,
@@ -19,6 +23,7 @@ from suanwang.platform.blobs import (
     digest_of,
     open_blob_store,
 )
+from suanwang.platform.database import InlineDatabase
 
 LIMIT = 1 << 30
 MIB = 1 << 20
@@ -229,3 +234,33 @@ def test_a_url_that_names_no_store_is_refused() -> None:
     for url in ("", "folder:", "ftp://x", "s3:///x"):
         with pytest.raises(Exception, match="names no blob store"):
             open_blob_store(url)
+
+
+async def test_deleting_tells_the_bytes_that_it_freed(store: BlobStore) -> None:
+    datas = [noise(size, seed=size) for size in (1, 1_000, 9 * MIB + 5)]
+    digests = [digest_of(data) for data in datas]
+    for digest, data in zip(digests, datas, strict=True):
+        await store.write(digest, pieces(data), LIMIT)
+    absent = digest_of(b"never sent")
+    assert await store.delete([*digests[1:], absent]) == 1_000 + 9 * MIB + 5
+    assert await store.has(digests) == digests[:1]
+    assert await store.delete(digests) == 1
+
+
+async def test_garbage_goes_from_every_store(
+    store: BlobStore, inline_database: InlineDatabase, clock: ManualClock
+) -> None:
+    sender = Sender("org_1", "org_1")
+    depot = Depot(inline_database, store, Limits())
+    old, named = noise(70_000, seed=1), noise(60_000, seed=2)
+    for data in (old, named):
+        await depot.put(sender, digest_of(data), len(data), pieces(data))
+    clock.advance(s=40 * 86_400)
+    young = noise(50_000, seed=3)
+    await depot.put(sender, digest_of(young), len(young), pieces(young))
+    found = await garbage.collect(
+        depot, clock.now_ms(), lambda conn, organisation_id: [digest_of(named)]
+    )
+    assert (found.disowned, found.deleted, found.freed_bytes) == (1, 1, 70_000)
+    digests = [digest_of(data) for data in (old, named, young)]
+    assert await store.has(digests) == digests[1:]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,11 @@ from suanwang.grid.data import garbage, service
 from suanwang.grid.data.depot import Depot, Sender
 from suanwang.grid.data.model import Limits
 from suanwang.kernel import frames, trees
+from suanwang.kernel.errors import StaleWrite, Unavailable
 from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.blobs import digest_of
 from suanwang.platform.blobs_folder import FolderBlobs
-from suanwang.platform.database import Database
+from suanwang.platform.database import Database, Tx
 
 LIMITS = Limits(retention_ms=30 * MS_PER_DAY)
 ONE, TWO = Sender("org_1", "org_1"), Sender("org_2", "org_2")
@@ -54,7 +56,9 @@ async def collect(depot: Depot, clock: ManualClock, *named: str) -> garbage.Coll
 
 
 async def owned(depot: Depot, sender: Sender, *digests: str) -> list[bool]:
-    missing = await depot.missing(sender.organisation_id, digests)
+    """Seen without a word: asking `depot.missing` would make them used."""
+    organisation_id = sender.organisation_id
+    missing = await depot.database.read(lambda c: service.missing(c, organisation_id, digests))
     return [digest not in missing for digest in digests]
 
 
@@ -126,19 +130,151 @@ async def test_bytes_that_nobody_claimed_go_after_a_week(depot: Depot, clock: Ma
     assert await depot.blobs.has([X]) == []
 
 
-async def test_a_tree_used_while_garbage_is_collected_keeps_its_files(
+class Interrupted:
+    """The depot's database; between the collector's transactions somebody else has his turn."""
+
+    def __init__(self, database: Database, *turns: Callable[[Database], Awaitable[object]]) -> None:
+        self._database = database
+        self._turns = list(turns)
+
+    async def read(self, query: Any) -> Any:
+        return await self._database.read(query)
+
+    async def write(self, use_case: Any) -> Any:
+        if self._turns:
+            await self._turns.pop(0)(self._database)
+        return await self._database.write(use_case)
+
+
+async def collect_interrupted(
+    depot: Depot, clock: ManualClock, *turns: Callable[[Database], Awaitable[object]]
+) -> garbage.Collected:
+    database: Any = Interrupted(depot.database, *turns)
+    collector = Depot(database, depot.blobs, LIMITS)
+    return await garbage.collect(collector, clock.now_ms(), lambda conn, organisation_id: [])
+
+
+async def nothing(_database: Database) -> None:
+    """A turn that somebody lets pass."""
+
+
+def submits(*digests: str) -> Callable[[Database], Awaitable[object]]:
+    """A job that names these, as `submission` does it."""
+
+    async def turn(database: Database) -> None:
+        def use_case(tx: Tx) -> list[str]:
+            service.note_used(tx, "org_1", digests)
+            return sorted(service.facts(tx.conn, "org_1", digests))
+
+        assert await database.write(use_case) == sorted(digests)
+
+    return turn
+
+
+async def test_a_tree_named_while_garbage_is_collected_keeps_its_files(
     depot: Depot, clock: ManualClock
 ) -> None:
     tree = await put_tree(depot, ONE, b"x")
     clock.advance(s=40 * 86_400)
-    named: list[str] = []
-    looks = 0
-
-    def referenced(conn: object, organisation_id: str) -> list[str]:
-        nonlocal looks
-        looks += 1
-        return named if looks == 1 else [tree]  # a job names it after the first look
-
-    found = await garbage.collect(depot, clock.now_ms(), referenced)
+    found = await collect_interrupted(depot, clock, submits(tree))
     assert found.disowned == 0
     assert await owned(depot, ONE, X, tree) == [True, True]
+
+
+async def test_files_of_a_tree_wait_until_all_old_trees_are_gone(
+    depot: Depot, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files went first, a batch at a time: a tree named meanwhile lay there without them."""
+    monkeypatch.setattr(garbage, "BATCH", 1)
+    made = [await put_tree(depot, ONE, b"x"), await put_tree(depot, ONE, b"y")]
+    first, second = sorted(made)
+    clock.advance(s=40 * 86_400)
+    found = await collect_interrupted(depot, clock, nothing, submits(second))
+    assert found.disowned == 1
+    assert await owned(depot, ONE, first, second, X, Y) == [False, True, True, True]
+
+
+async def test_a_blob_named_while_garbage_is_collected_stays(
+    depot: Depot, clock: ManualClock
+) -> None:
+    await put(depot, ONE, b"x", b"y")
+    clock.advance(s=40 * 86_400)
+    found = await collect_interrupted(depot, clock, submits(X))
+    assert found.disowned == 1
+    assert await owned(depot, ONE, X, Y) == [True, False]
+    assert await depot.blobs.has([X, Y]) == [X]
+
+
+async def test_an_upload_that_relies_on_what_is_there_does_not_lose_it(
+    depot: Depot, clock: ManualClock
+) -> None:
+    """The client asks what is missing, sends only that (for hours), then registers the folder."""
+    await put(depot, ONE, b"x")
+    clock.advance(s=40 * 86_400)
+    assert await depot.missing("org_1", [X, Y]) == [Y]
+    await collect(depot, clock)
+    clock.advance(s=86_400)
+    await collect(depot, clock)
+    await put_tree(depot, ONE, b"y")
+    assert await owned(depot, ONE, X, Y) == [True, True]
+
+
+async def test_what_is_sent_while_it_is_deleted_is_sent_again(
+    depot: Depot, clock: ManualClock
+) -> None:
+    await put(depot, ONE, b"x")
+    clock.advance(s=40 * 86_400)
+    refused = []
+
+    async def sends(_database: Database) -> None:
+        with pytest.raises(Unavailable) as caught:
+            await put(depot, ONE, b"x")
+        refused.append(caught.value.reason)
+
+    # disown, condemn, (delete), forget: he comes before the last
+    found = await collect_interrupted(depot, clock, nothing, nothing, sends)
+    assert refused == ["BlobBeingDeleted"]
+    assert (found.deleted, found.freed_bytes) == (1, 1)
+    await put(depot, ONE, b"x")
+    assert await depot.blobs.has([X]) == [X]
+
+
+async def test_two_collectors_never_delete_the_same_blob(depot: Depot, clock: ManualClock) -> None:
+    """What one had marked another deleted as well: the first then hit a blob sent again since."""
+    await put(depot, ONE, b"x")
+    clock.advance(s=40 * 86_400)
+    others = []
+
+    async def also_collects(_database: Database) -> None:
+        others.append(await collect(depot, clock))
+
+    found = await collect_interrupted(depot, clock, nothing, nothing, also_collects)
+    assert (found.deleted, others) == (1, [garbage.Collected()])
+
+
+async def test_a_mark_that_a_dead_collector_left_is_taken_over(
+    depot: Depot, clock: ManualClock
+) -> None:
+    await put(depot, ONE, b"x")
+    clock.advance(s=40 * 86_400)
+
+    async def dies(_database: Database) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await collect_interrupted(depot, clock, nothing, nothing, dies)
+    assert await collect(depot, clock) == garbage.Collected()
+    clock.advance(s=601)
+    assert (await collect(depot, clock)).deleted == 1
+
+
+async def test_who_no_longer_leads_collects_nothing(depot: Depot, clock: ManualClock) -> None:
+    await put(depot, ONE, b"x")
+    clock.advance(s=40 * 86_400)
+
+    def guard(_tx: Tx) -> None:
+        raise StaleWrite("LeadershipLost", "another leads")
+
+    with pytest.raises(StaleWrite):
+        await garbage.collect(depot, clock.now_ms(), lambda conn, organisation_id: [], guard=guard)
+    assert await owned(depot, ONE, X) == [True]

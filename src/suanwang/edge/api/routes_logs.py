@@ -23,6 +23,7 @@ from suanwang.grid.jobs import reading
 from suanwang.grid.jobs.desk import log_signal
 from suanwang.grid.jobs.reading import OutputPart, OutputState
 from suanwang.grid.jobs.reconciler import job_signal
+from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.database import Database
 from suanwang.platform.signals import Signals, wait_for
 
@@ -69,12 +70,24 @@ async def read_logs(
     if follow:
         rest = _all(context, place, part)
         return StreamingResponse(rest, media_type="text/plain; charset=utf-8")
+    if part.lease_id and not part.data:
+        await _check_kept(context, part.lease_id)
     headers = {
         "Attempt": str(part.attempt),
         "Next-Offset": str(part.next_offset),
         "Output": part.state.value,
     }
     return Response(part.data, media_type="text/plain; charset=utf-8", headers=headers)
+
+
+async def _check_kept(context: Context, lease_id: str) -> None:
+    """NotFound where there is nothing because it was dropped."""
+    days = context.settings.output_retention_days
+    if days:
+        before_ms = context.clock.now_ms() - days * MS_PER_DAY
+        await context.database.read(
+            lambda conn: reading.check_output_kept(conn, lease_id, before_ms)
+        )
 
 
 async def part_within(

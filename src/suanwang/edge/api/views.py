@@ -68,6 +68,7 @@ def job_view(job: Job) -> dict[str, Any]:
         },
         "array": job.is_array,
         "depends_on": job.depends_on,
+        "purged_at": instant(job.purged_at_ms),
     }
 
 

@@ -96,6 +96,9 @@ def show_job(job: JobDetail) -> None:
         ],
         states=say("State"),
     )
+    if job["purged_at"]:
+        print(say("Its tasks, output and specification are no longer kept."))
+        return
     tasks = job["task_list"]
     print()
     headings = [

@@ -81,6 +81,7 @@ class Job(TypedDict):
     tasks: TaskCounts
     array: bool
     depends_on: list[str]
+    purged_at: str | None
 
 
 class JobDetail(Job):

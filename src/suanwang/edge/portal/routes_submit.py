@@ -36,6 +36,7 @@ async def submit_form(
 
         def query(conn: Connection) -> str:
             job = api.job_for(conn, page.principal, clone)
+            reading.require_details(job)
             return spec_text(dict(reading.job_spec(conn, job.job_id)))
 
         text = await page.context.database.read(query)

@@ -61,9 +61,13 @@ class Depot:
         self._trees: OrderedDict[str, frozenset[str]] = OrderedDict()
 
     async def missing(self, organisation_id: str, digests: Sequence[str]) -> list[str]:
-        return await self.database.read(
+        """Those that must be sent. Who asks relies on the others: their retention begins anew."""
+        lacking = await self.database.read(
             lambda conn: service.missing(conn, organisation_id, digests)
         )
+        if len(lacking) == len(set(digests)):
+            return lacking
+        return await self.database.write(lambda tx: service.keep(tx, organisation_id, digests))
 
     async def fact(self, organisation_id: str, digest: str) -> Fact:
         """NotFound unless the organisation owns it."""

@@ -59,6 +59,19 @@ def require_owned(conn: Connection, organisation_id: str, digest: str) -> Fact:
 
 def missing(conn: Connection, organisation_id: str, digests: Sequence[str]) -> list[str]:
     """Those that the organisation itself has not got, in the order given, each once."""
+    owned = store.owned(conn, organisation_id, _checked(digests))
+    return [digest for digest in dict.fromkeys(digests) if digest not in owned]
+
+
+def keep(tx: Tx, organisation_id: str, digests: Sequence[str]) -> list[str]:
+    """As `missing`, by somebody who is going to use those that are there: they stay."""
+    store.touch_owned(
+        tx.conn, organisation_id, _checked(digests), tx.now_ms, tx.now_ms - MS_PER_DAY
+    )
+    return missing(tx.conn, organisation_id, digests)
+
+
+def _checked(digests: Sequence[str]) -> Sequence[str]:
     if len(digests) > MAX_DIGESTS:
         raise InvalidInput(
             "TooManyDigests",
@@ -68,8 +81,7 @@ def missing(conn: Connection, organisation_id: str, digests: Sequence[str]) -> l
         )
     for digest in digests:
         check_digest(digest)
-    owned = store.owned(conn, organisation_id, digests)
-    return [digest for digest in dict.fromkeys(digests) if digest not in owned]
+    return digests
 
 
 def usage(conn: Connection, organisation_id: str, limits: Limits) -> tuple[Usage, int]:
@@ -108,6 +120,11 @@ def claim(tx: Tx, organisation_id: str, sizes: Mapping[str, int], limits: Limits
 def register_tree(tx: Tx, organisation_id: str, digest: str, tree: Tree) -> Fact:
     """Make an owned manifest a tree; every file in it must be the organisation's own."""
     contents = tree.blobs()
+    # before the look: the garbage collector keeps what was used, or was here first and it is gone.
+    # To the day is enough and spares rewriting rows
+    store.touch_owned(
+        tx.conn, organisation_id, [*contents, digest], tx.now_ms, tx.now_ms - MS_PER_DAY
+    )
     owned = store.owned(tx.conn, organisation_id, [*contents, digest])
     if digest not in owned:
         raise NotFound("BlobNotFound", f"{digest} was not uploaded.", hint="Upload it first.")
@@ -123,17 +140,16 @@ def register_tree(tx: Tx, organisation_id: str, digest: str, tree: Tree) -> Fact
         raise InvalidInput(
             "TreeMalformed", f"The tree states another size for {wrong[0]}.", field="tree"
         )
-    # the garbage collector trusts this instant; to the day is enough and spares rewriting rows
-    store.touch_owned(
-        tx.conn, organisation_id, [*contents, digest], tx.now_ms, tx.now_ms - MS_PER_DAY
-    )
     total = tree.total_bytes
     store.make_tree(tx.conn, organisation_id, digest, total)
     return facts(tx.conn, organisation_id, [digest])[digest]
 
 
 def note_used(tx: Tx, organisation_id: str, digests: Iterable[str]) -> None:
-    """Somebody names these (a job was submitted): their retention begins anew."""
+    """Somebody names these (a job is submitted): their retention begins anew.
+
+    Look at them afterwards: then they are there to stay, or gone.
+    """
     store.touch_owned(tx.conn, organisation_id, digests, tx.now_ms, tx.now_ms - MS_PER_DAY)
 
 

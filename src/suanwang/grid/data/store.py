@@ -281,23 +281,29 @@ def disown(conn: Connection, organisation_id: str, digests: Sequence[str], befor
 
 
 def condemn(conn: Connection, before_ms: int, now_ms: int, limit: int) -> list[str]:
-    """Mark blobs that nobody owns and nobody touched; returns all that are marked."""
+    """Mark blobs that nobody owns and nobody touched; returns those that are now ours to delete.
+
+    A fresh mark is another collector's, an old one was left by a collector that died.
+    """
     ownerless = ~sa.exists().where(blob_owners.c.digest == blobs.c.digest)
     since = blobs.c.deleting_since_ms
+    free = sa.or_(since.is_(None), since < now_ms - DELETION_MS)
     query = (
         sa.select(blobs.c.digest)
-        .where(blobs.c.touched_at_ms < before_ms, since.is_(None), ownerless)
+        .where(blobs.c.touched_at_ms < before_ms, free, ownerless)
         .order_by(blobs.c.digest)
         .limit(limit)
     )
+    marked: list[str] = []
     for chunk in _chunks(conn.execute(query).scalars().all()):
-        conn.execute(
+        mark = (
             sa.update(blobs)
-            .where(blobs.c.digest.in_(chunk), blobs.c.touched_at_ms < before_ms, ownerless)
+            .where(blobs.c.digest.in_(chunk), blobs.c.touched_at_ms < before_ms, free, ownerless)
             .values(deleting_since_ms=now_ms)
+            .returning(blobs.c.digest)
         )
-    marked = sa.select(blobs.c.digest).where(since.is_not(None)).order_by(blobs.c.digest)
-    return list(conn.execute(marked).scalars())
+        marked += conn.execute(mark).scalars()
+    return sorted(marked)
 
 
 def forget_blobs(conn: Connection, digests: Iterable[str]) -> None:

@@ -132,6 +132,7 @@ _UNTOUCHED: dict[str, Any] = {
     "nodes": [],
     "meters": Meters(),
     "outputs": [],
+    "metered_until_ms": None,
 }
 """What a lease is before its site has been heard of it."""
 

@@ -135,6 +135,7 @@ _CHANGING = (
     "ends_by_ms",
     "expected_end_ms",
     "protected_until_ms",
+    "metered_until_ms",
 )
 
 
@@ -161,6 +162,7 @@ def update_leases(tx: Tx, updated: Sequence[Lease]) -> None:
             lease.ends_by_ms,
             lease.expected_end_ms,
             lease.protected_until_ms,
+            lease.metered_until_ms,
             lease.lease_id,
         )
         for lease in updated

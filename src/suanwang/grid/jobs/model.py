@@ -161,6 +161,7 @@ class Lease(msgspec.Struct, frozen=True):
     rate: int
     """Micro-yuan per hour of the whole lease."""
     hold: int
+    """What is still set aside for it."""
     score: dict[str, Any]
     """Why there: the chosen candidate's score and the runner-up's."""
     outcome: Outcome
@@ -171,6 +172,8 @@ class Lease(msgspec.Struct, frozen=True):
     nodes: list[str]
     meters: Meters
     outputs: list[OutputRecord]
+    metered_until_ms: int | None
+    """The end of the last hour that was recorded while it ran."""
 
 
 class OpenLease(msgspec.Struct, frozen=True):
@@ -257,6 +260,8 @@ class Job(msgspec.Struct, frozen=True):
     refused: int
     depends_on: list[str]
     is_array: bool
+    purged_at_ms: int | None
+    """Since when its tasks, attempts, output and specification are no longer kept."""
 
     def counts(self) -> dict[TaskState, int]:
         return {state: getattr(self, state.value) for state in TaskState}

@@ -74,6 +74,27 @@ def tasks_with_leases(
     return [(task, by_task.get(task.task_id, [])) for task in tasks]
 
 
+def require_details(job: Job) -> None:
+    """NotFound once its details were dropped."""
+    if job.purged_at_ms is not None:
+        raise NotFound(
+            "JobDetailsExpired",
+            "The tasks, output and specification of this job are no longer kept.",
+            hint="They are kept for a while after a job's end; its charges are on the statement.",
+        )
+
+
+def check_output_kept(conn: Connection, lease_id: str, ended_before_ms: int) -> None:
+    """NotFound if the run ended so long ago that its output was dropped."""
+    lease = leases_store.leases_by_id(conn, [lease_id]).get(lease_id)
+    if lease is not None and lease.ended_at_ms is not None and lease.ended_at_ms < ended_before_ms:
+        raise NotFound(
+            "OutputExpired",
+            "The output of this run is no longer kept.",
+            hint="Name files that matter as outputs of the job: they are kept with it.",
+        )
+
+
 class OutputState(StrEnum):
     """Whether more of an attempt's output may come."""
 
@@ -106,6 +127,7 @@ def output_part(
     limit: int,
 ) -> OutputPart:
     """What is there of a task's attempt, of the last one there is if `attempt` is None."""
+    require_details(require_job(conn, job_id))
     found = tasks_with_leases(conn, job_id, after_index=index - 1, limit=1)
     if not found or found[0][0].index != index:
         raise NotFound("TaskNotFound", f"The job has no task {index}.")

@@ -14,7 +14,7 @@ import msgspec
 
 from suanwang.engines.scheduling.fairness import decayed
 from suanwang.grid.data import service as data
-from suanwang.grid.jobs import leases_store, rules, store
+from suanwang.grid.jobs import leases_store, metering, rules, store
 from suanwang.grid.jobs.estimates import RunEnded
 from suanwang.grid.jobs.model import (
     FINAL,
@@ -28,15 +28,15 @@ from suanwang.grid.jobs.model import (
 from suanwang.grid.jobs.orders import stop_leases
 from suanwang.grid.jobs.progress import Steps, settle
 from suanwang.grid.jobs.rivals import Settled, settle_rivals
-from suanwang.grid.jobs.snapshot import HALF_LIFE_S, member_of, share_amounts
+from suanwang.grid.jobs.snapshot import HALF_LIFE_S, share_amounts
 from suanwang.kernel.resources import Resources
 from suanwang.kernel.time import MS_PER_SECOND
 from suanwang.platform.database import Tx
 from suanwang.platform.outbox import Outbox
 from suanwang.protocol.messages import Desired, FailureClass, LeaseOrder, Phase, RunReport
 from suanwang.trade.billing import service as billing
-from suanwang.trade.billing.model import Run
-from suanwang.trade.billing.rules import usage_of_run
+from suanwang.trade.billing.model import Trouble, UsageRecord, UsageTrouble
+from suanwang.trade.billing.rules import end_of_run, usage_of_run
 from suanwang.trade.ledger import service as ledger
 
 
@@ -101,11 +101,12 @@ class _Intake:
             self._taken.orders.append(_unwanted(report))
             return
         after = stepped(lease, report, self._tx.now_ms)
-        if after != lease:
+        if after != lease or metering.is_due(after, report, self._tx.now_ms):
             self._pairs.append((lease, after, report))
 
     def write(self) -> None:
         tx = self._tx
+        self._meter()
         ended = [(b, a, r) for b, a, r in self._pairs if a.state is LeaseState.ENDED]
         tasks = store.tasks_by_id(tx.conn, [a.task_id for _, a, _ in self._pairs], lock=True)
         terms = store.terms_of(tx.conn, [a.job_id for _, a, _ in ended])
@@ -140,6 +141,12 @@ class _Intake:
         self._stop(superseded)
         teach(tx, self._outbox, [a for _, a, _ in ended], terms)
         self._taken.freed = self._taken.freed or bool(ended)
+
+    def _meter(self) -> None:
+        """Before anything else: what follows writes the leases as this leaves them."""
+        runs = [(after, report) for _, after, report in self._pairs]
+        metered = metering.meter(self._tx, self._outbox, runs)
+        self._pairs = [(b, metered.get(a.lease_id, a), r) for b, a, r in self._pairs]
 
     def _without_hold(self, lease: Lease) -> Lease:
         ended = lease.state is LeaseState.ENDED
@@ -233,52 +240,67 @@ def task_after(task: Task, lease: Lease, terms: Terms | None, cancelled: bool, t
 
 def charge_runs(tx: Tx, outbox: Outbox, runs: Sequence[tuple[Lease, RunReport]]) -> None:
     """Usage of ended runs: a record for each hour touched, once whatever is delivered twice."""
-    records = []
+    records: list[UsageRecord] = []
+    troubles: list[UsageTrouble] = []
     for lease, report in runs:
-        started = lease.started_at_ms
-        if started is None and report.started_ago_ms is not None:
-            started = max(lease.granted_at_ms, tx.now_ms - max(0, report.started_ago_ms))
-        if started is None:
-            continue
-        if report.cause is FailureClass.VANISHED:
-            # the site lost its records: nobody can say how long it ran, and the project does
-            # not pay for that
-            started = None
-        records.extend(
-            usage_of_run(
-                run_of(lease),
-                started_at_ms=started,
-                ended_at_ms=lease.ended_at_ms or tx.now_ms,
-                known_at_ms=tx.now_ms,
-                measured_ms=max(0, report.meters.duration_ms) or None,
-                cpu_ms=report.meters.cpu_ms,
+        found = _usage_left(lease, report, tx.now_ms)
+        records.extend(found)
+        if found and _takes_back_hours(lease, report, tx.now_ms):
+            final = found[-1]
+            troubles.append(
+                UsageTrouble(final.source, final.id, Trouble.ENDED_BEFORE_METERED, tx.now_ms)
             )
-        )
     if records:
         billing.record_usage(tx, outbox, records)
+    billing.note_troubles(tx, troubles)
 
 
-def run_of(lease: Lease) -> Run:
-    """The lease, as billing knows it."""
-    return Run(
-        lease_id=lease.lease_id,
-        epoch=lease.epoch,
-        task_id=lease.task_id,
-        job_id=lease.job_id,
-        organisation_id=lease.organisation_id,
-        project_id=lease.project_id,
-        user_id=lease.user_id,
-        provider_organisation_id=lease.provider_id,
-        site_id=lease.site_id,
-        pool_id=lease.pool_id,
-        price_list_id=lease.price_list_id,
-        resources=member_of(lease),
-        members=lease.members,
-        granted_at_ms=lease.granted_at_ms,
-        held_micro_yuan=lease.hold,
-        max_billable_s=(lease.ends_by_ms - (lease.started_at_ms or lease.granted_at_ms))
-        // MS_PER_SECOND,
+def _usage_left(lease: Lease, report: RunReport, now_ms: int) -> list[UsageRecord]:
+    started = lease.started_at_ms
+    if started is None and report.started_ago_ms is not None:
+        started = max(lease.granted_at_ms, now_ms - max(0, report.started_ago_ms))
+    if started is None:
+        return []
+    metered_ms = lease.metered_until_ms or 0
+    if report.cause is FailureClass.VANISHED:
+        # the site lost its records: nobody can say how long it ran on after its last full hour
+        # that the site vouched for, and the project does not pay for that
+        return usage_of_run(
+            metering.run_of(lease),
+            started_at_ms=started if metered_ms else None,
+            ended_at_ms=metered_ms or now_ms,
+            known_at_ms=now_ms,
+            metered_until_ms=metered_ms,
+        )
+    return usage_of_run(
+        metering.run_of(lease),
+        started_at_ms=started,
+        ended_at_ms=lease.ended_at_ms or now_ms,
+        known_at_ms=now_ms,
+        measured_ms=_measured_ms(report),
+        cpu_ms=report.meters.cpu_ms,
+        metered_until_ms=metered_ms,
     )
+
+
+def _measured_ms(report: RunReport) -> int | None:
+    return max(0, report.meters.duration_ms) or None
+
+
+def _takes_back_hours(lease: Lease, report: RunReport, now_ms: int) -> bool:
+    """Whether the site now puts the end before hours that it had vouched for."""
+    if not lease.metered_until_ms or lease.started_at_ms is None:
+        return False
+    if report.cause is FailureClass.VANISHED:
+        return False
+    end_ms = end_of_run(
+        metering.run_of(lease),
+        started_at_ms=lease.started_at_ms,
+        ended_at_ms=lease.ended_at_ms or now_ms,
+        known_at_ms=now_ms,
+        measured_ms=_measured_ms(report),
+    )
+    return end_ms < lease.metered_until_ms
 
 
 def release_holds(tx: Tx, leases: Sequence[Lease]) -> None:

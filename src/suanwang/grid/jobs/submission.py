@@ -118,8 +118,8 @@ def _demands(
             wanted.setdefault(owner.organisation_id, set()).update(named)
     facts: dict[str, dict[str, BlobFact]] = {}
     for organisation_id, digests in sorted(wanted.items()):
-        facts[organisation_id] = blob_facts(conn, organisation_id, sorted(digests))
         data.note_used(tx, organisation_id, sorted(digests))
+        facts[organisation_id] = blob_facts(conn, organisation_id, sorted(digests))
     for spec, owner in zip(specs, owners, strict=True):
         check_trees(spec, facts.get(owner.organisation_id, {}))
     demands = []
@@ -264,6 +264,7 @@ def _job_row(
         "spec": demand.spec,
         "terms": demand.terms,
         "template": demand.template,
+        "purged_at_ms": None,
         "sealed_secrets": seal(demand.secrets, job_id) if demand.secrets else None,
     }
     row.update({name.value: 0 for name in TaskState})

@@ -51,12 +51,16 @@ jobs = sa.Table(
     sa.Column("terms", Packed(Terms), nullable=False),
     sa.Column("template", Packed(RunTemplate), nullable=False),
     sa.Column("sealed_secrets", sa.LargeBinary),
+    sa.Column("purged_at_ms", Ms),
     sa.Index("ix_jobs_organisation_id_id", "organisation_id", "id"),
     sa.Index("ix_jobs_project_id_id", "project_id", "id"),
 )
 
 _waiting_jobs = jobs.c.waiting > 0
 sa.Index("ix_jobs_waiting", jobs.c.id, sqlite_where=_waiting_jobs, postgresql_where=_waiting_jobs)
+
+_kept_jobs = sa.text("purged_at_ms IS NULL")
+sa.Index("ix_jobs_kept", jobs.c.id, sqlite_where=_kept_jobs, postgresql_where=_kept_jobs)
 
 job_dependencies = sa.Table(
     "job_dependencies",
@@ -155,6 +159,7 @@ leases = sa.Table(
     sa.Column("nodes", Packed(list[str]), nullable=False),
     sa.Column("meters", Packed(Meters), nullable=False),
     sa.Column("outputs", Packed(list[OutputRecord]), nullable=False),
+    sa.Column("metered_until_ms", Ms),
 )
 
 _open = leases.c.state != sa.literal_column("'ended'")

@@ -56,13 +56,13 @@ class Run:
     members: int
     granted_at_ms: int
     held_micro_yuan: int = 0
-    """Set aside at the grant; released by the final record."""
+    """What is still set aside; hours give back their part, the final record the rest."""
     max_billable_s: int | None = None
     """The provider, not the project, bears what a run takes beyond this."""
 
 
 class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What one lease used in one UTC hour. No money in it but the hold that it ends.
+    """What one lease used in one UTC hour. No money in it but the part of the hold that it ends.
 
     Unique by (source, id): source is the site, id "<lease>.<epoch>.<hour index>".
     """
@@ -120,6 +120,8 @@ class Trouble(StrEnum):
     """Not charged; charge it once the price list is found."""
     HOLD_TOO_SMALL = "HoldTooSmall"
     """Charged; but less was held than it said was to be released."""
+    ENDED_BEFORE_METERED = "EndedBeforeMetered"
+    """The site put the end of a run before hours that it had vouched for; they stay charged."""
 
 
 @dataclass(frozen=True, slots=True)

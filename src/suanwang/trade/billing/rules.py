@@ -107,6 +107,22 @@ def _record(
     )
 
 
+def end_of_run(
+    run: Run,
+    *,
+    started_at_ms: int,
+    ended_at_ms: int,
+    known_at_ms: int,
+    measured_ms: int | None = None,
+) -> int:
+    """When a run ended, as billing sees it; the arguments are those of `usage_of_run`."""
+    start_ms = _start(run, started_at_ms, known_at_ms)
+    length_ms = ended_at_ms - start_ms if measured_ms is None else measured_ms
+    if run.max_billable_s is not None:
+        length_ms = min(length_ms, run.max_billable_s * MS_PER_SECOND)
+    return max(start_ms, min(start_ms + length_ms, known_at_ms))
+
+
 def usage_of_run(
     run: Run,
     *,
@@ -115,43 +131,51 @@ def usage_of_run(
     known_at_ms: int,
     measured_ms: int | None = None,
     cpu_ms: int = 0,
-    recorded_until_ms: int = 0,
+    metered_until_ms: int = 0,
 ) -> list[UsageRecord]:
-    """All records of a run that has ended: one for each UTC hour touched, the last one final.
+    """What is left to record of a run that has ended: its hours from `metered_until_ms` on.
 
-    Instants are on the control plane's clock; `known_at_ms` is when it heard of the end, and
-    nothing is billed beyond it. `measured_ms`, the run's length on the site's monotonic clock,
-    is taken before the difference of instants. `recorded_until_ms` is the latest instant for
-    which `usage_so_far` was asked. A run that never started gives one record of no seconds, which
-    ends its hold.
+    One record for each UTC hour touched, the last one final. Instants are on the control plane's
+    clock; `known_at_ms` is when it heard of the end, and nothing is billed beyond it.
+    `measured_ms`, the run's length on the site's monotonic clock, is taken before the difference
+    of instants. `metered_until_ms` is the end of the last record that `usage_so_far` gave. A run
+    that never started gives one record of no seconds, which ends its hold; so does one of which
+    all is recorded.
     """
     if started_at_ms is None:
         at_ms = min(max(ended_at_ms, run.granted_at_ms), max(known_at_ms, run.granted_at_ms))
         return [_record(run, at_ms, (hour_of(at_ms), at_ms, at_ms), final=True)]
     start_ms = _start(run, started_at_ms, known_at_ms)
-    length_ms = ended_at_ms - start_ms if measured_ms is None else measured_ms
-    if run.max_billable_s is not None:
-        length_ms = min(length_ms, run.max_billable_s * MS_PER_SECOND)
-    end_ms = max(start_ms, min(start_ms + length_ms, known_at_ms))
+    end_ms = end_of_run(
+        run,
+        started_at_ms=started_at_ms,
+        ended_at_ms=ended_at_ms,
+        known_at_ms=known_at_ms,
+        measured_ms=measured_ms,
+    )
     # hours already on the books stay there: the end comes after them
-    end_ms = max(end_ms, recorded_until_ms)
-    pieces = split_by_hour(start_ms, end_ms) or [(hour_of(start_ms), start_ms, end_ms)]
+    end_ms = max(end_ms, metered_until_ms)
+    pieces = split_by_hour(max(start_ms, metered_until_ms), end_ms)
+    pieces = pieces or [(hour_of(end_ms), end_ms, end_ms)]
     records = [_record(run, start_ms, piece) for piece in pieces[:-1]]
     records.append(_record(run, start_ms, pieces[-1], cpu_ms=max(0, cpu_ms), final=True))
     return records
 
 
-def usage_so_far(run: Run, *, started_at_ms: int, confirmed_at_ms: int) -> list[UsageRecord]:
-    """Records of the hours that a run has filled while it goes on.
+def usage_so_far(
+    run: Run, *, started_at_ms: int, confirmed_at_ms: int, metered_until_ms: int = 0
+) -> list[UsageRecord]:
+    """Records of the hours that a run has filled while it goes on, from `metered_until_ms` on.
 
-    `confirmed_at_ms`: its site has said that it was running then. The hour that contains it is
-    left to a later call.
+    `confirmed_at_ms`: it ran until then for certain. The hour that contains it is left to a
+    later call.
     """
     start_ms = _start(run, started_at_ms, confirmed_at_ms)
     until_ms = confirmed_at_ms
     if run.max_billable_s is not None:
         until_ms = min(until_ms, start_ms + run.max_billable_s * MS_PER_SECOND)
-    return [_record(run, start_ms, piece) for piece in split_by_hour(start_ms, until_ms)[:-1]]
+    pieces = split_by_hour(max(start_ms, metered_until_ms), until_ms)
+    return [_record(run, start_ms, piece) for piece in pieces[:-1]]
 
 
 def check_record(record: UsageRecord) -> None:

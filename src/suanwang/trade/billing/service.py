@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import msgspec
 from sqlalchemy.engine import Connection
 
 from suanwang.kernel.errors import InvalidInput, StaleWrite
@@ -17,6 +18,7 @@ from suanwang.trade.billing.model import (
     Charge,
     HourlyPrices,
     PriceList,
+    Run,
     Trouble,
     UsageRecord,
     UsageRecorded,
@@ -119,6 +121,30 @@ def record_usage(tx: Tx, outbox: Outbox, records: Sequence[UsageRecord]) -> list
     new = [record for record in ordered if (record.source, record.id) in inserted]
     outbox.emit(tx, [UsageRecorded(record) for record in new])
     return new
+
+
+def record_hours(
+    tx: Tx, outbox: Outbox, ongoing: Sequence[tuple[Run, Sequence[UsageRecord]]]
+) -> dict[str, int]:
+    """Accept hours of runs that go on; lease → what they give back of its hold.
+
+    An hour gives back what it will be charged, so that what a project can spend is the same
+    before and after.
+    """
+    lists = store.prices(tx.conn, sorted({run.price_list_id for run, _ in ongoing}))
+    records = []
+    for run, hours in ongoing:
+        left, price_list = run.held_micro_yuan, lists.get(run.price_list_id)
+        for hour in hours:
+            cost = rules.amount_of(hour, price_list) if price_list is not None else 0
+            part = min(left, cost)
+            left -= part
+            records.append(msgspec.structs.replace(hour, hold_release_micro_yuan=part))
+    released: dict[str, int] = {}
+    for record in record_usage(tx, outbox, records):
+        given = released.get(record.lease_id, 0)
+        released[record.lease_id] = given + record.hold_release_micro_yuan
+    return released
 
 
 Charged = Callable[[Sequence[Charge], Sequence[UsageRecord]], None]
@@ -245,6 +271,12 @@ def charge_missing(
     """Charge what `uncharged` finds: the way back from a lost fact or a price list found again."""
     records = store.uncharged(tx.conn, from_ms, until_ms, limit)
     return charge_records(tx, records, fee_percent=fee_percent)
+
+
+def note_troubles(tx: Tx, found: Sequence[UsageTrouble]) -> None:
+    """Keep these for the operator; noting one twice is noting it once."""
+    if found:
+        store.insert_troubles(tx.conn, found)
 
 
 def troubles(conn: Connection, *, limit: int = 200) -> list[UsageTrouble]:
