@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,18 @@ Spread = tuple[tuple[int, int], ...]
 
 Owner = tuple[str, str, str, str, int]
 """A queue group's key."""
+
+
+
+class Gang(NamedTuple):
+    """What decides whether a pool has room for a task."""
+
+    need: Vector
+    """Of one member."""
+    members: int
+    end_ms: int
+    """Declared."""
+
 
 NEVER_MS = 1 << 61
 _PLENTY = 1 << 60
@@ -93,6 +106,7 @@ class PoolRoom:
         """Counts starts."""
         self.kept: list[Kept] = []
         """One per layer of the grid's tables."""
+        self._peaks: list[tuple[int, list[int]]] | None = None
 
     def available(self, end_ms: int) -> Ints:
         """Free now for work that ends by then, without touching what reservations need."""
@@ -101,6 +115,24 @@ class PoolRoom:
             if kept.start_ms < end_ms:
                 out = np.minimum(out, self.spare(layer))
         return out
+
+    def may_hold(self, gang: Gang) -> bool:
+        """False if no node has enough left of some resource; a cheap test that may hope too much."""
+        if self._peaks is None:
+            self._peaks = self._most_left()
+        a, b, c, d = gang.need
+        for start_ms, (most_a, most_b, most_c, most_d) in self._peaks:
+            if start_ms < gang.end_ms and (a > most_a or b > most_b or c > most_c or d > most_d):
+                return False
+        return True
+
+    def _most_left(self) -> list[tuple[int, list[int]]]:
+        """The most that any node has of each resource: free, and beside each reservation."""
+        usable = slice(None) if self._all_usable else self._usable
+        tables = [(-1, self.free)]
+        for layer, kept in enumerate(self.kept):
+            tables.append((kept.start_ms, np.minimum(self.free, self.spare(layer))))
+        return [(at, t[usable].max(axis=0, initial=-1).tolist()) for at, t in tables]
 
     def spare(self, layer: int) -> Ints:
         """What the layer's reservation leaves at its start."""
@@ -192,8 +224,8 @@ class PoolRoom:
     def _occupy(self, nodes: Ints, members: Ints, need: Vector, end_ms: int) -> None:
         """Members start on nodes, each of which is named once."""
         amount = members[:, None] * self._grid.row(need)
-        self._grid.changes += 1
         self.changes += 1
+        self._peaks = None
         self.free[nodes] -= amount
         for layer, kept in enumerate(self.kept):
             if kept.start_ms < end_ms:
@@ -239,6 +271,10 @@ class PoolRoom:
         self._grid.add_reservation(self, kept, at_start - self.reserved)
         return True
 
+    def note_kept(self, kept: Kept) -> None:
+        self.kept.append(kept)
+        self._peaks = None
+
     def close(self) -> None:
         """Nothing more starts here in this round."""
         nobody = ("", "", "", "", 0)
@@ -273,8 +309,6 @@ class GridRoom:
         self._layers = layers
         self._open = layers * len(pools)
         self._rows: dict[Vector, Ints] = {}
-        self.changes = 0
-        """Counts starts and reservations."""
         self._note_running(pools, running, now_ms)
 
     def _note_running(self, pools: Sequence[Pool], running: Sequence[Running], now_ms: int) -> None:
@@ -302,14 +336,14 @@ class GridRoom:
 
     def add_reservation(self, room: PoolRoom, kept: Kept, spare: Ints) -> None:
         layer = len(room.kept)
-        room.kept.append(kept)
+        room.note_kept(kept)
         room.spare(layer)[:] = spare
         self._starts[layer, room.index] = kept.start_ms
         self._open -= 1
-        self.changes += 1
 
-    def room_now(self, need: Vector, members: int, end_ms: int) -> Bools:
+    def room_now(self, gang: Gang) -> Bools:
         """[pool] whether a gang could start now beside the reservations."""
+        need, members, end_ms = gang
         able = self._able(self.free, need)
         touching = []
         for layer, starts in enumerate(self._starts):

@@ -16,10 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from suanwang.engines.scheduling.backfill import reserve_for
-from suanwang.engines.scheduling.capacity import GridRoom, PoolRoom, Spread, Vector
+from suanwang.engines.scheduling.capacity import GridRoom, PoolRoom, Spread
 from suanwang.engines.scheduling.card_choice import CardChoice
 from suanwang.engines.scheduling.fairness import Kinds, ShareTree, share_seconds, turn_size
 from suanwang.engines.scheduling.filters import Filters
@@ -36,7 +34,8 @@ from suanwang.engines.scheduling.model import (
     Snapshot,
     Weights,
 )
-from suanwang.engines.scheduling.pools import Bools, pool_columns, vector
+from suanwang.engines.scheduling.openings import Openings
+from suanwang.engines.scheduling.pools import pool_columns, vector
 from suanwang.engines.scheduling.preemption import Demander, Preemptions
 from suanwang.engines.scheduling.refusals import RefusalBook, Standing
 from suanwang.engines.scheduling.scoring import Candidate, Ranking, declared_end_ms, rank
@@ -65,16 +64,6 @@ class Waiting:
     """Per alternative: the resources of the whole gang."""
 
 
-@dataclass(slots=True)
-class Shortlist:
-    """The candidates of a ranking that may still have room, best first."""
-
-    flats: list[int]
-    failures: int = 0
-    seen: int = -1
-    """The state of the grid that the list was last checked against."""
-
-
 class Round:
     """The state of one round; `run` may be called once."""
 
@@ -93,9 +82,7 @@ class Round:
         self.classes = {c.class_id: c for c in snapshot.classes}
         self._weights = dict(snapshot.weights)
         self._rankings: dict[tuple[str, Weights], Ranking] = {}
-        self._shortlists: dict[int, Shortlist] = {}
-        self._had_room: dict[tuple[Vector, int, int], tuple[int, Bools]] = {}
-        self._everywhere: Bools = np.ones(len(columns.pools), dtype=bool)
+        self._openings = Openings(self.room, now_ms)
         self._weighed: dict[str, tuple[int, tuple[Kinds, ...], tuple[Resources, ...]]] = {}
         queue = sorted((g for g in snapshot.queue if g.count > 0), key=lambda g: g.key)
         self.tree = ShareTree(queue, snapshot.shares, seed)
@@ -210,13 +197,18 @@ class Round:
         """Start up to one turn of tasks; whether the group may have another turn."""
         room_in_plan = self.policy.max_placements - len(self.placements)
         want = min(waiting.turn, waiting.left, room_in_plan)
-        shortlist = self._shortlist(waiting.ranking)
+        shortlist = self._openings.shortlist(waiting.ranking)
+        flats = shortlist.flats
         pools = len(self.room.pools)
         quota = self._quota_rooms(waiting)
         at = 0
-        while want > 0 and at < len(shortlist.flats):
-            flat = shortlist.flats[at]
-            allowed = min(want, quota[flat // pools])
+        while want > 0 and at < len(flats):
+            flat = flats[at]
+            alternative, pool = divmod(flat, pools)
+            if self._openings.is_full(shortlist, alternative, pool):
+                del flats[at]
+                continue
+            allowed = min(want, quota[alternative])
             if allowed > 0:
                 allowed = min(allowed, self._affordable(waiting, flat))
             if allowed <= 0:
@@ -227,7 +219,8 @@ class Round:
                 want -= started
                 quota = self._quota_rooms(waiting)
             if started < allowed:
-                at = self._prune(waiting.ranking, shortlist, at)
+                self._openings.note_full(shortlist, alternative, pool)
+                del flats[at]
             elif want > 0:
                 at += 1
         return want == 0 and waiting.left > 0
@@ -238,42 +231,6 @@ class Round:
 
     def _affordable(self, waiting: Waiting, flat: int) -> int:
         return self.limits.funds_room(waiting.group.project_id, waiting.ranking.hold(flat))
-
-    def _shortlist(self, ranking: Ranking) -> Shortlist:
-        found = self._shortlists.get(id(ranking))
-        if found is None:
-            found = Shortlist(ranking.order.tolist())
-            self._shortlists[id(ranking)] = found
-        known = [self._had_room.get(key) for key in self._sizes(ranking)]
-        newest = max((at for at, _ in filter(None, known)), default=-1)
-        if found.flats and newest > found.seen:
-            # room only shrinks: what a class of the same size has found full stays full
-            keep = np.concatenate([self._everywhere if k is None else k[1] for k in known])
-            found.flats = [
-                f for f, kept in zip(found.flats, keep[found.flats], strict=True) if kept
-            ]
-            found.seen = newest
-        return found
-
-    def _prune(self, ranking: Ranking, shortlist: Shortlist, at: int) -> int:
-        """The candidate at `at` is full. Every so often drop all that are; where to go on."""
-        shortlist.failures += 1
-        del shortlist.flats[at]
-        if shortlist.failures % 3 != 1 or not shortlist.flats:
-            return at
-        for key in self._sizes(ranking):
-            known = self._had_room.get(key)
-            if known is None or known[0] != self.room.changes:
-                self._had_room[key] = (self.room.changes, self.room.room_now(*key))
-        before = set(shortlist.flats[:at])
-        kept = self._shortlist(ranking).flats
-        return sum(flat in before for flat in kept)
-
-    def _sizes(self, ranking: Ranking) -> list[tuple[Vector, int, int]]:
-        """Per alternative: what decides whether there is room for it."""
-        demand = ranking.demand
-        end_ms = declared_end_ms(demand, self.now_ms)
-        return [(vector(r.resources), demand.members, end_ms) for r in demand.alternatives]
 
     def _allowed(self, waiting: Waiting, flat: int) -> bool:
         """Whether quotas and funds would let one task start on this candidate."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from suanwang.engines.scheduling.arithmetic import Column
-from suanwang.engines.scheduling.capacity import GridRoom
+from suanwang.engines.scheduling.capacity import Gang, GridRoom
 from suanwang.engines.scheduling.filters import CHAIN, CODE, Codes, Filters
 from suanwang.engines.scheduling.limits import Limits
 from suanwang.engines.scheduling.model import (
@@ -129,7 +129,7 @@ class RefusalBook:
                 found[then_free] = CODE[RefusalReason.BEHIND_IN_FAIR_SHARE]
             found[now_free] = CODE[RefusalReason.RESERVED_FOR_EARLIER]
             # room beside the reservations is left only if the round reached its placement limit
-            beside = room.room_now(need, demand.members, end_ms)
+            beside = room.room_now(Gang(need, demand.members, end_ms))
             found[beside] = CODE[RefusalReason.BEHIND_IN_FAIR_SHARE]
             self._room_codes[key] = found
         return found
