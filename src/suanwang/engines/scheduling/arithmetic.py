@@ -37,8 +37,8 @@ def scaled(column: Column, numerator: int, denominator: int) -> Column:
     product = widened(column, 2 * numerator) * numerator
     quotient = product // denominator
     doubled = 2 * (product - quotient * denominator)
-    up = (doubled > denominator) | ((doubled == denominator) & (quotient % 2 == 1))
-    return np.asarray(quotient + up.astype(np.int64))
+    # past the half, or on it beside an odd number
+    return np.asarray(quotient + (doubled + (quotient & 1) > denominator))
 
 
 def ceiling(column: Column, denominator: int) -> Column:

@@ -31,6 +31,8 @@ class Limits:
     def quota_room(self, group: QueueGroup, need: Resources) -> int:
         """How many more tasks of `need` the quotas on the group's path allow."""
         room = UNBOUNDED
+        if not self._quotas:
+            return room
         for share in self.quota_shares(group):
             room = min(room, _times(need, self._quotas[share]))
         return room

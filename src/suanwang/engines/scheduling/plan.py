@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from suanwang.engines.scheduling.arithmetic import UNBOUNDED
 from suanwang.engines.scheduling.backfill import reserve_for
-from suanwang.engines.scheduling.capacity import GridRoom, PoolRoom, Spread
+from suanwang.engines.scheduling.capacity import GridRoom
 from suanwang.engines.scheduling.card_choice import CardChoice
 from suanwang.engines.scheduling.fairness import Kinds, ShareTree, share_seconds, turn_size
 from suanwang.engines.scheduling.filters import Filters
@@ -38,7 +39,7 @@ from suanwang.engines.scheduling.openings import Openings
 from suanwang.engines.scheduling.pools import pool_columns, vector
 from suanwang.engines.scheduling.preemption import Demander, Preemptions
 from suanwang.engines.scheduling.refusals import RefusalBook, Standing
-from suanwang.engines.scheduling.scoring import Candidate, Ranking, declared_end_ms, rank
+from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms, rank
 from suanwang.kernel.errors import require
 from suanwang.kernel.resources import Resources
 
@@ -112,6 +113,7 @@ class Round:
             end_ms = declared_end_ms(demand, self.now_ms)
             self.room.pools[pool].put(placed.node_members, need, end_ms)
             waiting.left -= 1
+            self.placements.append(placed)
             self._commit(waiting, placed.alternative * len(index) + pool, 1)
         for kept in made.reservations:
             demand, pool = self.waiting[kept.group].ranking.demand, index[kept.pool_id]
@@ -230,7 +232,10 @@ class Round:
         return [self.limits.quota_room(waiting.group, whole) for whole in waiting.wholes]
 
     def _affordable(self, waiting: Waiting, flat: int) -> int:
-        return self.limits.funds_room(waiting.group.project_id, waiting.ranking.hold(flat))
+        project_id = waiting.group.project_id
+        if self.limits.funds(project_id) is None:
+            return UNBOUNDED
+        return self.limits.funds_room(project_id, waiting.ranking.hold(flat))
 
     def _allowed(self, waiting: Waiting, flat: int) -> bool:
         """Whether quotas and funds would let one task start on this candidate."""
@@ -251,24 +256,18 @@ class Round:
             taken = self.cards.take(pool, request, limit, end_ms)
         else:
             taken = pool.take(vector(request.resources), demand.members, limit, end_ms)
+        key, pool_id = waiting.group.key, self.filters.columns.pools[pool.index].pool_id
+        ids = pool.node_ids
         for spread, times in taken:
-            placement = self._placement(waiting, pool, candidate, spread)
-            self.placements.extend([placement] * times)
+            members = tuple([(ids[node], count) for node, count in spread])
+            placed = Placement(key, pool_id, candidate.alternative, members, candidate.score)
+            self.placements.extend([placed] * times)
             started += times
         if started:
             waiting.left -= started
             self._commit(waiting, flat, started)
             self.tree.charge(waiting.group, waiting.charges[candidate.alternative], started)
         return started
-
-    def _placement(
-        self, waiting: Waiting, pool: PoolRoom, candidate: Candidate, spread: Spread
-    ) -> Placement:
-        where = self.filters.columns.pools[pool.index]
-        members = tuple((pool.node_ids[node], count) for node, count in spread)
-        return Placement(
-            waiting.group.key, where.pool_id, candidate.alternative, members, candidate.score
-        )
 
     def _block(self, waiting: Waiting) -> None:
         self.blocked.append(waiting)
@@ -303,10 +302,15 @@ class Round:
         return lambda flat: self._commit(waiting, flat, 1)
 
     def _commit(self, waiting: Waiting, flat: int, times: int) -> None:
-        whole = waiting.wholes[flat // len(self.room.pools)]
-        self.limits.spend(waiting.group, whole, waiting.ranking.hold(flat), times)
+        group, whole = waiting.group, waiting.wholes[flat // len(self.room.pools)]
+        hold = 0 if self.limits.funds(group.project_id) is None else waiting.ranking.hold(flat)
+        self.limits.spend(group, whole, hold, times)
+
+    def standing(self) -> Standing:
+        """What refusals are worded from; to be asked at the end."""
+        cut_short = len(self.placements) >= self.policy.max_placements
+        return Standing(self.filters, self.room, self.limits, self.now_ms, cut_short)
 
     def _refusals(self) -> tuple[Refusal, ...]:
-        standing = Standing(self.filters, self.room, self.limits, self.now_ms)
-        book = RefusalBook(standing)
+        book = RefusalBook(self.standing())
         return tuple(book.refusal(w.group, w.ranking, w.left) for w in self.blocked)

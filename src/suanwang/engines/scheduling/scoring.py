@@ -45,7 +45,8 @@ class Ranking:
     order: Ints
     """Flat indices (alternative x pools + pool) of the passing candidates, best first."""
     hold_percent: int
-    _holds: list[int] | None = None
+    _holds: Column | None = None
+    _hold_list: list[int] | None = None
     _made: dict[int, Candidate] = field(default_factory=dict)
 
     def candidate(self, flat: int) -> Candidate:
@@ -58,24 +59,27 @@ class Ranking:
 
     def hold(self, flat: int) -> int:
         """Micro-yuan that must be free in the project's account before a start."""
-        if self._holds is None:
-            self._holds = self.holds().reshape(-1).tolist()
-        return self._holds[flat]
+        if self._hold_list is None:
+            self._hold_list = self.holds().reshape(-1).tolist()
+        return self._hold_list[flat]
 
     def holds(self) -> Column:
         """[alternative, pool] rate x declared time x percent."""
-        return scaled(self.rates, self.demand.max_runtime_s * self.hold_percent, _HOUR_S * 100)
+        if self._holds is None:
+            of_rate = self.demand.max_runtime_s * self.hold_percent
+            self._holds = scaled(self.rates, of_rate, _HOUR_S * 100)
+        return self._holds
 
     def score(self, alternative: int, pool: int) -> Score:
-        money = int(self.money[alternative, pool])
-        wait, transfer = int(self.wait[pool]), int(self.transfer[pool])
+        money = int(self.money.item(alternative, pool))
+        wait, transfer = int(self.wait.item(pool)), int(self.transfer.item(pool))
         return Score(
             total=money + wait + transfer,
             money=money,
             wait=wait,
             transfer=transfer,
-            rate_micro_yuan_per_hour=int(self.rates[alternative, pool]),
-            expected_wait_s=int(self.wait_s[pool]),
+            rate_micro_yuan_per_hour=int(self.rates.item(alternative, pool)),
+            expected_wait_s=int(self.wait_s.item(pool)),
         )
 
 
@@ -92,9 +96,9 @@ def rank(
     if demand.inputs:
         transfer = scaled(transfer, weights.transfer_percent, 100)
     totals = (money + (wait + transfer)).reshape(-1)
-    passing = np.flatnonzero(codes.reshape(-1) == 0)
+    passing = (codes.reshape(-1) == 0).nonzero()[0]
     # flat indices already rise by alternative, then by pool, and the sort is stable
-    order = passing[np.argsort(totals[passing], kind="stable")]
+    order = passing[totals[passing].argsort(kind="stable")]
     return Ranking(demand, codes, rates, money, wait, transfer, wait_s, order, hold_percent)
 
 
