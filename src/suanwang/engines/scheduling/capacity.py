@@ -51,11 +51,15 @@ class Releases:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._noted: list[tuple[int | Ints, Ints, Ints]] = []
+        self._first: tuple[Ints, Ints, Ints] = (_NONE, _NONE, _NONE.reshape(0, 4))
+        self._noted: list[tuple[int, Ints, Ints]] = []
         self._columns: tuple[Ints, Ints, Ints] | None = None
         self._timeline: Timeline | None = None
 
-    def note(self, at_ms: int | Ints, nodes: Ints, amounts: Ints) -> None:
+    def start_with(self, ends_ms: Ints, nodes: Ints, amounts: Ints) -> None:
+        self._first = (ends_ms, nodes, amounts)
+
+    def note(self, at_ms: int, nodes: Ints, amounts: Ints) -> None:
         """`amounts[i]` leaves `nodes[i]` then."""
         self._noted.append((at_ms, nodes, amounts))
         self._columns = self._timeline = None
@@ -71,28 +75,31 @@ class Releases:
     def timeline(self) -> Timeline:
         if self._timeline is None:
             ends, nodes, amounts = self._sorted()
-            by_node = np.argsort(nodes, kind="stable")
+            by_node = nodes.argsort(kind="stable")
             ends, nodes = ends[by_node], nodes[by_node]
+            begins = np.ones(len(nodes), dtype=bool)
+            begins[1:] = nodes[1:] != nodes[:-1]
+            first = begins.nonzero()[0]
             left = amounts[by_node].cumsum(axis=0)
-            first = np.flatnonzero(np.diff(nodes, prepend=-1))
             before = np.zeros((len(first), 4), dtype=np.int64)
             before[1:] = left[first[1:] - 1]
-            left -= np.repeat(before, np.diff(first, append=len(nodes)), axis=0)
-            by_time = np.argsort(ends, kind="stable")
+            left -= before[begins.cumsum() - 1]
+            by_time = ends.argsort(kind="stable")
             self._timeline = Timeline(nodes, left, first, by_time, ends[by_time])
         return self._timeline
 
     def _sorted(self) -> tuple[Ints, Ints, Ints]:
         """By end: (end, node, amount)."""
         if self._columns is None:
-            noted = self._noted or [(0, _NONE, _NONE.reshape(0, 4))]
-            ends = np.concatenate([np.broadcast_to(at, nodes.shape) for at, nodes, _ in noted])
-            order = np.argsort(ends, kind="stable")
-            self._columns = (
-                ends[order],
-                np.concatenate([nodes for _, nodes, _ in noted])[order],
-                np.concatenate([amounts for _, _, amounts in noted])[order],
-            )
+            ends, nodes, amounts = self._first
+            if self._noted:
+                late, where, what = zip(*self._noted, strict=True)
+                ends = np.concatenate((ends, np.repeat(late, [len(n) for n in where])))
+                nodes, amounts = np.concatenate((nodes, *where)), np.concatenate((amounts, *what))
+            order = ends.argsort(kind="stable")
+            self._first = (ends, nodes, amounts)
+            self._noted = []
+            self._columns = (ends[order], nodes[order], amounts[order])
         return self._columns
 
 
@@ -137,7 +144,7 @@ class PoolRoom:
         """Counts starts."""
         self.kept: list[Kept] = []
         """One per layer of the grid's tables."""
-        self._peaks: list[tuple[int, list[int]]] | None = None
+        self._peaks: list[tuple[int, list[int]]] = []
 
     def available(self, end_ms: int) -> Ints:
         """Free now for work that ends by then, without touching what reservations need."""
@@ -148,22 +155,21 @@ class PoolRoom:
         return out
 
     def may_hold(self, gang: Gang) -> bool:
-        """False if no node has enough left of some resource; cheap, may hope too much."""
-        if self._peaks is None:
-            self._peaks = self._most_left()
+        """False if no node had enough of some resource when last looked: room only shrinks."""
         a, b, c, d = gang.need
         for start_ms, (most_a, most_b, most_c, most_d) in self._peaks:
             if start_ms < gang.end_ms and (a > most_a or b > most_b or c > most_c or d > most_d):
                 return False
         return True
 
-    def _most_left(self) -> list[tuple[int, list[int]]]:
-        """The most that any node has of each resource: free, and beside each reservation."""
-        usable = slice(None) if self._all_usable else self._usable
+    def look(self) -> None:
+        """Note the most that any node has of each resource: free, and beside each reservation."""
         tables = [(-1, self.free)]
         for layer, kept in enumerate(self.kept):
             tables.append((kept.start_ms, np.minimum(self.free, self.spare(layer))))
-        return [(at, t[usable].max(axis=0, initial=-1).tolist()) for at, t in tables]
+        if not self._all_usable:
+            tables = [(start_ms, table[self._usable]) for start_ms, table in tables]
+        self._peaks = [(at, table.max(axis=0, initial=-1).tolist()) for at, table in tables]
 
     def spare(self, layer: int) -> Ints:
         """What the layer's reservation leaves at its start."""
@@ -264,7 +270,6 @@ class PoolRoom:
         """Members start on nodes, each of which is named once."""
         amounts = members[:, None] * self._grid.row(need)
         self.changes += 1
-        self._peaks = None
         self.free[nodes] -= amounts
         for layer, kept in enumerate(self.kept):
             if kept.start_ms < end_ms:
@@ -287,7 +292,8 @@ class PoolRoom:
         if not self._all_usable:
             after *= self._usable[line.nodes]
         # room only grows: each release adds what fits its node then, less what did before
-        grown = np.diff(after, prepend=0)
+        grown = after.copy()
+        grown[1:] -= after[:-1]
         grown[line.first] = after[line.first] - at_first[line.nodes[line.first]]
         total = grown[line.by_time].cumsum() + at_first.sum()
         enough = int(total.searchsorted(members))
@@ -308,10 +314,6 @@ class PoolRoom:
         kept = Kept(owner, start_ms, spread, need)
         self._grid.add_reservation(self, kept, at_start - self.reserved)
         return True
-
-    def note_kept(self, kept: Kept) -> None:
-        self.kept.append(kept)
-        self._peaks = None
 
     def close(self) -> None:
         """Nothing more starts here in this round."""
@@ -366,7 +368,7 @@ class GridRoom:
             )
         for index, noted in rows.items():
             table = np.array(noted, dtype=np.int64).reshape(-1, 6)
-            self.pools[index].releases.note(table[:, 0], table[:, 1], table[:, 2:])
+            self.pools[index].releases.start_with(table[:, 0], table[:, 1], table[:, 2:])
 
     def row(self, need: Vector) -> Ints:
         found = self._rows.get(need)
@@ -383,7 +385,7 @@ class GridRoom:
 
     def add_reservation(self, room: PoolRoom, kept: Kept, spare: Ints) -> None:
         layer = len(room.kept)
-        room.note_kept(kept)
+        room.kept.append(kept)
         room.spare(layer)[:] = spare
         self._starts[layer, room.index] = kept.start_ms
         self._open -= 1

@@ -7,12 +7,12 @@ Permanent reasons come first, then passing states of the pool, then limits of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from suanwang.engines.scheduling.arithmetic import Column, Ints, ceiling, scaled, widened
+from suanwang.engines.scheduling.arithmetic import Column, Ints, ceiling, column_of, scaled, widened
 from suanwang.engines.scheduling.model import DemandClass, Input, Prices, RefusalReason, Request
 from suanwang.engines.scheduling.pools import Bools, PoolColumns, copies, vector
 from suanwang.kernel.money import scale
@@ -75,22 +75,31 @@ class Filters:
         self._place_codes: dict[tuple[object, ...], Codes] = {}
         self._size_codes: dict[tuple[Request, int], Codes] = {}
 
-    def codes(self, demand: DemandClass, now_ms: int) -> Codes:
-        """[alternative, pool] codes of the chain up to the deadline; owner and room come later."""
-        shared = self._place(demand)
-        if demand.deadline_ms is not None:
-            done = (self.wait_s(demand) + demand.expected_runtime_s) * 1_000 + now_ms
-            late = _refused(RefusalReason.PAST_DEADLINE, done > demand.deadline_ms)
-            shared = np.minimum(shared, late)
-        rows = np.empty((len(demand.alternatives), self._size), dtype=np.int8)
-        cap = demand.max_rate_micro_yuan_per_hour
-        for row, request in zip(rows, demand.alternatives, strict=True):
-            np.minimum(shared, self._size_of(request, demand.members), out=row)
-            if cap is not None:
-                dear = self.rates(request, demand.members) > cap
-                np.minimum(row, _refused(RefusalReason.OVER_PRICE_CAP, dear), out=row)
-        rows[rows == _PASSES] = 0
-        return rows
+    def codes(
+        self, demands: Sequence[DemandClass], rates: Column, wait_s: Column, now_ms: int
+    ) -> Codes:
+        """Codes of the chain up to the deadline; owner and room come later.
+
+        [row, pool]: a row is an alternative of a demand, in turn, as in `rates`; `wait_s` has one
+        for each demand.
+        """
+        shared = np.array([self._place(demand) for demand in demands])
+        due = [i for i, d in enumerate(demands) if d.deadline_ms is not None]
+        if due:
+            expected = column_of([demands[i].expected_runtime_s for i in due])
+            deadline = column_of([demands[i].deadline_ms or 0 for i in due])
+            late = (wait_s[due] + expected) * 1_000 + now_ms > deadline
+            shared[due] = np.minimum(shared[due], _refused(RefusalReason.PAST_DEADLINE, late))
+        rows = [(i, request) for i, d in enumerate(demands) for request in d.alternatives]
+        sizes = np.array([self._size_of(request, demands[i].members) for i, request in rows])
+        out: Codes = np.minimum(shared[[i for i, _ in rows]], sizes)
+        caps = [demands[i].max_rate_micro_yuan_per_hour for i, _ in rows]
+        capped = [row for row, cap in enumerate(caps) if cap is not None]
+        if capped:
+            dear = rates[capped] > column_of([caps[row] or 0 for row in capped])
+            out[capped] = np.minimum(out[capped], _refused(RefusalReason.OVER_PRICE_CAP, dear))
+        out[out == _PASSES] = 0
+        return out
 
     def rates(self, request: Request, members: int) -> Column:
         """[pool] micro-yuan per hour of the whole gang."""
@@ -123,31 +132,35 @@ class Filters:
         kind = 3 if resources.accelerator_milli else 0
         return np.maximum.reduceat(columns.shapes[:, kind], columns.shape_start)
 
-    def transfer_money(self, demand: DemandClass) -> Column:
-        """[pool] micro-yuan to bring every input there from its cheapest source."""
-        total: Column = np.zeros(self._size, dtype=np.int64)
-        for item in demand.inputs:
-            total = total + self._staged(item)[0]
-        return total
-
-    def wait_s(self, demand: DemandClass) -> Column:
-        """[pool] seconds before the work runs if it starts now: the site's queue, then the data."""
-        ms: Column = np.zeros(self._size, dtype=np.int64)
-        for item in demand.inputs:
-            ms = ms + self._staged(item)[1]
-        return self.columns.backlog_s + ceiling(ms, 1_000)
-
-    def _staged(self, item: Input) -> tuple[Column, Column]:
-        found = self._staging.get(item)
-        if found is None:
-            money, ms = self._cheapest_source(item)
-            at = self.columns.site_index
-            found = (
-                scaled(money[at], item.size_mib, _MIB_PER_GIB),
-                ceiling(widened(ms[at], item.size_mib) * item.size_mib, _MIB_PER_GIB),
+    def staging(self, demands: Sequence[DemandClass]) -> tuple[Column, Column]:
+        """[demand, pool] micro-yuan to bring every input there from its cheapest source, and
+        seconds before the work runs if it starts now: the site's queue, then the data."""
+        self._stage(dict.fromkeys(item for d in demands for item in d.inputs))
+        money: list[Column] = []
+        wait_s: list[Column] = []
+        nothing: Column = np.zeros(self._size, dtype=np.int64)
+        for demand in demands:
+            parts = [self._staging[item] for item in demand.inputs]
+            money.append(sum([m for m, _ in parts], start=nothing))
+            ms = sum([t for _, t in parts], start=nothing)
+            wait_s.append(
+                self.columns.backlog_s + ceiling(ms, 1_000) if parts else self.columns.backlog_s
             )
-            self._staging[item] = found
-        return found
+        return np.array(money), np.array(wait_s)
+
+    def _stage(self, items: Iterable[Input]) -> None:
+        """Put price and time of bringing these inputs to each pool into the table."""
+        new = [item for item in items if item not in self._staging]
+        if not new:
+            return
+        links = [self._cheapest_source(item) for item in new]
+        at, sizes = self.columns.site_index, column_of([item.size_mib for item in new])
+        most = int(sizes.max())
+        money = scaled(np.array([m for m, _ in links])[:, at], sizes, _MIB_PER_GIB)
+        ms = widened(np.array([t for _, t in links])[:, at], most) * sizes
+        self._staging.update(
+            zip(new, zip(money, ceiling(ms, _MIB_PER_GIB), strict=True), strict=True)
+        )
 
     def _cheapest_source(self, item: Input) -> tuple[Ints, Ints]:
         """[site] price and time per GiB; the cheaper link, then the faster, then the first id."""

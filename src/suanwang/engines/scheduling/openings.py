@@ -1,8 +1,8 @@
 """Which candidates of a class may still have room? Asked in every turn, so it must cost little.
 
 Room only shrinks within a round: a pool that is full for a gang of some size stays full for every
-gang of that size, and leaves the lists of all their classes. A look at the most that any node has
-left tells most full pools at once; the others are found out by trying, once for each size.
+gang of that size, and leaves the lists of all their classes. Where one was tried in vain, the most
+that any node there has left tells the larger ones without trying.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class Openings:
     def note_full(self, shortlist: Shortlist, alternative: int, pool: int) -> None:
         """A try has shown that nothing more starts there."""
         shortlist.full[alternative][pool] = 1
+        self._room.pools[pool].look()
         shortlist.failures += 1
         if shortlist.failures == shortlist.scan_after:
             shortlist.scan_after *= 2

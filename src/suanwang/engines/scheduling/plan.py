@@ -87,6 +87,7 @@ class Round:
         self._weighed: dict[str, tuple[int, tuple[Kinds, ...], tuple[Resources, ...]]] = {}
         queue = sorted((g for g in snapshot.queue if g.count > 0), key=lambda g: g.key)
         self.tree = ShareTree(queue, snapshot.shares, seed)
+        self._rank_queue(queue)
         self.waiting = {g.key: self._waiting(g) for g in queue}
         require(len(self.waiting) == len(queue), "DuplicateGroup", "A queue group appears twice.")
         self.cards = (
@@ -156,14 +157,24 @@ class Round:
         )
 
     def ranking(self, demand: DemandClass, organisation_id: str) -> Ranking:
-        key = (demand.class_id, self._weights.get(organisation_id, Weights()))
-        found = self._rankings.get(key)
-        if found is None:
-            found = rank(
-                self.filters, demand, key[1], self.policy.runtime_hold_percent, self.now_ms
-            )
-            self._rankings[key] = found
-        return found
+        weights = self._weights.get(organisation_id, Weights())
+        key = (demand.class_id, weights)
+        if key not in self._rankings:
+            self._rank([(demand, weights)])
+        return self._rankings[key]
+
+    def _rank_queue(self, queue: list[QueueGroup]) -> None:
+        asked = {
+            (g.class_id, self._weights.get(g.organisation_id, Weights())): None
+            for g in queue
+            if g.class_id in self.classes
+        }
+        self._rank([(self.classes[class_id], weights) for class_id, weights in asked])
+
+    def _rank(self, asked: list[tuple[DemandClass, Weights]]) -> None:
+        made = rank(self.filters, asked, self.policy.runtime_hold_percent, self.now_ms)
+        for (demand, weights), ranking in zip(asked, made, strict=True):
+            self._rankings[(demand.class_id, weights)] = ranking
 
     def _weight(self, demand: DemandClass) -> tuple[int, tuple[Kinds, ...], tuple[Resources, ...]]:
         """(tasks in a turn; per alternative, what a task adds to its shares, and its size)."""

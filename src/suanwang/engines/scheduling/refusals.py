@@ -88,7 +88,7 @@ class RefusalBook:
             return None
         dearest = self._dearest.get(id(ranking))
         if dearest is None:
-            dearest = int(ranking.holds().max(initial=0))
+            dearest = int(ranking.holds.max(initial=0))
             self._dearest[id(ranking)] = dearest
         return None if 0 <= funds >= dearest else (group.project_id, funds)
 
@@ -111,7 +111,7 @@ class RefusalBook:
                 row[row == 0] = CODE[RefusalReason.QUOTA_EXCEEDED]
         funds = at.limits.funds(group.project_id)
         if funds is not None:
-            short = (out == 0) & ((ranking.holds() > funds) | (funds < 0))
+            short = (out == 0) & ((ranking.holds > funds) | (funds < 0))
             out[short] = CODE[RefusalReason.INSUFFICIENT_FUNDS]
         for alternative in range(len(demand.alternatives)):
             row = out[alternative]
