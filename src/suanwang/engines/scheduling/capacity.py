@@ -135,8 +135,8 @@ class PoolRoom:
         self.node_ids = tuple(n.node_id for n in pool.nodes)
         self.free = grid.free[start:stop]
         self._slice = slice(start, stop)
-        self._usable = grid.usable[start:stop]
-        self._all_usable = bool(self._usable.all())
+        self.usable = grid.usable[start:stop]
+        self._all_usable = bool(self.usable.all())
         self._positions: dict[str, int] | None = None
         self.releases = Releases(stop - start)
         self.reserved = np.zeros((stop - start, 4), dtype=np.int64)
@@ -168,7 +168,7 @@ class PoolRoom:
         for layer, kept in enumerate(self.kept):
             tables.append((kept.start_ms, np.minimum(self.free, self.spare(layer))))
         if not self._all_usable:
-            tables = [(start_ms, table[self._usable]) for start_ms, table in tables]
+            tables = [(start_ms, table[self.usable]) for start_ms, table in tables]
         self._peaks = [(at, table.max(axis=0, initial=-1).tolist()) for at, table in tables]
 
     def spare(self, layer: int) -> Ints:
@@ -198,7 +198,7 @@ class PoolRoom:
 
     def counts(self, room: Ints, need: Vector) -> Ints:
         fit = copies(room, need)
-        return fit if self._all_usable else fit * self._usable
+        return fit if self._all_usable else fit * self.usable
 
     def take(self, need: Vector, members: int, limit: int, end_ms: int) -> list[tuple[Spread, int]]:
         """Start up to `limit` gangs that end by then; [(where, how many gangs so placed)]."""
@@ -235,16 +235,19 @@ class PoolRoom:
         batch is the nodes in order of tightness, each filled up. Keeps `fit` up to date."""
         whole = fit // members if members > 1 else fit
         nodes = whole.nonzero()[0]
-        nodes = nodes[_tightness(self.free, nodes)]
+        if len(nodes) > 1:
+            nodes = nodes[_tightness(self.free, nodes)]
         times = whole[nodes]
         after = times.cumsum()
         last = int(after.searchsorted(limit))
         if last < len(nodes):
             nodes, times = nodes[: last + 1], times[: last + 1]
             times[last] -= int(after[last]) - limit
-        taken = times * members if members > 1 else times
-        # a member less room on a node is exactly one copy less there
-        fit[nodes] -= taken
+        taken = times
+        if members > 1:
+            taken = times * members
+            # a member less room on a node is exactly one copy less there
+            fit[nodes] -= taken
         self._occupy(nodes, taken, need, end_ms)
         placed = zip(nodes.tolist(), times.tolist(), strict=True)
         return [(((node, members),), count) for node, count in placed]
@@ -290,7 +293,7 @@ class PoolRoom:
         at_first = self.counts(room, need)
         after = copies(room[line.nodes] + line.left, need)
         if not self._all_usable:
-            after *= self._usable[line.nodes]
+            after *= self.usable[line.nodes]
         # room only grows: each release adds what fits its node then, less what did before
         grown = after.copy()
         grown[1:] -= after[:-1]

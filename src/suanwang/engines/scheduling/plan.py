@@ -240,6 +240,8 @@ class Round:
 
     def _quota_rooms(self, waiting: Waiting) -> list[int]:
         """Per alternative: how many more tasks the quotas allow."""
+        if not self.limits.quota_shares(waiting.group):
+            return [UNBOUNDED] * len(waiting.wholes)
         return [self.limits.quota_room(waiting.group, whole) for whole in waiting.wholes]
 
     def _affordable(self, waiting: Waiting, flat: int) -> int:
