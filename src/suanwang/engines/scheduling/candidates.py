@@ -48,7 +48,7 @@ def candidates(
         fits = room.room_in(room.free, need, demand.members)
         for pool in range(len(columns.pools)):
             code = int(ranking.codes[alternative, pool])
-            score = ranking.score(alternative, pool)
+            score = ranking.score(alternative * len(columns.pools) + pool)
             if code:
                 rows.append(_refused(filters, ranking, alternative, pool, code, score, now_ms))
             elif fits[pool]:

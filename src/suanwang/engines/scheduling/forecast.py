@@ -113,7 +113,7 @@ def _scene(
     kept: list[str] = []
     nodes = 0
     for flat in ranking.order.tolist():
-        pool = columns.pools[ranking.candidate(flat).pool]
+        pool = columns.pools[ranking.at(flat)[1]]
         if pool.pool_id not in kept and (not kept or nodes + len(pool.nodes) <= NODES_PLAYED):
             kept.append(pool.pool_id)
             nodes += len(pool.nodes)

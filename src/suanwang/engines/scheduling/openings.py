@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from suanwang.engines.scheduling.capacity import Gang, GridRoom
 from suanwang.engines.scheduling.pools import vector
 from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms
@@ -48,7 +50,8 @@ class Openings:
                 Gang(vector(r.resources), demand.members, end_ms) for r in demand.alternatives
             )
             full = tuple(self._known_full(gang) for gang in gangs)
-            found = Shortlist(ranking.order.tolist(), gangs, full)
+            closed = np.frombuffer(b"".join(full), dtype=np.uint8)[ranking.order]
+            found = Shortlist(ranking.order[closed == 0].tolist(), gangs, full)
             self._lists[id(ranking)] = found
         return found
 
@@ -59,13 +62,10 @@ class Openings:
         return found
 
     def is_full(self, shortlist: Shortlist, alternative: int, pool: int) -> bool:
-        """Whether it is sure that nothing more starts there."""
-        full = shortlist.full[alternative]
-        if full[pool]:
-            return True
+        """Whether it is sure, without trying, that nothing more starts there."""
         if self._room.pools[pool].may_hold(shortlist.gangs[alternative]):
             return False
-        full[pool] = 1
+        shortlist.full[alternative][pool] = 1
         return True
 
     def note_full(self, shortlist: Shortlist, alternative: int, pool: int) -> None:

@@ -63,6 +63,10 @@ class Waiting:
     """Per alternative: what one task adds to its shares, 1e-9 share-seconds."""
     wholes: tuple[Resources, ...]
     """Per alternative: the resources of the whole gang."""
+    capped: bool
+    """A quota stands somewhere on its path."""
+    funded: bool
+    """Its project may run out of money."""
 
 
 class Round:
@@ -154,6 +158,8 @@ class Round:
             ranking,
             group.count,
             *self._weight(demand),
+            bool(self.limits.quota_shares(group)),
+            self.limits.funds(group.project_id) is not None,
         )
 
     def ranking(self, demand: DemandClass, organisation_id: str) -> Ranking:
@@ -198,8 +204,7 @@ class Round:
             if waiting is None or pool is None or waiting.left == 0:
                 continue
             for flat in waiting.ranking.order.tolist():
-                candidate = waiting.ranking.candidate(flat)
-                if candidate.pool != pool or not self._allowed(waiting, flat):
+                if waiting.ranking.at(flat)[1] != pool or not self._allowed(waiting, flat):
                     continue
                 if self._start(waiting, flat, 1) == 1:
                     break
@@ -211,25 +216,25 @@ class Round:
         room_in_plan = self.policy.max_placements - len(self.placements)
         want = min(waiting.turn, waiting.left, room_in_plan)
         shortlist = self._openings.shortlist(waiting.ranking)
-        flats = shortlist.flats
+        flats, full = shortlist.flats, shortlist.full
         pools = len(self.room.pools)
         quota = self._quota_rooms(waiting)
         at = 0
         while want > 0 and at < len(flats):
             flat = flats[at]
             alternative, pool = divmod(flat, pools)
-            if self._openings.is_full(shortlist, alternative, pool):
+            if full[alternative][pool] or self._openings.is_full(shortlist, alternative, pool):
                 del flats[at]
                 continue
             allowed = min(want, quota[alternative])
-            if allowed > 0:
+            if waiting.funded and allowed > 0:
                 allowed = min(allowed, self._affordable(waiting, flat))
             if allowed <= 0:
                 at += 1
                 continue
             started = self._start(waiting, flat, allowed)
-            if started:
-                want -= started
+            want -= started
+            if started and waiting.capped:
                 quota = self._quota_rooms(waiting)
             if started < allowed:
                 self._openings.note_full(shortlist, alternative, pool)
@@ -240,46 +245,44 @@ class Round:
 
     def _quota_rooms(self, waiting: Waiting) -> list[int]:
         """Per alternative: how many more tasks the quotas allow."""
-        if not self.limits.quota_shares(waiting.group):
+        if not waiting.capped:
             return [UNBOUNDED] * len(waiting.wholes)
         return [self.limits.quota_room(waiting.group, whole) for whole in waiting.wholes]
 
     def _affordable(self, waiting: Waiting, flat: int) -> int:
-        project_id = waiting.group.project_id
-        if self.limits.funds(project_id) is None:
-            return UNBOUNDED
-        return self.limits.funds_room(project_id, waiting.ranking.hold(flat))
+        return self.limits.funds_room(waiting.group.project_id, waiting.ranking.hold(flat))
 
     def _allowed(self, waiting: Waiting, flat: int) -> bool:
         """Whether quotas and funds would let one task start on this candidate."""
         whole = waiting.wholes[flat // len(self.room.pools)]
-        if self.limits.quota_room(waiting.group, whole) < 1:
+        if waiting.capped and self.limits.quota_room(waiting.group, whole) < 1:
             return False
-        return self._affordable(waiting, flat) > 0
+        return not waiting.funded or self._affordable(waiting, flat) > 0
 
     def _start(self, waiting: Waiting, flat: int, limit: int) -> int:
         """Start up to `limit` tasks, which limits allow, on a candidate; how many fitted."""
         demand = waiting.ranking.demand
-        candidate = waiting.ranking.candidate(flat)
-        request = demand.alternatives[candidate.alternative]
-        pool = self.room.pools[candidate.pool]
+        alternative, index = waiting.ranking.at(flat)
+        request = demand.alternatives[alternative]
+        pool = self.room.pools[index]
         end_ms = declared_end_ms(demand, self.now_ms)
         started = 0
-        if self.cards is not None and self.cards.applies(pool.index, request, demand.members):
+        if self.cards is not None and self.cards.applies(index, request, demand.members):
             taken = self.cards.take(pool, request, limit, end_ms)
         else:
             taken = pool.take(vector(request.resources), demand.members, limit, end_ms)
-        key, pool_id = waiting.group.key, self.filters.columns.pools[pool.index].pool_id
-        ids = pool.node_ids
+        if not taken:
+            return 0
+        key, pool_id = waiting.group.key, self.filters.columns.pools[index].pool_id
+        ids, score = pool.node_ids, waiting.ranking.score(flat)
         for spread, times in taken:
             members = tuple([(ids[node], count) for node, count in spread])
-            placed = Placement(key, pool_id, candidate.alternative, members, candidate.score)
+            placed = Placement(key, pool_id, alternative, members, score)
             self.placements.extend([placed] * times)
             started += times
-        if started:
-            waiting.left -= started
-            self._commit(waiting, flat, started)
-            self.tree.charge(waiting.group, waiting.charges[candidate.alternative], started)
+        waiting.left -= started
+        self._commit(waiting, flat, started)
+        self.tree.charge(waiting.group, waiting.charges[alternative], started)
         return started
 
     def _block(self, waiting: Waiting) -> None:
@@ -315,9 +318,9 @@ class Round:
         return lambda flat: self._commit(waiting, flat, 1)
 
     def _commit(self, waiting: Waiting, flat: int, times: int) -> None:
-        group, whole = waiting.group, waiting.wholes[flat // len(self.room.pools)]
-        hold = 0 if self.limits.funds(group.project_id) is None else waiting.ranking.hold(flat)
-        self.limits.spend(group, whole, hold, times)
+        if waiting.capped or waiting.funded:
+            whole = waiting.wholes[flat // len(self.room.pools)]
+            self.limits.spend(waiting.group, whole, waiting.ranking.hold(flat), times)
 
     def standing(self) -> Standing:
         """What refusals are worded from; to be asked at the end."""

@@ -165,7 +165,7 @@ class RefusalBook:
                 text = self._owner_detail(group, ranking, alternative, pool, reason)
             else:
                 text = detail(at.filters, ranking, alternative, pool, reason, at.now_ms)
-            score = ranking.candidate(flat).score
+            score = ranking.score(flat)
             pool_id = at.filters.columns.pools[pool].pool_id
             out.append(PoolVerdict(pool_id, alternative, score, reason, text))
         return tuple(out)

@@ -23,15 +23,6 @@ _HOUR_S = 3_600
 
 
 @dataclass(slots=True)
-class Candidate:
-    """A (pool, alternative) that passes the hard filters for a class, with its score."""
-
-    pool: int
-    alternative: int
-    score: Score
-
-
-@dataclass(slots=True)
 class Ranking:
     """A class under one organisation's weights: every pool judged, the passing ones in order."""
 
@@ -48,32 +39,34 @@ class Ranking:
     holds: Column
     """[alternative, pool] micro-yuan that must be free in the project's account before a start."""
     _hold_list: list[int] | None = None
-    _made: dict[int, Candidate] = field(default_factory=dict)
+    _scores: dict[int, Score] = field(default_factory=dict)
 
-    def candidate(self, flat: int) -> Candidate:
-        found = self._made.get(flat)
-        if found is None:
-            alternative, pool = divmod(flat, self.codes.shape[1])
-            found = Candidate(pool, alternative, self.score(alternative, pool))
-            self._made[flat] = found
-        return found
+    def at(self, flat: int) -> tuple[int, int]:
+        """(alternative, pool)"""
+        pools: int = self.codes.shape[1]
+        return divmod(flat, pools)
 
     def hold(self, flat: int) -> int:
         if self._hold_list is None:
             self._hold_list = self.holds.reshape(-1).tolist()
         return self._hold_list[flat]
 
-    def score(self, alternative: int, pool: int) -> Score:
-        money = int(self.money.item(alternative, pool))
-        wait, transfer = int(self.wait.item(pool)), int(self.transfer.item(pool))
-        return Score(
-            total=money + wait + transfer,
-            money=money,
-            wait=wait,
-            transfer=transfer,
-            rate_micro_yuan_per_hour=int(self.rates.item(alternative, pool)),
-            expected_wait_s=int(self.wait_s.item(pool)),
-        )
+    def score(self, flat: int) -> Score:
+        found = self._scores.get(flat)
+        if found is None:
+            alternative, pool = self.at(flat)
+            money = int(self.money.item(alternative, pool))
+            wait, transfer = int(self.wait.item(pool)), int(self.transfer.item(pool))
+            found = Score(
+                total=money + wait + transfer,
+                money=money,
+                wait=wait,
+                transfer=transfer,
+                rate_micro_yuan_per_hour=int(self.rates.item(alternative, pool)),
+                expected_wait_s=int(self.wait_s.item(pool)),
+            )
+            self._scores[flat] = found
+        return found
 
 
 def rank(
