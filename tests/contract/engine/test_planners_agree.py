@@ -18,6 +18,7 @@ from suanwang.engines.scheduling.model import (
     Prices,
     QueueGroup,
     Request,
+    Running,
     Snapshot,
 )
 from suanwang.engines.scheduling.plan import plan
@@ -65,3 +66,66 @@ def gang_worlds(draw: st.DrawFn) -> Snapshot:
 @given(gang_worlds())
 def test_same_plan_for_gangs_over_several_nodes(snapshot: Snapshot) -> None:
     assert comparable(plan(snapshot, NOW_MS)) == reference_plan(snapshot, NOW_MS)
+
+
+@st.composite
+def splintered_grids(draw: st.DrawFn) -> Snapshot:
+    """Many pools whose free cards and free cores lie on different nodes, and classes of few sizes:
+    what one class found full must hold for the others, and a pool that looks roomy may be full."""
+    free = st.sampled_from(
+        (
+            Resources(8_000, 16_384, 4_096, 0),
+            Resources(500, 16_384, 4_096, 4_000),
+            Resources(2_000, 1_024, 4_096, 2_000),
+            Resources(1_000, 4_096, 4_096, 1_000),
+        )
+    )
+    pools = []
+    leases = []
+    for i in range(draw(st.integers(9, 14))):
+        nodes = tuple(
+            Node(f"n{k}", CAPACITY, draw(free), draw(st.sampled_from((True, True, True, False))))
+            for k in range(draw(st.integers(1, 3)))
+        )
+        prices = Prices(accelerator_hour=draw(st.sampled_from((1_000, 2_000))))
+        name = f"p{i:02d}"
+        pools.append(Pool(name, f"s{i:02d}", "r", "ai", "x86_64", nodes, prices, H100))
+        rest = CAPACITY - nodes[0].free
+        ends_ms = NOW_MS + draw(st.sampled_from((500_000, 5_000_000)))
+        owner = ("z", "z", "z", "gone", name)
+        leases.append(
+            Running(
+                name, *owner, 0, False, (("n0", 1),), rest, NOW_MS - 1, ends_ms, ends_ms, NOW_MS
+            )
+        )
+    sizes = (Resources(2_000, 0, 0, 1_000), Resources(1_000, 2_048, 0, 2_000))
+    classes = tuple(
+        DemandClass(
+            f"c{i}",
+            (Request(draw(st.sampled_from(sizes))),),
+            draw(st.sampled_from((1, 1, 2))),
+            max_runtime_s=draw(st.sampled_from((600, 3_600))),
+            expected_runtime_s=600,
+        )
+        for i in range(5)
+    )
+    queue = tuple(
+        QueueGroup(f"o{i % 2}", f"o{i % 2}p", "u", c.class_id, 0, draw(st.integers(1, 6)), i)
+        for i, c in enumerate(classes)
+    )
+    policy = Policy(
+        reservations_per_pool=draw(st.sampled_from((0, 1, 2))),
+        turn_share_ppm=draw(st.sampled_from((1_000, 100_000))),
+        fragmentation_aware=False,
+    )
+    return Snapshot(tuple(pools), classes, queue, tuple(leases), policy=policy)
+
+
+@settings(max_examples=80, deadline=None)
+@given(splintered_grids())
+def test_same_plan_where_pools_only_look_roomy(snapshot: Snapshot) -> None:
+    made = plan(snapshot, NOW_MS)
+    assert comparable(made) == reference_plan(snapshot, NOW_MS)
+    # nobody asks for a part of a card, so looking at fragments changes nothing
+    aware = replace(snapshot, policy=replace(snapshot.policy, fragmentation_aware=True))
+    assert plan(aware, NOW_MS) == made

@@ -6,6 +6,7 @@ Python integers, slower and exact.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,16 +31,25 @@ def widened(column: Column, factor: int) -> Column:
     return column.astype(object)
 
 
-def scaled(column: Column, numerator: int, denominator: int) -> Column:
-    """column x numerator / denominator, rounded half to even, as `kernel.money.scale` does."""
-    if numerator == denominator:
+def scaled(column: Column, numerator: int | Column, denominator: int) -> Column:
+    """column x numerator / denominator, rounded half to even, as `kernel.money.scale` does.
+
+    A numerator may be a column itself, one figure for each row of a table.
+    """
+    if np.all(numerator == denominator):
         return column
-    product = widened(column, 2 * numerator) * numerator
-    quotient = product // denominator
+    product: Column = widened(column, 2 * int(np.max(numerator))) * numerator
+    quotient: Column = product // denominator
     doubled = 2 * (product - quotient * denominator)
-    up = (doubled > denominator) | ((doubled == denominator) & (quotient % 2 == 1))
-    return np.asarray(quotient + up.astype(np.int64))
+    # past the half, or on it beside an odd number
+    return np.asarray(quotient + (doubled + (quotient & 1) > denominator))
 
 
 def ceiling(column: Column, denominator: int) -> Column:
     return np.asarray(-(-column // denominator))
+
+
+def column_of(figures: Sequence[int]) -> Column:
+    """One figure for each row of a table: [row, 1]."""
+    wide = any(abs(figure) >= _SAFE for figure in figures)
+    return np.array(figures, dtype=object if wide else np.int64).reshape(-1, 1)

@@ -38,7 +38,8 @@ def candidates(
     columns = pool_columns(snapshot.pools, snapshot.links, snapshot.default_link, data_sites)
     filters = Filters(columns)
     weights = dict(snapshot.weights).get(organisation_id, Weights())
-    ranking = rank(filters, demand, weights, snapshot.policy.runtime_hold_percent, now_ms)
+    hold_percent = snapshot.policy.runtime_hold_percent
+    (ranking,) = rank(filters, [(demand, weights)], hold_percent, now_ms)
     expected = [replace(r, ends_by_ms=r.expected_end_ms) for r in snapshot.running]
     room = GridRoom(columns.pools, expected, 0, now_ms)
     rows: list[_Row] = []
@@ -47,7 +48,7 @@ def candidates(
         fits = room.room_in(room.free, need, demand.members)
         for pool in range(len(columns.pools)):
             code = int(ranking.codes[alternative, pool])
-            score = ranking.score(alternative, pool)
+            score = ranking.score(alternative * len(columns.pools) + pool)
             if code:
                 rows.append(_refused(filters, ranking, alternative, pool, code, score, now_ms))
             elif fits[pool]:

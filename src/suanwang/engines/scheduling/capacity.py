@@ -10,8 +10,10 @@ accelerators, then cores, memory and disk, then the node's id.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +30,20 @@ Spread = tuple[tuple[int, int], ...]
 Owner = tuple[str, str, str, str, int]
 """A queue group's key."""
 
+
+class Gang(NamedTuple):
+    """What decides whether a pool has room for a task."""
+
+    need: Vector
+    """Of one member."""
+    members: int
+    end_ms: int
+    """Declared."""
+
+
 NEVER_MS = 1 << 61
 _PLENTY = 1 << 60
+_NONE: Ints = np.zeros(0, dtype=np.int64)
 
 
 class Releases:
@@ -37,32 +51,69 @@ class Releases:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._noted: list[tuple[int, int, int, int, int, int]] = []
-        self._columns: tuple[Ints, Ints] | None = None
+        self._first: tuple[Ints, Ints, Ints] = (_NONE, _NONE, _NONE.reshape(0, 4))
+        self._noted: list[tuple[int, Ints, Ints]] = []
+        self._columns: tuple[Ints, Ints, Ints] | None = None
+        self._timeline: Timeline | None = None
 
-    def note(self, at_ms: int, spread: Iterable[tuple[int, int]], need: Vector) -> None:
-        for node, members in spread:
-            a, b, c, d = need
-            self._noted.append((at_ms, node, a * members, b * members, c * members, d * members))
-        self._columns = None
+    def start_with(self, ends_ms: Ints, nodes: Ints, amounts: Ints) -> None:
+        self._first = (ends_ms, nodes, amounts)
 
-    def instants(self) -> Ints:
-        return np.unique(self._sorted()[0])
+    def note(self, at_ms: int, nodes: Ints, amounts: Ints) -> None:
+        """`amounts[i]` leaves `nodes[i]` then."""
+        self._noted.append((at_ms, nodes, amounts))
+        self._columns = self._timeline = None
 
     def until(self, at_ms: int) -> Ints:
         """[node] what has left by then."""
-        ends, rows = self._sorted()
+        ends, nodes, amounts = self._sorted()
         stop = int(np.searchsorted(ends, at_ms, side="right"))
         out = np.zeros((self._size, 4), dtype=np.int64)
-        np.add.at(out, rows[:stop, 0], rows[:stop, 1:])
+        np.add.at(out, nodes[:stop], amounts[:stop])
         return out
 
-    def _sorted(self) -> tuple[Ints, Ints]:
+    def timeline(self) -> Timeline:
+        if self._timeline is None:
+            ends, nodes, amounts = self._sorted()
+            by_node = nodes.argsort(kind="stable")
+            ends, nodes = ends[by_node], nodes[by_node]
+            begins = np.ones(len(nodes), dtype=bool)
+            begins[1:] = nodes[1:] != nodes[:-1]
+            first = begins.nonzero()[0]
+            left = amounts[by_node].cumsum(axis=0)
+            before = np.zeros((len(first), 4), dtype=np.int64)
+            before[1:] = left[first[1:] - 1]
+            left -= before[begins.cumsum() - 1]
+            by_time = ends.argsort(kind="stable")
+            self._timeline = Timeline(nodes, left, first, by_time, ends[by_time])
+        return self._timeline
+
+    def _sorted(self) -> tuple[Ints, Ints, Ints]:
+        """By end: (end, node, amount)."""
         if self._columns is None:
-            table = np.array(self._noted, dtype=np.int64).reshape(-1, 6)
-            table = table[np.argsort(table[:, 0], kind="stable")]
-            self._columns = (table[:, 0], table[:, 1:])
+            ends, nodes, amounts = self._first
+            if self._noted:
+                late, where, what = zip(*self._noted, strict=True)
+                ends = np.concatenate((ends, np.repeat(late, [len(n) for n in where])))
+                nodes, amounts = np.concatenate((nodes, *where)), np.concatenate((amounts, *what))
+            order = ends.argsort(kind="stable")
+            self._first = (ends, nodes, amounts)
+            self._noted = []
+            self._columns = (ends[order], nodes[order], amounts[order])
         return self._columns
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Releases node by node, each with what has left the node by then."""
+
+    nodes: Ints
+    left: Ints
+    first: NDArray[np.intp]
+    """Where each node's releases begin."""
+    by_time: NDArray[np.intp]
+    ends_ms: Ints
+    """In order of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +135,8 @@ class PoolRoom:
         self.node_ids = tuple(n.node_id for n in pool.nodes)
         self.free = grid.free[start:stop]
         self._slice = slice(start, stop)
-        self._usable = grid.usable[start:stop]
-        self._all_usable = bool(self._usable.all())
+        self.usable = grid.usable[start:stop]
+        self._all_usable = bool(self.usable.all())
         self._positions: dict[str, int] | None = None
         self.releases = Releases(stop - start)
         self.reserved = np.zeros((stop - start, 4), dtype=np.int64)
@@ -93,6 +144,7 @@ class PoolRoom:
         """Counts starts."""
         self.kept: list[Kept] = []
         """One per layer of the grid's tables."""
+        self._peaks: list[tuple[int, list[int]]] = []
 
     def available(self, end_ms: int) -> Ints:
         """Free now for work that ends by then, without touching what reservations need."""
@@ -101,6 +153,23 @@ class PoolRoom:
             if kept.start_ms < end_ms:
                 out = np.minimum(out, self.spare(layer))
         return out
+
+    def may_hold(self, gang: Gang) -> bool:
+        """False if no node had enough of some resource when last looked: room only shrinks."""
+        a, b, c, d = gang.need
+        for start_ms, (most_a, most_b, most_c, most_d) in self._peaks:
+            if start_ms < gang.end_ms and (a > most_a or b > most_b or c > most_c or d > most_d):
+                return False
+        return True
+
+    def look(self) -> None:
+        """Note the most that any node has of each resource: free, and beside each reservation."""
+        tables = [(-1, self.free)]
+        for layer, kept in enumerate(self.kept):
+            tables.append((kept.start_ms, np.minimum(self.free, self.spare(layer))))
+        if not self._all_usable:
+            tables = [(start_ms, table[self.usable]) for start_ms, table in tables]
+        self._peaks = [(at, table.max(axis=0, initial=-1).tolist()) for at, table in tables]
 
     def spare(self, layer: int) -> Ints:
         """What the layer's reservation leaves at its start."""
@@ -129,21 +198,27 @@ class PoolRoom:
 
     def counts(self, room: Ints, need: Vector) -> Ints:
         fit = copies(room, need)
-        return fit if self._all_usable else fit * self._usable
+        return fit if self._all_usable else fit * self.usable
 
     def take(self, need: Vector, members: int, limit: int, end_ms: int) -> list[tuple[Spread, int]]:
         """Start up to `limit` gangs that end by then; [(where, how many gangs so placed)]."""
         fit = self.counts(self.available(end_ms), need)
-        out = self._take_whole(fit, need, members, limit, end_ms)
-        left = limit - sum(times for _, times in out)
-        if left == 0 or members == 1:
-            return out
-        # a member less room on a node is exactly one copy less there
-        for ((node, count),), times in out:
-            fit[node] -= count * times
-        even = self._take_even(fit, need, members, left, end_ms)
-        out.extend((spread, 1) for spread in even)
-        for _ in range(left - len(even)):
+        most = int(fit.max(initial=0))
+        if most == 0:
+            return []
+        out: list[tuple[Spread, int]] = []
+        left = limit
+        if most >= members:
+            out = self._take_whole(fit, need, members, limit, end_ms)
+            left -= sum([times for _, times in out])
+            if left == 0 or members == 1:
+                return out
+            most = int(fit.max())
+        if most and members % most == 0:
+            even = self._take_even(fit, need, members, left, end_ms)
+            out.extend([(spread, 1) for spread in even])
+            left -= len(even)
+        for _ in range(left):
             spread = scatter(fit, self.free, members)
             if spread is None:
                 break
@@ -154,19 +229,26 @@ class PoolRoom:
         return out
 
     def _take_whole(
-        self, fit_each: Ints, need: Vector, members: int, limit: int, end_ms: int
+        self, fit: Ints, need: Vector, members: int, limit: int, end_ms: int
     ) -> list[tuple[Spread, int]]:
         """Gangs that fit on one node. Filling the tightest node keeps it the tightest, so a whole
-        batch is the nodes in order of tightness, each filled up."""
-        fit = fit_each // members if members > 1 else fit_each
-        nodes = np.flatnonzero(fit)
-        if len(nodes) == 0:
-            return []
-        nodes = nodes[_tightness(self.free[nodes])]
-        before = np.cumsum(fit[nodes]) - fit[nodes]
-        nodes = nodes[before < limit]
-        times = np.minimum(fit[nodes], limit - before[: len(nodes)])
-        self._occupy(nodes, times * members, need, end_ms)
+        batch is the nodes in order of tightness, each filled up. Keeps `fit` up to date."""
+        whole = fit // members if members > 1 else fit
+        nodes = whole.nonzero()[0]
+        if len(nodes) > 1:
+            nodes = nodes[_tightness(self.free, nodes)]
+        times = whole[nodes]
+        after = times.cumsum()
+        last = int(after.searchsorted(limit))
+        if last < len(nodes):
+            nodes, times = nodes[: last + 1], times[: last + 1]
+            times[last] -= int(after[last]) - limit
+        taken = times
+        if members > 1:
+            taken = times * members
+            # a member less room on a node is exactly one copy less there
+            fit[nodes] -= taken
+        self._occupy(nodes, taken, need, end_ms)
         placed = zip(nodes.tolist(), times.tolist(), strict=True)
         return [(((node, members),), count) for node, count in placed]
 
@@ -175,30 +257,27 @@ class PoolRoom:
     ) -> list[Spread]:
         """Gangs that fill the roomiest nodes without a rest: `scatter` would give them these nodes,
         in order of tightness, one gang after the other. Keeps `fit` up to date."""
-        most = int(fit.max(initial=0))
-        if most == 0 or members % most:
-            return []
+        most = int(fit.max())
         each = members // most
-        nodes = np.flatnonzero(fit == most)
+        nodes = (fit == most).nonzero()[0]
         gangs = min(limit, len(nodes) // each)
         if gangs == 0:
             return []
-        nodes = nodes[_tightness(self.free[nodes])][: gangs * each]
+        nodes = nodes[_tightness(self.free, nodes)[: gangs * each]]
         fit[nodes] = 0
         self._occupy(nodes, np.full(len(nodes), most), need, end_ms)
         by_gang = np.sort(nodes.reshape(gangs, each), axis=1).tolist()
-        return [tuple((node, most) for node in gang) for gang in by_gang]
+        return [tuple([(node, most) for node in gang]) for gang in by_gang]
 
     def _occupy(self, nodes: Ints, members: Ints, need: Vector, end_ms: int) -> None:
         """Members start on nodes, each of which is named once."""
-        amount = members[:, None] * self._grid.row(need)
-        self._grid.changes += 1
+        amounts = members[:, None] * self._grid.row(need)
         self.changes += 1
-        self.free[nodes] -= amount
+        self.free[nodes] -= amounts
         for layer, kept in enumerate(self.kept):
             if kept.start_ms < end_ms:
-                self.spare(layer)[nodes] -= amount
-        self.releases.note(end_ms, zip(nodes.tolist(), members.tolist(), strict=True), need)
+                self.spare(layer)[nodes] -= amounts
+        self.releases.note(end_ms, nodes, amounts)
 
     def put(self, node_members: tuple[tuple[str, int], ...], need: Vector, end_ms: int) -> None:
         """Start members on these very nodes."""
@@ -207,21 +286,21 @@ class PoolRoom:
 
     def earliest(self, need: Vector, members: int) -> int | None:
         """When, by declared ends, the gang fits beside every reservation made so far."""
-        ends = self.releases.instants()
-        if len(ends) == 0 or not self._fits_at(int(ends[-1]), need, members):
+        line = self.releases.timeline()
+        if len(line.nodes) == 0:
             return None
-        low, high = 0, len(ends) - 1
-        while low < high:
-            middle = (low + high) // 2
-            if self._fits_at(int(ends[middle]), need, members):
-                high = middle
-            else:
-                low = middle + 1
-        return int(ends[low])
-
-    def _fits_at(self, at_ms: int, need: Vector, members: int) -> bool:
-        room = self.free + self.releases.until(at_ms) - self.reserved
-        return int(self.counts(room, need).sum()) >= members
+        room = self.free - self.reserved
+        at_first = self.counts(room, need)
+        after = copies(room[line.nodes] + line.left, need)
+        if not self._all_usable:
+            after *= self.usable[line.nodes]
+        # room only grows: each release adds what fits its node then, less what did before
+        grown = after.copy()
+        grown[1:] -= after[:-1]
+        grown[line.first] = after[line.first] - at_first[line.nodes[line.first]]
+        total = grown[line.by_time].cumsum() + at_first.sum()
+        enough = int(total.searchsorted(members))
+        return int(line.ends_ms[enough]) if enough < len(total) else None
 
     def reserve(self, start_ms: int, need: Vector, members: int, owner: Owner) -> bool:
         """Keep room for a gang from then on. Conservative: kept for good, and in every layer."""
@@ -273,19 +352,26 @@ class GridRoom:
         self._layers = layers
         self._open = layers * len(pools)
         self._rows: dict[Vector, Ints] = {}
-        self.changes = 0
-        """Counts starts and reservations."""
         self._note_running(pools, running, now_ms)
 
     def _note_running(self, pools: Sequence[Pool], running: Sequence[Running], now_ms: int) -> None:
+        rows: dict[int, list[tuple[int, int, int, int, int, int]]] = defaultdict(list)
         by_id = {p.pool_id: room for p, room in zip(pools, self.pools, strict=True)}
         for lease in running:
             room = by_id.get(lease.pool_id)
             if room is None:
                 continue
-            spread = room.positions(lease.node_members)
+            a, b, c, d = vector(lease.member_resources)
             end_ms = max(now_ms, lease.ends_by_ms)
-            room.releases.note(end_ms, spread, vector(lease.member_resources))
+            rows[room.index].extend(
+                [
+                    (end_ms, node, a * m, b * m, c * m, d * m)
+                    for node, m in room.positions(lease.node_members)
+                ]
+            )
+        for index, noted in rows.items():
+            table = np.array(noted, dtype=np.int64).reshape(-1, 6)
+            self.pools[index].releases.start_with(table[:, 0], table[:, 1], table[:, 2:])
 
     def row(self, need: Vector) -> Ints:
         found = self._rows.get(need)
@@ -306,10 +392,10 @@ class GridRoom:
         room.spare(layer)[:] = spare
         self._starts[layer, room.index] = kept.start_ms
         self._open -= 1
-        self.changes += 1
 
-    def room_now(self, need: Vector, members: int, end_ms: int) -> Bools:
+    def room_now(self, gang: Gang) -> Bools:
         """[pool] whether a gang could start now beside the reservations."""
+        need, members, end_ms = gang
         able = self._able(self.free, need)
         touching = []
         for layer, starts in enumerate(self._starts):
@@ -320,10 +406,10 @@ class GridRoom:
         rows = np.flatnonzero(able)
         if members == 1 or len(rows) == 0:
             return self._any_by_pool(rows)
-        room = self.free[rows]
+        room = _rows_of(self.free, rows)
         for layer in touching:
             touched = (self._starts[layer] < end_ms)[self._owner[rows]]
-            spare = np.where(touched[:, None], self.spare[layer][rows], _PLENTY)
+            spare = np.where(touched[:, None], _rows_of(self.spare[layer], rows), _PLENTY)
             room = np.minimum(room, spare)
         return self._sum_by_pool(rows, copies(room, need)) >= members
 
@@ -332,14 +418,14 @@ class GridRoom:
         rows = np.flatnonzero(self._able(room, need))
         if members == 1 or len(rows) == 0:
             return self._any_by_pool(rows)
-        return self._sum_by_pool(rows, copies(room[rows], need)) >= members
+        return self._sum_by_pool(rows, copies(_rows_of(room, rows), need)) >= members
 
     def _able(self, room: Ints, need: Vector) -> Bools:
         """[node] whether one copy fits: comparing is far cheaper than dividing."""
         able = self.usable.copy()
-        for kind in range(4):
-            if need[kind] > 0:
-                able &= room[:, kind] >= need[kind]
+        for kind, part in enumerate(need):
+            if part > 0:
+                able &= room[:, kind] >= part
         return able
 
     def _any_by_pool(self, rows: NDArray[np.intp]) -> Bools:
@@ -352,17 +438,22 @@ class GridRoom:
         return sums.astype(np.int64)
 
 
+def _rows_of(table: Ints, rows: NDArray[np.intp]) -> Ints:
+    """Some rows of a table that is stored by column."""
+    return table.T.take(rows, axis=1).T
+
+
 def scatter(fit: Ints, free: Ints, members: int) -> Spread | None:
     """Where a gang goes when `fit[node]` members fit each node; None if it does not fit.
 
     The roomiest nodes (ties: the tightest) are filled until one node can hold all the rest, then
     the tightest that can takes it.
     """
-    nodes = np.flatnonzero(fit)
+    nodes = fit.nonzero()[0]
     each = fit[nodes]
     if int(each.sum()) < members:
         return None
-    tight = _tightness(free[nodes])
+    tight = _tightness(free, nodes)
     roomy = tight[np.argsort(-each[tight], kind="stable")]
     sizes = each[roomy]
     left = members - (np.cumsum(sizes) - sizes)
@@ -376,6 +467,7 @@ def scatter(fit: Ints, free: Ints, members: int) -> Spread | None:
     return tuple(sorted(chosen))
 
 
-def _tightness(free: Ints) -> NDArray[np.intp]:
-    """Node positions, least free accelerators first, then cores, memory, disk, position."""
-    return np.lexsort((free[:, 2], free[:, 1], free[:, 0], free[:, 3]))
+def _tightness(free: Ints, nodes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The order of such nodes: least free accelerators, then cores, memory, disk, position."""
+    cores, memory, disk, accelerators = free.T.take(nodes, axis=1)
+    return np.lexsort((disk, memory, cores, accelerators))

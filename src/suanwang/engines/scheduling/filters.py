@@ -7,12 +7,12 @@ Permanent reasons come first, then passing states of the pool, then limits of th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from suanwang.engines.scheduling.arithmetic import Column, Ints, ceiling, scaled, widened
+from suanwang.engines.scheduling.arithmetic import Column, Ints, ceiling, column_of, scaled, widened
 from suanwang.engines.scheduling.model import DemandClass, Input, Prices, RefusalReason, Request
 from suanwang.engines.scheduling.pools import Bools, PoolColumns, copies, vector
 from suanwang.kernel.money import scale
@@ -44,6 +44,9 @@ CHAIN: tuple[RefusalReason, ...] = (
 CODE = {reason: code for code, reason in enumerate(CHAIN, start=1)}
 """Code 0 means the pool passes."""
 
+_PASSES = np.int8(127)
+"""Stands for it while codes are put together: the first link that breaks is the smallest code."""
+
 _MILLI = 1_000
 _MIB_PER_GIB = 1_024
 
@@ -69,15 +72,34 @@ class Filters:
         self._fits: dict[Resources, tuple[Ints, Ints]] = {}
         self._rates: dict[tuple[Resources, int], Column] = {}
         self._staging: dict[Input, tuple[Column, Column]] = {}
+        self._place_codes: dict[tuple[object, ...], Codes] = {}
+        self._size_codes: dict[tuple[Request, int], Codes] = {}
 
-    def codes(self, demand: DemandClass, now_ms: int) -> Codes:
-        """[alternative, pool] codes of the chain up to the deadline; owner and room come later."""
-        shared = self._place_codes(demand)
-        wait_s = self.wait_s(demand)
-        rows = [
-            self._row(demand, request, shared, wait_s, now_ms) for request in demand.alternatives
-        ]
-        return np.array(rows, dtype=np.int8).reshape(len(rows), self._size)
+    def codes(
+        self, demands: Sequence[DemandClass], rates: Column, wait_s: Column, now_ms: int
+    ) -> Codes:
+        """Codes of the chain up to the deadline; owner and room come later.
+
+        [row, pool]: a row is an alternative of a demand, in turn, as in `rates`; `wait_s` has one
+        for each demand.
+        """
+        shared = np.array([self._place(demand) for demand in demands])
+        due = [i for i, d in enumerate(demands) if d.deadline_ms is not None]
+        if due:
+            expected = column_of([demands[i].expected_runtime_s for i in due])
+            deadline = column_of([demands[i].deadline_ms or 0 for i in due])
+            late = (wait_s[due] + expected) * 1_000 + now_ms > deadline
+            shared[due] = np.minimum(shared[due], _refused(RefusalReason.PAST_DEADLINE, late))
+        rows = [(i, request) for i, d in enumerate(demands) for request in d.alternatives]
+        sizes = np.array([self._size_of(request, demands[i].members) for i, request in rows])
+        out: Codes = np.minimum(shared[[i for i, _ in rows]], sizes)
+        caps = [demands[i].max_rate_micro_yuan_per_hour for i, _ in rows]
+        capped = [row for row, cap in enumerate(caps) if cap is not None]
+        if capped:
+            dear = rates[capped] > column_of([caps[row] or 0 for row in capped])
+            out[capped] = np.minimum(out[capped], _refused(RefusalReason.OVER_PRICE_CAP, dear))
+        out[out == _PASSES] = 0
+        return out
 
     def rates(self, request: Request, members: int) -> Column:
         """[pool] micro-yuan per hour of the whole gang."""
@@ -110,31 +132,35 @@ class Filters:
         kind = 3 if resources.accelerator_milli else 0
         return np.maximum.reduceat(columns.shapes[:, kind], columns.shape_start)
 
-    def transfer_money(self, demand: DemandClass) -> Column:
-        """[pool] micro-yuan to bring every input there from its cheapest source."""
-        total: Column = np.zeros(self._size, dtype=np.int64)
-        for item in demand.inputs:
-            total = total + self._staged(item)[0]
-        return total
-
-    def wait_s(self, demand: DemandClass) -> Column:
-        """[pool] seconds before the work runs if it starts now: the site's queue, then the data."""
-        ms: Column = np.zeros(self._size, dtype=np.int64)
-        for item in demand.inputs:
-            ms = ms + self._staged(item)[1]
-        return self.columns.backlog_s + ceiling(ms, 1_000)
-
-    def _staged(self, item: Input) -> tuple[Column, Column]:
-        found = self._staging.get(item)
-        if found is None:
-            money, ms = self._cheapest_source(item)
-            at = self.columns.site_index
-            found = (
-                scaled(money[at], item.size_mib, _MIB_PER_GIB),
-                ceiling(widened(ms[at], item.size_mib) * item.size_mib, _MIB_PER_GIB),
+    def staging(self, demands: Sequence[DemandClass]) -> tuple[Column, Column]:
+        """[demand, pool] micro-yuan to bring every input there from its cheapest source, and
+        seconds before the work runs if it starts now: the site's queue, then the data."""
+        self._stage(dict.fromkeys(item for d in demands for item in d.inputs))
+        money: list[Column] = []
+        wait_s: list[Column] = []
+        nothing: Column = np.zeros(self._size, dtype=np.int64)
+        for demand in demands:
+            parts = [self._staging[item] for item in demand.inputs]
+            money.append(sum([m for m, _ in parts], start=nothing))
+            ms = sum([t for _, t in parts], start=nothing)
+            wait_s.append(
+                self.columns.backlog_s + ceiling(ms, 1_000) if parts else self.columns.backlog_s
             )
-            self._staging[item] = found
-        return found
+        return np.array(money), np.array(wait_s)
+
+    def _stage(self, items: Iterable[Input]) -> None:
+        """Put price and time of bringing these inputs to each pool into the table."""
+        new = [item for item in items if item not in self._staging]
+        if not new:
+            return
+        links = [self._cheapest_source(item) for item in new]
+        at, sizes = self.columns.site_index, column_of([item.size_mib for item in new])
+        most = int(sizes.max())
+        money = scaled(np.array([m for m, _ in links])[:, at], sizes, _MIB_PER_GIB)
+        ms = widened(np.array([t for _, t in links])[:, at], most) * sizes
+        self._staging.update(
+            zip(new, zip(money, ceiling(ms, _MIB_PER_GIB), strict=True), strict=True)
+        )
 
     def _cheapest_source(self, item: Input) -> tuple[Ints, Ints]:
         """[site] price and time per GiB; the cheaper link, then the faster, then the first id."""
@@ -157,62 +183,83 @@ class Filters:
             ms = np.where(better, other_ms, ms)
         return money, ms
 
-    def _row(
-        self, demand: DemandClass, request: Request, shared: Codes, wait_s: Column, now_ms: int
-    ) -> Codes:
-        columns = self.columns
-        out = shared.copy()
-        if request.resources.accelerator_milli > 0:
-            _refuse(out, RefusalReason.ACCELERATOR_MODEL, ~self._models(request))
-            small = (columns.accelerator_memory_mib < request.min_accelerator_memory_mib) | (
-                columns.accelerator_gflops < request.min_fp16_gflops
+    def _size_of(self, request: Request, members: int) -> Codes:
+        """The links that look at accelerators and at room when everything is empty."""
+        found = self._size_codes.get((request, members))
+        if found is None:
+            columns = self.columns
+            largest, pool_wide = self.fits(request.resources)
+            found = np.minimum(
+                _refused(RefusalReason.TOO_BIG_FOR_NODE, largest < 1),
+                _refused(RefusalReason.TOO_BIG_FOR_POOL, pool_wide < members),
             )
-            _refuse(out, RefusalReason.ACCELERATOR_TOO_SMALL, small)
-        largest, pool_wide = self.fits(request.resources)
-        _refuse(out, RefusalReason.TOO_BIG_FOR_NODE, largest < 1)
-        _refuse(out, RefusalReason.TOO_BIG_FOR_POOL, pool_wide < demand.members)
-        _refuse(out, RefusalReason.RUNTIME_OVER_LIMIT, columns.max_runtime_s < demand.max_runtime_s)
-        cap = demand.max_rate_micro_yuan_per_hour
-        if cap is not None:
-            _refuse(out, RefusalReason.OVER_PRICE_CAP, self.rates(request, demand.members) > cap)
-        _refuse(out, RefusalReason.SITE_UNREACHABLE, ~columns.reachable)
-        _refuse(out, RefusalReason.SITE_DRAINING, columns.draining)
-        if demand.deadline_ms is not None:
-            done = (wait_s + demand.expected_runtime_s) * 1_000 + now_ms
-            _refuse(out, RefusalReason.PAST_DEADLINE, done > demand.deadline_ms)
-        return out
+            if request.resources.accelerator_milli > 0:
+                small = (columns.accelerator_memory_mib < request.min_accelerator_memory_mib) | (
+                    columns.accelerator_gflops < request.min_fp16_gflops
+                )
+                missing = _refused(RefusalReason.ACCELERATOR_MODEL, ~self._models(request))
+                weak = _refused(RefusalReason.ACCELERATOR_TOO_SMALL, small)
+                found = np.minimum(np.minimum(missing, weak), found)
+            self._size_codes[(request, members)] = found
+        return found
 
-    def _place_codes(self, demand: DemandClass) -> Codes:
-        """The links that look only at where a pool is, the same for every alternative."""
-        out: Codes = np.zeros(self._size, dtype=np.int8)
-        if demand.sites or demand.excluded_sites:
-            allowed = self._any_of("site", demand.sites, lambda i: self.columns.sites[i])
-            barred = self._any_of("site!", demand.excluded_sites, lambda i: self.columns.sites[i])
-            refused = ~allowed | (barred if demand.excluded_sites else False)
-            _refuse(out, RefusalReason.SITE_NOT_ALLOWED, refused)
-        pools = self.columns.pools
-        for reason, name, allowed_texts, read in (
-            (RefusalReason.REGION_NOT_ALLOWED, "region", demand.regions, lambda i: pools[i].region),
-            (
-                RefusalReason.SITE_KIND_NOT_ALLOWED,
-                "kind",
-                demand.site_kinds,
-                lambda i: pools[i].site_kind,
-            ),
-            (
-                RefusalReason.ARCHITECTURE,
-                "architecture",
-                demand.architectures,
-                lambda i: pools[i].architecture,
-            ),
-        ):
-            if allowed_texts:
-                _refuse(out, reason, ~self._any_of(name, allowed_texts, read))
-        for item in demand.inputs:
-            if item.residency_regions:
-                inside = self._any_of("region", item.residency_regions, lambda i: pools[i].region)
-                _refuse(out, RefusalReason.DATA_RESIDENCY, ~inside)
-        return out
+    def _place(self, demand: DemandClass) -> Codes:
+        """The links that look only at what and where a pool is."""
+        residencies = tuple(i.residency_regions for i in demand.inputs if i.residency_regions)
+        key = (
+            demand.sites,
+            demand.excluded_sites,
+            demand.regions,
+            demand.site_kinds,
+            demand.architectures,
+            residencies,
+            demand.max_runtime_s,
+        )
+        found = self._place_codes.get(key)
+        if found is None:
+            found = np.full(self._size, _PASSES, dtype=np.int8)
+            for reason, refused in self._place_links(demand, residencies):
+                np.minimum(found, _refused(reason, refused), out=found)
+            self._place_codes[key] = found
+        return found
+
+    def _place_links(
+        self, demand: DemandClass, residencies: tuple[tuple[str, ...], ...]
+    ) -> Iterator[tuple[RefusalReason, Bools]]:
+        columns, pools = self.columns, self.columns.pools
+
+        def elsewhere(
+            name: str, allowed: tuple[str, ...], read: Callable[[int], str | None]
+        ) -> Bools:
+            return ~self._any_of(name, allowed, read)
+
+        yield (
+            RefusalReason.SITE_NOT_ALLOWED,
+            elsewhere("site", demand.sites, lambda i: columns.sites[i]),
+        )
+        if demand.excluded_sites:
+            barred = self._any_of("site!", demand.excluded_sites, lambda i: columns.sites[i])
+            yield RefusalReason.SITE_NOT_ALLOWED, barred
+        yield (
+            RefusalReason.REGION_NOT_ALLOWED,
+            elsewhere("region", demand.regions, lambda i: pools[i].region),
+        )
+        yield (
+            RefusalReason.SITE_KIND_NOT_ALLOWED,
+            elsewhere("kind", demand.site_kinds, lambda i: pools[i].site_kind),
+        )
+        yield (
+            RefusalReason.ARCHITECTURE,
+            elsewhere("architecture", demand.architectures, lambda i: pools[i].architecture),
+        )
+        for regions in residencies:
+            yield (
+                RefusalReason.DATA_RESIDENCY,
+                elsewhere("region", regions, lambda i: pools[i].region),
+            )
+        yield RefusalReason.RUNTIME_OVER_LIMIT, columns.max_runtime_s < demand.max_runtime_s
+        yield RefusalReason.SITE_UNREACHABLE, ~columns.reachable
+        yield RefusalReason.SITE_DRAINING, columns.draining
 
     def _models(self, request: Request) -> Bools:
         def model(i: int) -> str | None:
@@ -239,5 +286,5 @@ class Filters:
         return found
 
 
-def _refuse(codes: Codes, reason: RefusalReason, refused: Bools) -> None:
-    codes[(codes == 0) & refused] = CODE[reason]
+def _refused(reason: RefusalReason, refused: Bools) -> Codes:
+    return np.where(refused, np.int8(CODE[reason]), _PASSES)

@@ -14,7 +14,7 @@ from suanwang.engines.scheduling.model import (
     Snapshot,
 )
 from suanwang.engines.scheduling.plan import Round
-from suanwang.engines.scheduling.refusals import RefusalBook, Standing
+from suanwang.engines.scheduling.refusals import RefusalBook
 from suanwang.engines.scheduling.remedies import Remedies, Remedy
 from suanwang.kernel.errors import NotFound
 
@@ -69,7 +69,7 @@ def explain(snapshot: Snapshot, plan: Plan, group: Key, now_ms: int) -> Explanat
     if refusal is None:
         return Explanation(group, 0, None, "everything of it starts now", (), None, None, ())
     columns = round_.filters.columns
-    book = RefusalBook(Standing(round_.filters, round_.room, round_.limits, now_ms))
+    book = RefusalBook(round_.standing())
     started = refusal.count < waiting.group.count
     most = max(1, len(columns.pools) * len(waiting.ranking.demand.alternatives))
     verdicts = (
@@ -113,7 +113,7 @@ def _scene(
     kept: list[str] = []
     nodes = 0
     for flat in ranking.order.tolist():
-        pool = columns.pools[ranking.candidate(flat).pool]
+        pool = columns.pools[ranking.at(flat)[1]]
         if pool.pool_id not in kept and (not kept or nodes + len(pool.nodes) <= NODES_PLAYED):
             kept.append(pool.pool_id)
             nodes += len(pool.nodes)

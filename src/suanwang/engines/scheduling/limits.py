@@ -14,16 +14,13 @@ class Limits:
 
     def __init__(self, quotas: Iterable[Quota], funds: Iterable[Funds]) -> None:
         self._quotas = {q.share_id: q.limit - q.used for q in quotas}
-        self._on_path: dict[tuple[str, str, str], tuple[str, ...]] = {}
         self._funds = {f.project_id: f.available_micro_yuan for f in funds}
 
     def quota_shares(self, group: QueueGroup) -> tuple[str, ...]:
+        if not self._quotas:
+            return ()
         path = (group.organisation_id, group.project_id, group.user_id)
-        found = self._on_path.get(path)
-        if found is None:
-            found = tuple(share for share in path if share in self._quotas)
-            self._on_path[path] = found
-        return found
+        return tuple([share for share in path if share in self._quotas])
 
     def quota_left(self, share_id: str) -> Resources:
         return self._quotas[share_id]

@@ -16,10 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
+from suanwang.engines.scheduling.arithmetic import UNBOUNDED
 from suanwang.engines.scheduling.backfill import reserve_for
-from suanwang.engines.scheduling.capacity import GridRoom, PoolRoom, Spread, Vector
+from suanwang.engines.scheduling.capacity import GridRoom
 from suanwang.engines.scheduling.card_choice import CardChoice
 from suanwang.engines.scheduling.fairness import Kinds, ShareTree, share_seconds, turn_size
 from suanwang.engines.scheduling.filters import Filters
@@ -36,10 +35,11 @@ from suanwang.engines.scheduling.model import (
     Snapshot,
     Weights,
 )
-from suanwang.engines.scheduling.pools import Bools, pool_columns, vector
+from suanwang.engines.scheduling.openings import Openings
+from suanwang.engines.scheduling.pools import pool_columns, vector
 from suanwang.engines.scheduling.preemption import Demander, Preemptions
 from suanwang.engines.scheduling.refusals import RefusalBook, Standing
-from suanwang.engines.scheduling.scoring import Candidate, Ranking, declared_end_ms, rank
+from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms, rank
 from suanwang.kernel.errors import require
 from suanwang.kernel.resources import Resources
 
@@ -63,16 +63,10 @@ class Waiting:
     """Per alternative: what one task adds to its shares, 1e-9 share-seconds."""
     wholes: tuple[Resources, ...]
     """Per alternative: the resources of the whole gang."""
-
-
-@dataclass(slots=True)
-class Shortlist:
-    """The candidates of a ranking that may still have room, best first."""
-
-    flats: list[int]
-    failures: int = 0
-    seen: int = -1
-    """The state of the grid that the list was last checked against."""
+    capped: bool
+    """A quota stands somewhere on its path."""
+    funded: bool
+    """Its project may run out of money."""
 
 
 class Round:
@@ -93,12 +87,11 @@ class Round:
         self.classes = {c.class_id: c for c in snapshot.classes}
         self._weights = dict(snapshot.weights)
         self._rankings: dict[tuple[str, Weights], Ranking] = {}
-        self._shortlists: dict[int, Shortlist] = {}
-        self._had_room: dict[tuple[Vector, int, int], tuple[int, Bools]] = {}
-        self._everywhere: Bools = np.ones(len(columns.pools), dtype=bool)
+        self._openings = Openings(self.room, now_ms)
         self._weighed: dict[str, tuple[int, tuple[Kinds, ...], tuple[Resources, ...]]] = {}
         queue = sorted((g for g in snapshot.queue if g.count > 0), key=lambda g: g.key)
         self.tree = ShareTree(queue, snapshot.shares, seed)
+        self._rank_queue(queue)
         self.waiting = {g.key: self._waiting(g) for g in queue}
         require(len(self.waiting) == len(queue), "DuplicateGroup", "A queue group appears twice.")
         self.cards = (
@@ -125,6 +118,7 @@ class Round:
             end_ms = declared_end_ms(demand, self.now_ms)
             self.room.pools[pool].put(placed.node_members, need, end_ms)
             waiting.left -= 1
+            self.placements.append(placed)
             self._commit(waiting, placed.alternative * len(index) + pool, 1)
         for kept in made.reservations:
             demand, pool = self.waiting[kept.group].ranking.demand, index[kept.pool_id]
@@ -164,17 +158,29 @@ class Round:
             ranking,
             group.count,
             *self._weight(demand),
+            bool(self.limits.quota_shares(group)),
+            self.limits.funds(group.project_id) is not None,
         )
 
     def ranking(self, demand: DemandClass, organisation_id: str) -> Ranking:
-        key = (demand.class_id, self._weights.get(organisation_id, Weights()))
-        found = self._rankings.get(key)
-        if found is None:
-            found = rank(
-                self.filters, demand, key[1], self.policy.runtime_hold_percent, self.now_ms
-            )
-            self._rankings[key] = found
-        return found
+        weights = self._weights.get(organisation_id, Weights())
+        key = (demand.class_id, weights)
+        if key not in self._rankings:
+            self._rank([(demand, weights)])
+        return self._rankings[key]
+
+    def _rank_queue(self, queue: list[QueueGroup]) -> None:
+        asked = {
+            (g.class_id, self._weights.get(g.organisation_id, Weights())): None
+            for g in queue
+            if g.class_id in self.classes
+        }
+        self._rank([(self.classes[class_id], weights) for class_id, weights in asked])
+
+    def _rank(self, asked: list[tuple[DemandClass, Weights]]) -> None:
+        made = rank(self.filters, asked, self.policy.runtime_hold_percent, self.now_ms)
+        for (demand, weights), ranking in zip(asked, made, strict=True):
+            self._rankings[(demand.class_id, weights)] = ranking
 
     def _weight(self, demand: DemandClass) -> tuple[int, tuple[Kinds, ...], tuple[Resources, ...]]:
         """(tasks in a turn; per alternative, what a task adds to its shares, and its size)."""
@@ -198,8 +204,7 @@ class Round:
             if waiting is None or pool is None or waiting.left == 0:
                 continue
             for flat in waiting.ranking.order.tolist():
-                candidate = waiting.ranking.candidate(flat)
-                if candidate.pool != pool or not self._allowed(waiting, flat):
+                if waiting.ranking.at(flat)[1] != pool or not self._allowed(waiting, flat):
                     continue
                 if self._start(waiting, flat, 1) == 1:
                     break
@@ -210,108 +215,75 @@ class Round:
         """Start up to one turn of tasks; whether the group may have another turn."""
         room_in_plan = self.policy.max_placements - len(self.placements)
         want = min(waiting.turn, waiting.left, room_in_plan)
-        shortlist = self._shortlist(waiting.ranking)
+        shortlist = self._openings.shortlist(waiting.ranking)
+        flats, full = shortlist.flats, shortlist.full
         pools = len(self.room.pools)
         quota = self._quota_rooms(waiting)
         at = 0
-        while want > 0 and at < len(shortlist.flats):
-            flat = shortlist.flats[at]
-            allowed = min(want, quota[flat // pools])
-            if allowed > 0:
+        while want > 0 and at < len(flats):
+            flat = flats[at]
+            alternative, pool = divmod(flat, pools)
+            if full[alternative][pool] or self._openings.is_full(shortlist, alternative, pool):
+                del flats[at]
+                continue
+            allowed = min(want, quota[alternative])
+            if waiting.funded and allowed > 0:
                 allowed = min(allowed, self._affordable(waiting, flat))
             if allowed <= 0:
                 at += 1
                 continue
             started = self._start(waiting, flat, allowed)
-            if started:
-                want -= started
+            want -= started
+            if started and waiting.capped:
                 quota = self._quota_rooms(waiting)
             if started < allowed:
-                at = self._prune(waiting.ranking, shortlist, at)
+                self._openings.note_full(shortlist, alternative, pool)
+                del flats[at]
             elif want > 0:
                 at += 1
         return want == 0 and waiting.left > 0
 
     def _quota_rooms(self, waiting: Waiting) -> list[int]:
         """Per alternative: how many more tasks the quotas allow."""
+        if not waiting.capped:
+            return [UNBOUNDED] * len(waiting.wholes)
         return [self.limits.quota_room(waiting.group, whole) for whole in waiting.wholes]
 
     def _affordable(self, waiting: Waiting, flat: int) -> int:
         return self.limits.funds_room(waiting.group.project_id, waiting.ranking.hold(flat))
 
-    def _shortlist(self, ranking: Ranking) -> Shortlist:
-        found = self._shortlists.get(id(ranking))
-        if found is None:
-            found = Shortlist(ranking.order.tolist())
-            self._shortlists[id(ranking)] = found
-        known = [self._had_room.get(key) for key in self._sizes(ranking)]
-        newest = max((at for at, _ in filter(None, known)), default=-1)
-        if found.flats and newest > found.seen:
-            # room only shrinks: what a class of the same size has found full stays full
-            keep = np.concatenate([self._everywhere if k is None else k[1] for k in known])
-            found.flats = [
-                f for f, kept in zip(found.flats, keep[found.flats], strict=True) if kept
-            ]
-            found.seen = newest
-        return found
-
-    def _prune(self, ranking: Ranking, shortlist: Shortlist, at: int) -> int:
-        """The candidate at `at` is full. Every so often drop all that are; where to go on."""
-        shortlist.failures += 1
-        del shortlist.flats[at]
-        if shortlist.failures % 3 != 1 or not shortlist.flats:
-            return at
-        for key in self._sizes(ranking):
-            known = self._had_room.get(key)
-            if known is None or known[0] != self.room.changes:
-                self._had_room[key] = (self.room.changes, self.room.room_now(*key))
-        before = set(shortlist.flats[:at])
-        kept = self._shortlist(ranking).flats
-        return sum(flat in before for flat in kept)
-
-    def _sizes(self, ranking: Ranking) -> list[tuple[Vector, int, int]]:
-        """Per alternative: what decides whether there is room for it."""
-        demand = ranking.demand
-        end_ms = declared_end_ms(demand, self.now_ms)
-        return [(vector(r.resources), demand.members, end_ms) for r in demand.alternatives]
-
     def _allowed(self, waiting: Waiting, flat: int) -> bool:
         """Whether quotas and funds would let one task start on this candidate."""
         whole = waiting.wholes[flat // len(self.room.pools)]
-        if self.limits.quota_room(waiting.group, whole) < 1:
+        if waiting.capped and self.limits.quota_room(waiting.group, whole) < 1:
             return False
-        return self._affordable(waiting, flat) > 0
+        return not waiting.funded or self._affordable(waiting, flat) > 0
 
     def _start(self, waiting: Waiting, flat: int, limit: int) -> int:
         """Start up to `limit` tasks, which limits allow, on a candidate; how many fitted."""
         demand = waiting.ranking.demand
-        candidate = waiting.ranking.candidate(flat)
-        request = demand.alternatives[candidate.alternative]
-        pool = self.room.pools[candidate.pool]
+        alternative, index = waiting.ranking.at(flat)
+        request = demand.alternatives[alternative]
+        pool = self.room.pools[index]
         end_ms = declared_end_ms(demand, self.now_ms)
         started = 0
-        if self.cards is not None and self.cards.applies(pool.index, request, demand.members):
+        if self.cards is not None and self.cards.applies(index, request, demand.members):
             taken = self.cards.take(pool, request, limit, end_ms)
         else:
             taken = pool.take(vector(request.resources), demand.members, limit, end_ms)
+        if not taken:
+            return 0
+        key, pool_id = waiting.group.key, self.filters.columns.pools[index].pool_id
+        ids, score = pool.node_ids, waiting.ranking.score(flat)
         for spread, times in taken:
-            placement = self._placement(waiting, pool, candidate, spread)
-            self.placements.extend([placement] * times)
+            members = tuple([(ids[node], count) for node, count in spread])
+            placed = Placement(key, pool_id, alternative, members, score)
+            self.placements.extend([placed] * times)
             started += times
-        if started:
-            waiting.left -= started
-            self._commit(waiting, flat, started)
-            self.tree.charge(waiting.group, waiting.charges[candidate.alternative], started)
+        waiting.left -= started
+        self._commit(waiting, flat, started)
+        self.tree.charge(waiting.group, waiting.charges[alternative], started)
         return started
-
-    def _placement(
-        self, waiting: Waiting, pool: PoolRoom, candidate: Candidate, spread: Spread
-    ) -> Placement:
-        where = self.filters.columns.pools[pool.index]
-        members = tuple((pool.node_ids[node], count) for node, count in spread)
-        return Placement(
-            waiting.group.key, where.pool_id, candidate.alternative, members, candidate.score
-        )
 
     def _block(self, waiting: Waiting) -> None:
         self.blocked.append(waiting)
@@ -346,10 +318,15 @@ class Round:
         return lambda flat: self._commit(waiting, flat, 1)
 
     def _commit(self, waiting: Waiting, flat: int, times: int) -> None:
-        whole = waiting.wholes[flat // len(self.room.pools)]
-        self.limits.spend(waiting.group, whole, waiting.ranking.hold(flat), times)
+        if waiting.capped or waiting.funded:
+            whole = waiting.wholes[flat // len(self.room.pools)]
+            self.limits.spend(waiting.group, whole, waiting.ranking.hold(flat), times)
+
+    def standing(self) -> Standing:
+        """What refusals are worded from; to be asked at the end."""
+        cut_short = len(self.placements) >= self.policy.max_placements
+        return Standing(self.filters, self.room, self.limits, self.now_ms, cut_short)
 
     def _refusals(self) -> tuple[Refusal, ...]:
-        standing = Standing(self.filters, self.room, self.limits, self.now_ms)
-        book = RefusalBook(standing)
+        book = RefusalBook(self.standing())
         return tuple(book.refusal(w.group, w.ranking, w.left) for w in self.blocked)

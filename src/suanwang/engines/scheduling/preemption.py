@@ -26,7 +26,7 @@ from suanwang.engines.scheduling.arithmetic import Ints
 from suanwang.engines.scheduling.capacity import GridRoom, PoolRoom, Vector, scatter
 from suanwang.engines.scheduling.fairness import Kinds, ShareTree, share_seconds
 from suanwang.engines.scheduling.model import Preemption, QueueGroup, Running
-from suanwang.engines.scheduling.pools import PoolColumns, vector
+from suanwang.engines.scheduling.pools import PoolColumns, copies, vector
 from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms
 from suanwang.kernel.resources import Resources
 from suanwang.kernel.time import MS_PER_SECOND
@@ -36,13 +36,14 @@ POOLS_CONSIDERED = 4
 _FINE_UNIT = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Victim:
     """A lease that may be stopped, seen from its pool."""
 
     lease: Running
     spread: tuple[tuple[int, int], ...]
-    need: Vector
+    amount: Ints
+    """Of one member."""
     end_ms: int
     lost: int
     weight: Kinds
@@ -72,12 +73,16 @@ class Prospect:
     victims: list[Victim] = field(default_factory=list)
 
     def release(self, victim: Victim, sign: int) -> None:
-        amount = np.array(victim.need, dtype=np.int64)
+        touched = [
+            spare
+            for kept, spare in zip(self.room.kept, self.spare, strict=True)
+            if kept.start_ms < victim.end_ms
+        ]
         for node, members in victim.spread:
-            self.free[node] += amount * (members * sign)
-            for kept, spare in zip(self.room.kept, self.spare, strict=True):
-                if kept.start_ms < victim.end_ms:
-                    spare[node] += amount * (members * sign)
+            amount = victim.amount * (members * sign)
+            self.free[node] += amount
+            for spare in touched:
+                spare[node] += amount
 
     def occupy(self, spread: Iterable[tuple[int, int]], need: Vector, end_ms: int) -> None:
         amount = np.array(need, dtype=np.int64)
@@ -89,12 +94,21 @@ class Prospect:
 
     def counts(self, need: Vector, end_ms: int, owner: QueueGroup) -> Ints:
         """[node] members that fit; what the owner itself reserved is open to it."""
-        out = self.free
-        own = self.room.kept_for(owner.key)
+        return self.room.counts(self._open_to(slice(None), end_ms, owner), need)
+
+    def count(self, node: int, need: Vector, end_ms: int, owner: QueueGroup) -> int:
+        """Of one node, which new work may start on."""
+        return int(copies(self._open_to(slice(node, node + 1), end_ms, owner), need)[0])
+
+    def _open_to(self, nodes: slice, end_ms: int, owner: QueueGroup) -> Ints:
+        out, key = self.free[nodes], owner.key
+        own: Ints | None = None
         for kept, spare in zip(self.room.kept, self.spare, strict=True):
-            if kept.start_ms < end_ms and kept.owner != owner.key:
-                out = np.minimum(out, spare + own)
-        return self.room.counts(out, need)
+            if kept.start_ms < end_ms and kept.owner != key:
+                if own is None:
+                    own = self.room.kept_for(key)[nodes]
+                out = np.minimum(out, spare[nodes] + own)
+        return out
 
 
 class Preemptions:
@@ -188,7 +202,7 @@ class Preemptions:
         return Victim(
             lease,
             room.positions(lease.node_members),
-            vector(lease.member_resources),
+            np.array(vector(lease.member_resources), dtype=np.int64),
             max(self._now_ms, lease.ends_by_ms),
             max(share_seconds(whole, elapsed_s, self._totals, unit=_FINE_UNIT)),
             share_seconds(whole, expected_s, self._totals, unit=_FINE_UNIT),
@@ -283,11 +297,13 @@ def _cheapest_step(
             by_node.setdefault(node, []).append(victim)
     best: tuple[int, int, list[Victim]] | None = None
     for node, here in sorted(by_node.items()):
+        if not at.room.usable[node]:
+            continue
         step: list[Victim] = []
         for victim in here:
             step.append(victim)
             at.release(victim, 1)
-            if int(at.counts(need, end_ms, demander.group)[node]) > int(counts[node]):
+            if at.count(node, need, end_ms, demander.group) > int(counts[node]):
                 lost = sum(v.lost for v in step)
                 if best is None or (lost, node) < best[:2]:
                     best = (lost, node, list(step))

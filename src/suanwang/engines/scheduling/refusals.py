@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from suanwang.engines.scheduling.arithmetic import Column
-from suanwang.engines.scheduling.capacity import GridRoom
+from suanwang.engines.scheduling.capacity import Gang, GridRoom, Vector
 from suanwang.engines.scheduling.filters import CHAIN, CODE, Codes, Filters
 from suanwang.engines.scheduling.limits import Limits
 from suanwang.engines.scheduling.model import (
@@ -21,10 +21,11 @@ from suanwang.engines.scheduling.model import (
     Refusal,
     RefusalReason,
 )
-from suanwang.engines.scheduling.pools import vector
+from suanwang.engines.scheduling.pools import Bools, vector
 from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms
 from suanwang.engines.scheduling.wording import detail, duration, resources
 from suanwang.kernel.money import format_yuan
+from suanwang.kernel.resources import Resources
 
 VERDICTS_KEPT = 5
 """A refusal in a plan carries the best few pools; `candidates` gives them all."""
@@ -38,6 +39,8 @@ class Standing:
     room: GridRoom
     limits: Limits
     now_ms: int
+    cut_short: bool
+    """The round ended at its limit of placements, with room left."""
 
 
 class RefusalBook:
@@ -46,6 +49,8 @@ class RefusalBook:
     def __init__(self, standing: Standing) -> None:
         self._at = standing
         self._room_codes: dict[tuple[object, ...], Codes] = {}
+        self._room_in: dict[tuple[bool, Vector, int], Bools] = {}
+        self._asked: dict[tuple[Resources, int], str] = {}
         self._dearest: dict[int, int] = {}
         self._shared: dict[tuple[object, ...], tuple[PoolVerdict, ...]] = {}
 
@@ -83,12 +88,14 @@ class RefusalBook:
             return None
         dearest = self._dearest.get(id(ranking))
         if dearest is None:
-            dearest = int(ranking.holds().max(initial=0))
+            dearest = int(ranking.holds.max(initial=0))
             self._dearest[id(ranking)] = dearest
         return None if 0 <= funds >= dearest else (group.project_id, funds)
 
     def _quota_full(self, group: QueueGroup, ranking: Ranking) -> list[bool]:
         limits, demand = self._at.limits, ranking.demand
+        if not limits.quota_shares(group):
+            return [False] * len(demand.alternatives)
         return [
             limits.quota_room(group, r.resources * demand.members) < 1 for r in demand.alternatives
         ]
@@ -104,7 +111,7 @@ class RefusalBook:
                 row[row == 0] = CODE[RefusalReason.QUOTA_EXCEEDED]
         funds = at.limits.funds(group.project_id)
         if funds is not None:
-            short = (out == 0) & ((ranking.holds() > funds) | (funds < 0))
+            short = (out == 0) & ((ranking.holds > funds) | (funds < 0))
             out[short] = CODE[RefusalReason.INSUFFICIENT_FUNDS]
         for alternative in range(len(demand.alternatives)):
             row = out[alternative]
@@ -122,16 +129,26 @@ class RefusalBook:
         key = (need, demand.members, end_ms, started)
         found = self._room_codes.get(key)
         if found is None:
-            now_free = room.room_in(room.free, need, demand.members)
-            then_free = room.room_in(room.at_start, need, demand.members)
+            now_free = self._fits_free(need, demand.members, at_start=False)
+            then_free = self._fits_free(need, demand.members, at_start=True)
             found = np.full(len(now_free), CODE[RefusalReason.NO_FREE_CAPACITY], dtype=np.int8)
             if not started:
                 found[then_free] = CODE[RefusalReason.BEHIND_IN_FAIR_SHARE]
             found[now_free] = CODE[RefusalReason.RESERVED_FOR_EARLIER]
-            # room beside the reservations is left only if the round reached its placement limit
-            beside = room.room_now(need, demand.members, end_ms)
-            found[beside] = CODE[RefusalReason.BEHIND_IN_FAIR_SHARE]
+            if self._at.cut_short:
+                beside = room.room_now(Gang(need, demand.members, end_ms))
+                found[beside] = CODE[RefusalReason.BEHIND_IN_FAIR_SHARE]
             self._room_codes[key] = found
+        return found
+
+    def _fits_free(self, need: Vector, members: int, *, at_start: bool) -> Bools:
+        """[pool] whether the gang fits in all that is free, or was when the round began."""
+        key = (at_start, need, members)
+        found = self._room_in.get(key)
+        if found is None:
+            room = self._at.room
+            found = room.room_in(room.at_start if at_start else room.free, need, members)
+            self._room_in[key] = found
         return found
 
     def _worded(
@@ -139,26 +156,33 @@ class RefusalBook:
     ) -> tuple[PoolVerdict, ...]:
         at = self._at
         pools = codes.shape[1]
-        near = self._nearness(ranking, codes)
-        flats = np.arange(codes.size)
-        order = np.lexsort((flats, near, -codes.reshape(-1)))[:most].tolist()
         out = []
-        for flat in order:
+        for flat in self._most_hopeful(ranking, codes, most):
             alternative, pool = divmod(flat, pools)
-            reason = CHAIN[int(codes[alternative, pool]) - 1]
-            text = detail(at.filters, ranking, alternative, pool, reason, at.now_ms)
-            out.append(
-                PoolVerdict(
-                    at.filters.columns.pools[pool].pool_id,
-                    alternative,
-                    ranking.score(alternative, pool),
-                    reason,
-                    text or self._owner_detail(group, ranking, alternative, pool, reason),
-                )
-            )
+            code = int(codes[alternative, pool])
+            reason = CHAIN[code - 1]
+            if code in _OWN:
+                text = self._owner_detail(group, ranking, alternative, pool, reason)
+            else:
+                text = detail(at.filters, ranking, alternative, pool, reason, at.now_ms)
+            score = ranking.score(flat)
+            pool_id = at.filters.columns.pools[pool].pool_id
+            out.append(PoolVerdict(pool_id, alternative, score, reason, text))
         return tuple(out)
 
-    def _nearness(self, ranking: Ranking, codes: Codes) -> Column:
+    def _most_hopeful(self, ranking: Ranking, codes: Codes, most: int) -> list[int]:
+        """Flat indices of the candidates, those first that came furthest along the chain."""
+        code = codes.reshape(-1)
+        # what passes the filters comes before what does not, and is in order of score already
+        passing = ranking.order[(-code[ranking.order]).argsort(kind="stable")][:most]
+        if len(passing) == most:
+            return [int(flat) for flat in passing]
+        failing = ranking.codes.reshape(-1).nonzero()[0]
+        near = self._nearness(ranking)[failing]
+        failing = failing[np.lexsort((failing, near, -code[failing]))][: most - len(passing)]
+        return [int(flat) for flat in (*passing, *failing)]
+
+    def _nearness(self, ranking: Ranking) -> Column:
         """Among equal reasons: by how little it fails where that can be said, else by score."""
         filters = self._at.filters
         near = ranking.money + (ranking.wait + ranking.transfer)
@@ -169,7 +193,7 @@ class RefusalBook:
                 (RefusalReason.TOO_BIG_FOR_POOL, -filters.fits(request.resources)[1]),
                 (RefusalReason.TOO_BIG_FOR_NODE, -filters.largest(request.resources)),
             ):
-                at = codes[alternative] == CODE[reason]
+                at = ranking.codes[alternative] == CODE[reason]
                 near[alternative][at] = figure[at]
         out: Column = near.reshape(-1)
         return out
@@ -201,8 +225,7 @@ class RefusalBook:
                 f"{format_yuan(at.limits.funds(group.project_id) or 0)}"
             )
         where = at.filters.columns.pools[pool].pool_id
-        gang = f"{demand.members} x ({resources(request.resources)})"
-        asked = gang if demand.members > 1 else resources(request.resources)
+        asked = self._in_words(request.resources, demand.members)
         if reason is RefusalReason.RESERVED_FOR_EARLIER:
             ends = duration((declared_end_ms(demand, at.now_ms) - at.now_ms) // 1_000)
             return (
@@ -212,3 +235,15 @@ class RefusalBook:
         if reason is RefusalReason.BEHIND_IN_FAIR_SHARE:
             return f"{where} had room for {asked}, work ahead of yours in the fair order took it"
         return f"{where} has no room for {asked} now"
+
+    def _in_words(self, need: Resources, members: int) -> str:
+        found = self._asked.get((need, members))
+        if found is None:
+            one = resources(need)
+            found = f"{members} x ({one})" if members > 1 else one
+            self._asked[(need, members)] = found
+        return found
+
+
+_OWN = range(CODE[RefusalReason.QUOTA_EXCEEDED], len(CHAIN) + 1)
+"""Codes of the owner's limits and of room; before them stand the filters."""

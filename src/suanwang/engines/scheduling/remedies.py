@@ -94,19 +94,19 @@ class Remedies:
         end_ms = declared_end_ms(renamed, at.now_ms)
         best: tuple[int, int, str] | None = None
         for order, flat in enumerate(ranking.order.tolist()):
-            candidate = ranking.candidate(flat)
-            whole = renamed.alternatives[candidate.alternative].resources * renamed.members
+            alternative, pool = ranking.at(flat)
+            whole = renamed.alternatives[alternative].resources * renamed.members
             if funds is not None and not 0 <= ranking.hold(flat) <= funds + extra_funds:
                 continue
             if at.limits.quota_room(group, whole) < 1:
                 continue
-            room = at.room.pools[candidate.pool]
-            need = vector(renamed.alternatives[candidate.alternative].resources)
+            room = at.room.pools[pool]
+            need = vector(renamed.alternatives[alternative].resources)
             if int(room.counts(room.available(end_ms), need).sum()) >= renamed.members:
-                return at.now_ms, pools[candidate.pool].pool_id
+                return at.now_ms, pools[pool].pool_id
             free_ms = room.earliest(need, renamed.members) if later else None
             if free_ms is not None and (best is None or (free_ms, order) < best[:2]):
-                best = (free_ms, order, pools[candidate.pool].pool_id)
+                best = (free_ms, order, pools[pool].pool_id)
         return None if best is None else (best[0], best[2])
 
     def _trials(self) -> Iterator[Trial]:

@@ -9,25 +9,17 @@ The smaller total wins; ties go to the earlier alternative, then to the smaller 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from suanwang.engines.scheduling.arithmetic import Column, Ints, scaled
+from suanwang.engines.scheduling.arithmetic import Column, Ints, column_of, scaled
 from suanwang.engines.scheduling.filters import Codes, Filters
 from suanwang.engines.scheduling.model import DemandClass, Score, Weights
 from suanwang.kernel.time import MS_PER_SECOND
 
 _HOUR_S = 3_600
-
-
-@dataclass(slots=True)
-class Candidate:
-    """A (pool, alternative) that passes the hard filters for a class, with its score."""
-
-    pool: int
-    alternative: int
-    score: Score
 
 
 @dataclass(slots=True)
@@ -44,58 +36,83 @@ class Ranking:
     wait_s: Column
     order: Ints
     """Flat indices (alternative x pools + pool) of the passing candidates, best first."""
-    hold_percent: int
-    _holds: list[int] | None = None
-    _made: dict[int, Candidate] = field(default_factory=dict)
+    holds: Column
+    """[alternative, pool] micro-yuan that must be free in the project's account before a start."""
+    _hold_list: list[int] | None = None
+    _scores: dict[int, Score] = field(default_factory=dict)
 
-    def candidate(self, flat: int) -> Candidate:
-        found = self._made.get(flat)
-        if found is None:
-            alternative, pool = divmod(flat, self.codes.shape[1])
-            found = Candidate(pool, alternative, self.score(alternative, pool))
-            self._made[flat] = found
-        return found
+    def at(self, flat: int) -> tuple[int, int]:
+        """(alternative, pool)"""
+        pools: int = self.codes.shape[1]
+        return divmod(flat, pools)
 
     def hold(self, flat: int) -> int:
-        """Micro-yuan that must be free in the project's account before a start."""
-        if self._holds is None:
-            self._holds = self.holds().reshape(-1).tolist()
-        return self._holds[flat]
+        if self._hold_list is None:
+            self._hold_list = self.holds.reshape(-1).tolist()
+        return self._hold_list[flat]
 
-    def holds(self) -> Column:
-        """[alternative, pool] rate x declared time x percent."""
-        return scaled(self.rates, self.demand.max_runtime_s * self.hold_percent, _HOUR_S * 100)
-
-    def score(self, alternative: int, pool: int) -> Score:
-        money = int(self.money[alternative, pool])
-        wait, transfer = int(self.wait[pool]), int(self.transfer[pool])
-        return Score(
-            total=money + wait + transfer,
-            money=money,
-            wait=wait,
-            transfer=transfer,
-            rate_micro_yuan_per_hour=int(self.rates[alternative, pool]),
-            expected_wait_s=int(self.wait_s[pool]),
-        )
+    def score(self, flat: int) -> Score:
+        found = self._scores.get(flat)
+        if found is None:
+            alternative, pool = self.at(flat)
+            money = int(self.money.item(alternative, pool))
+            wait, transfer = int(self.wait.item(pool)), int(self.transfer.item(pool))
+            found = Score(
+                total=money + wait + transfer,
+                money=money,
+                wait=wait,
+                transfer=transfer,
+                rate_micro_yuan_per_hour=int(self.rates.item(alternative, pool)),
+                expected_wait_s=int(self.wait_s.item(pool)),
+            )
+            self._scores[flat] = found
+        return found
 
 
 def rank(
-    filters: Filters, demand: DemandClass, weights: Weights, hold_percent: int, now_ms: int
-) -> Ranking:
-    codes = filters.codes(demand, now_ms)
-    rates: Column = np.array([filters.rates(r, demand.members) for r in demand.alternatives])
-    rates = rates.reshape(codes.shape)
-    money = scaled(scaled(rates, demand.expected_runtime_s, _HOUR_S), weights.money_percent, 100)
-    wait_s = filters.wait_s(demand)
-    wait = scaled(wait_s, weights.wait_micro_yuan_per_hour, _HOUR_S)
-    transfer = filters.transfer_money(demand)
-    if demand.inputs:
-        transfer = scaled(transfer, weights.transfer_percent, 100)
-    totals = (money + (wait + transfer)).reshape(-1)
-    passing = np.flatnonzero(codes.reshape(-1) == 0)
-    # flat indices already rise by alternative, then by pool, and the sort is stable
-    order = passing[np.argsort(totals[passing], kind="stable")]
-    return Ranking(demand, codes, rates, money, wait, transfer, wait_s, order, hold_percent)
+    filters: Filters,
+    asked: Sequence[tuple[DemandClass, Weights]],
+    hold_percent: int,
+    now_ms: int,
+) -> list[Ranking]:
+    """All of them in one pass: tables with a row for each alternative of each class."""
+    if not asked:
+        return []
+    demands = [demand for demand, _ in asked]
+    rates: Column = np.array(
+        [filters.rates(r, demand.members) for demand in demands for r in demand.alternatives]
+    )
+    transfer, wait_s = filters.staging(demands)
+    codes = filters.codes(demands, rates, wait_s, now_ms)
+    of = [(d, w) for d, w in asked for _ in d.alternatives]
+    money = scaled(rates, column_of([d.expected_runtime_s for d, _ in of]), _HOUR_S)
+    money = scaled(money, column_of([w.money_percent for _, w in of]), 100)
+    wait = scaled(wait_s, column_of([w.wait_micro_yuan_per_hour for _, w in asked]), _HOUR_S)
+    transfer = scaled(transfer, column_of([w.transfer_percent for _, w in asked]), 100)
+    holds = scaled(rates, column_of([d.max_runtime_s * hold_percent for d, _ in of]), _HOUR_S * 100)
+    out = []
+    start = 0
+    for i, demand in enumerate(demands):
+        rows = slice(start, start + len(demand.alternatives))
+        start = rows.stop
+        totals = (money[rows] + (wait[i] + transfer[i])).reshape(-1)
+        passing = (codes[rows].reshape(-1) == 0).nonzero()[0]
+        # flat indices already rise by alternative, then by pool, and the sort is stable
+        order = passing[totals[passing].argsort(kind="stable")]
+        out.append(
+            Ranking(
+                demand,
+                codes[rows],
+                rates[rows],
+                money[rows],
+                wait[i],
+                transfer[i],
+                wait_s[i],
+                order,
+                holds[rows],
+            )
+        )
+    return out
 
 
 def declared_end_ms(demand: DemandClass, now_ms: int) -> int:
