@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from suanwang.edge.api.auth import Caller, require_scope
 from suanwang.edge.api.context import Context
+from suanwang.edge.api.direct import DirectRoute
 from suanwang.edge.api.paging import Paging, encode_cursor
 from suanwang.edge.api.views import instant, job_view, json_response, task_view
 from suanwang.grid.jobs import explaining, reading, submission
@@ -28,7 +29,7 @@ from suanwang.tenancy.audit import audit
 from suanwang.tenancy.model import Action, Principal, Scope
 from suanwang.tenancy.rules import require_may
 
-router = APIRouter(prefix="/v1", tags=["jobs"])
+router = APIRouter(prefix="/v1", tags=["jobs"], route_class=DirectRoute)
 Reader = Annotated[Principal, Depends(require_scope(Scope.JOBS_READ))]
 LOG_CHUNK = 256 * 1024
 EVENTS_EVERY_S = 15.0
