@@ -14,7 +14,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 
+from suanwang.platform.schema import Packed
+
 Converter = Callable[[Any], Any]
+
+
+def _converter_of(column: Any, dialect: Dialect) -> Converter | None:
+    if isinstance(column.type, Packed):
+        decode = column.type.decode
+        return lambda value: None if value is None else decode(value)
+    converter: Converter | None = column.type.dialect_impl(dialect).result_processor(dialect, None)
+    return converter
 
 
 class _Direct:
@@ -28,7 +38,7 @@ class _Direct:
         self._names: list[str] = list(compiled.positiontup or ())
         self._defaults: dict[str, Any] = dict(compiled.params)
         found = [
-            (place, column.type.dialect_impl(dialect).result_processor(dialect, None))
+            (place, _converter_of(column, dialect))
             for place, column in enumerate(query.selected_columns)
         ]
         self._converters: list[tuple[int, Converter]] = [
@@ -51,7 +61,25 @@ class _Direct:
         return changed
 
 
-class Prepared:
+def is_among(column: sa.Column[Any], room: int) -> sa.ColumnElement[bool]:
+    """The column's value is one of a list, whose values `listed` gives."""
+    return column.in_(
+        [sa.bindparam(f"{column.name}_{place}", type_=column.type) for place in range(room)]
+    )
+
+
+def listed(column: sa.Column[Any], values: Sequence[Any]) -> dict[str, Any]:
+    """What `is_among(column, room_for(values))` wants; the last value fills what is left."""
+    last = len(values) - 1
+    return {f"{column.name}_{place}": values[min(place, last)] for place in range(room_for(values))}
+
+
+def room_for(values: Sequence[Any]) -> int:
+    """A power of two, so that lists of all lengths make few different queries."""
+    return 1 << (len(values) - 1).bit_length() if values else 0
+
+
+class PreparedQuery:
     """Give it a query whose values are `bindparam`s, none of them expanding."""
 
     __slots__ = ("_direct", "query")

@@ -190,8 +190,11 @@ async def show_job(request: Request, job_id: str, principal: Caller) -> Response
 
 
 def _tasks(conn: Connection, job: Job, after_index: int, limit: int) -> list[dict[str, Any]]:
-    names = sites.names(conn)
     found = reading.tasks_with_leases(conn, job.job_id, after_index=after_index, limit=limit)
+    all_leases = [lease for _, leases in found for lease in leases]
+    names = sites.names_of(
+        conn, [lease.site_id for lease in all_leases], [lease.pool_id for lease in all_leases]
+    )
     return [task_view(task, leases, names) for task, leases in found]
 
 

@@ -14,7 +14,7 @@ from suanwang.grid.jobs.store import chunks, insert_ignore
 from suanwang.grid.jobs.tables import leases, log_chunks, rounds, share_usage
 from suanwang.platform.bulk import insert_rows, tuples_of, update_rows
 from suanwang.platform.database import Tx
-from suanwang.platform.prepared import Prepared
+from suanwang.platform.prepared import PreparedQuery
 from suanwang.protocol.messages import FailureClass
 
 OPEN = leases.c.state != sa.literal_column("'ended'")
@@ -105,7 +105,7 @@ def count_open_of_site(conn: Connection, site_id: str) -> int:
     return int(conn.execute(query).scalar_one())
 
 
-_news = Prepared(
+_news = PreparedQuery(
     _open_of_site.where(leases.c.revision > sa.bindparam("after")).limit(sa.bindparam("at_most"))
 )
 

@@ -16,11 +16,11 @@ from suanwang.grid.jobs.leases_store import LEASE_COLUMNS, as_lease
 from suanwang.grid.jobs.model import Job, Lease, Task
 from suanwang.grid.jobs.store import JOB_COLUMNS, TASK_COLUMNS, as_job, as_task
 from suanwang.grid.jobs.tables import jobs, leases, tasks
-from suanwang.platform.prepared import Prepared
+from suanwang.platform.prepared import PreparedQuery, is_among, listed, room_for
 
 _this_job = jobs.c.id == sa.bindparam("id")
-_job = Prepared(sa.select(*JOB_COLUMNS).where(_this_job))
-_spec = Prepared(sa.select(jobs.c.spec).where(_this_job))
+_job = PreparedQuery(sa.select(*JOB_COLUMNS).where(_this_job))
+_spec = PreparedQuery(sa.select(jobs.c.spec).where(_this_job))
 
 
 def job(conn: Connection, job_id: str) -> Job | None:
@@ -34,22 +34,17 @@ def spec_of(conn: Connection, job_id: str) -> dict[str, Any] | None:
 
 
 @lru_cache(maxsize=256)
-def _page_query(organisation: bool, projects: int, states: int, before: bool) -> Prepared:
-    """Built once per combination of filters: building costs more than running."""
+def _page_query(organisation: bool, projects: int, states: int, before: bool) -> PreparedQuery:
     query = sa.select(*JOB_COLUMNS).order_by(jobs.c.id.desc()).limit(sa.bindparam("at_most"))
     if organisation:
         query = query.where(jobs.c.organisation_id == sa.bindparam("organisation_id"))
     if projects:
-        query = query.where(jobs.c.project_id.in_(_values("project", projects)))
+        query = query.where(is_among(jobs.c.project_id, projects))
     if states:
-        query = query.where(jobs.c.state.in_(_values("state", states)))
+        query = query.where(is_among(jobs.c.state, states))
     if before:
         query = query.where(jobs.c.id < sa.bindparam("before_id"))
-    return Prepared(query)
-
-
-def _values(name: str, count: int) -> list[sa.BindParameter[Any]]:
-    return [sa.bindparam(f"{name}{number}", type_=sa.String) for number in range(count)]
+    return PreparedQuery(query)
 
 
 def page_of_jobs(
@@ -64,27 +59,18 @@ def page_of_jobs(
     """Newest first; `None` for the organisation or the projects means all."""
     if project_ids is not None and not project_ids:
         return []
-    projects = _filled(project_ids or ())
-    wanted = _filled(sorted(set(states)))
-    values: dict[str, Any] = {"at_most": limit}
-    values |= {f"project{number}": one for number, one in enumerate(projects)}
-    values |= {f"state{number}": one for number, one in enumerate(wanted)}
-    if organisation_id is not None:
-        values["organisation_id"] = organisation_id
-    if before_id is not None:
-        values["before_id"] = before_id
+    projects = project_ids or ()
     query = _page_query(
-        organisation_id is not None, len(projects), len(wanted), before_id is not None
+        organisation_id is not None, room_for(projects), room_for(states), before_id is not None
     )
+    values = {
+        "at_most": limit,
+        "organisation_id": organisation_id,
+        "before_id": before_id,
+        **listed(jobs.c.project_id, projects),
+        **listed(jobs.c.state, states),
+    }
     return [as_job(row) for row in query.all(conn, values)]
-
-
-def _filled(values: Sequence[str]) -> list[str]:
-    """Up to a power of two with the last one again, so that few different queries are built."""
-    if not values:
-        return []
-    room = 1 << (len(values) - 1).bit_length()
-    return [*values, *[values[-1]] * (room - len(values))]
 
 
 def jobs_ending_with(conn: Connection, text: str, organisation_id: str | None) -> list[Job]:
@@ -102,7 +88,7 @@ _listed = (
     .order_by(tasks.c.index)
     .limit(sa.bindparam("at_most"))
 )
-_tasks_of_job = Prepared(_listed.with_only_columns(*TASK_COLUMNS))
+_tasks_of_job = PreparedQuery(_listed.with_only_columns(*TASK_COLUMNS))
 
 
 def tasks_of_job(
@@ -112,7 +98,7 @@ def tasks_of_job(
     return [as_task(row) for row in _tasks_of_job.all(conn, values)]
 
 
-_of_listed_tasks = Prepared(
+_of_listed_tasks = PreparedQuery(
     sa.select(*LEASE_COLUMNS).where(leases.c.task_id.in_(_listed)).order_by(leases.c.id)
 )
 
