@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
@@ -32,17 +33,20 @@ _OF_FASTAPI_ALONE = ("dependencies", "response_model", "body_field", "max_body_s
 class DirectRoute(APIRoute):
     """`APIRouter(route_class=DirectRoute)`."""
 
-    def __init__(self, path: str, endpoint: Function, **given: Any) -> None:
-        super().__init__(path, endpoint, **given)
-        general = any(getattr(self, name, None) for name in _OF_FASTAPI_ALONE)
-        answers = get_type_hints(endpoint).get("return")
-        direct = not general and isinstance(answers, type) and issubclass(answers, Response)
-        call = _call_of(endpoint, frozenset(self.param_convertors)) if direct else None
-        self._plan = None if call is None else _Plan(call)
-
     @property
     def is_direct(self) -> bool:
         return self._plan is not None
+
+    @cached_property
+    def _plan(self) -> _Plan | None:
+        """Made at the first request: a start shall not wait for what it may not need."""
+        if any(getattr(self, name, None) for name in _OF_FASTAPI_ALONE):
+            return None
+        answers = get_type_hints(self.endpoint).get("return")
+        if not (isinstance(answers, type) and issubclass(answers, Response)):
+            return None
+        call = _call_of(self.endpoint, frozenset(self.param_convertors))
+        return None if call is None else _Plan(call)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         plan = self._plan
