@@ -22,6 +22,7 @@ from suanwang.grid.jobs.model import FINAL, Job, TaskState
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, job_signal, site_signal
 from suanwang.grid.jobs.spec import JobSpec
 from suanwang.grid.sites import service as sites
+from suanwang.kernel.ids import is_whole_id
 from suanwang.platform.database import Tx
 from suanwang.platform.signals import wait_for
 from suanwang.tenancy import service as tenancy
@@ -151,7 +152,9 @@ async def list_jobs(
             limit=page.fetch,
         )
 
-    rows = await context.database.peek(query)
+    # no index leads to a state: what looks through many rows must not hold up the loop
+    look = context.database.read if state else context.database.peek
+    rows = await look(query)
     kept = rows[: page.limit]
     more = len(rows) > page.limit
     return json_response(
@@ -186,7 +189,8 @@ async def show_job(request: Request, job_id: str, principal: Caller) -> Response
         view["task_list"] = _tasks(conn, job, -1, 100)
         return view
 
-    return json_response(await context.database.peek(query))
+    look = context.database.peek if is_whole_id(job_id) else context.database.read
+    return json_response(await look(query))
 
 
 def _tasks(conn: Connection, job: Job, after_index: int, limit: int) -> list[dict[str, Any]]:
