@@ -1,29 +1,42 @@
-"""List and show under 32 connections with 100,000 jobs stored; wrk drives, one core each.
+"""List and show under 32 connections with 100,000 jobs stored, each with the run that ended it;
+wrk drives, one core each.
 
     python bench/api.py [--jobs 100000] [--seconds 5]
 
 The peer's figure is published (dstack 0.22: 280 to 330 requests/s for its lists on such a
-machine); the limit is /healthz of the same server, which touches neither tokens nor database.
+machine). Measured beside them in the same run, because a busy machine changes all of them alike:
+/healthz of the same server, which touches neither tokens nor database, and a bare FastAPI
+application with one route. The processor time of the server for each request tells what a core
+of its own would give.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from live import Live
+from live import Live, cpu_seconds
+from rig import free_port
 from suanwang.bootstrap import first_start, make_context
 from suanwang.grid.jobs import submission
 from suanwang.grid.jobs.spec import JobSpec
+from suanwang.grid.jobs.tables import leases, tasks
 from suanwang.platform.settings import Settings
+from suanwang.protocol.messages import Meters
 
 PEER_PER_S = 330
 
@@ -44,8 +57,62 @@ async def fill(settings: Settings, jobs: int) -> str:
     await context.database.write(lambda tx: tx.conn.execute(sa.text(finished)))
     ended = "UPDATE tasks SET state='succeeded', ended_at_ms=queued_at_ms, exit_code=0"
     await context.database.write(lambda tx: tx.conn.execute(sa.text(ended)))
+    await context.database.write(lambda tx: tx.conn.execute(runs()))
     await context.database.close()
     return ids[len(ids) // 2]
+
+
+def runs() -> sa.Insert:
+    """One ended lease for each task."""
+    name = sa.func.replace(tasks.c.id, "task_", "lease_")
+    of_task = {"id": name, "task_id": tasks.c.id, "epoch": 1, "members": 1, "state": "ended"}
+    of_task |= {"outcome": "succeeded", "failure": "none", "exit_code": 0, "nodes": ["node-1"]}
+    of_task |= {"site_id": "site_bench", "pool_id": "pool_bench", "node_members": [("node-1", 1)]}
+    of_task |= {"score": {"time": 0.5, "price": 0.5}, "meters": Meters(), "outputs": []}
+    columns = []
+    for column in leases.c:
+        value = of_task.get(column.name)
+        if value is None and column.name in tasks.c and column.name != "lease_id":
+            value = tasks.c[column.name]
+        elif value is None and column.name.endswith("_at_ms") and column.name != "lost_at_ms":
+            value = tasks.c.queued_at_ms
+        elif value is None and not column.nullable:
+            value = "" if isinstance(column.type, sa.String) else 0
+        if not isinstance(value, sa.ColumnElement):
+            value = sa.literal(value, type_=column.type)
+        columns.append(value)
+    return sa.insert(leases).from_select([column.name for column in leases.c], sa.select(*columns))
+
+
+BARE = """
+import sys, uvicorn
+from fastapi import FastAPI
+app = FastAPI()
+@app.get("/healthz")
+async def healthz() -> dict[str, str]:
+    return {"status": "ok"}
+uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", access_log=False)
+"""
+
+
+@contextlib.contextmanager
+def bare() -> Iterator[tuple[str, int]]:
+    """(address, process id) of an application that does nothing."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-c", BARE, str(port)])
+    try:
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}", process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def processor_us(pid: int, before_s: float, requests: float) -> float:
+    return (cpu_seconds(pid) - before_s) / requests * 1e6
 
 
 def requests_per_s(url: str, token: str, seconds: int) -> tuple[float, float]:
@@ -70,24 +137,35 @@ def main() -> None:
     grid = Live(base)
     try:
         middle = asyncio.run(fill(grid.settings, args.jobs))
-        with grid:
-            paths = {
-                "list_20": "/v1/jobs?limit=20",
-                "list_50": "/v1/jobs?limit=50",
-                "show": f"/v1/jobs/{middle}",
-                "limit": "/healthz",
+        with grid, bare() as (bare_url, bare_pid):
+            assert grid.server is not None
+            ours = grid.server.pid
+            asked = {
+                "list_20": (ours, f"{grid.url}/v1/jobs?limit=20"),
+                "list_50": (ours, f"{grid.url}/v1/jobs?limit=50"),
+                "show": (ours, f"{grid.url}/v1/jobs/{middle}"),
+                "limit": (ours, f"{grid.url}/healthz"),
+                "bare": (bare_pid, f"{bare_url}/healthz"),
             }
-            figures = {}
-            for name, path in paths.items():
-                rate, p99 = requests_per_s(grid.url + path, grid.token, args.seconds)
+            figures: dict[str, int] = {}
+            costs: dict[str, int] = {}
+            for name, (pid, url) in asked.items():
+                before_s = cpu_seconds(pid)
+                rate, p99 = requests_per_s(url, grid.token, args.seconds)
                 figures[name] = round(rate)
-                print(f"{name}: {rate:.0f} requests/s, p99 {p99:.1f} ms")
+                costs[name] = round(processor_us(pid, before_s, rate * args.seconds))
+                print(
+                    f"{name}: {rate:.0f} requests/s, p99 {p99:.1f} ms, "
+                    f"{costs[name]} us of the server's processor each"
+                )
     finally:
         shutil.rmtree(base, ignore_errors=True)
     result = {
         "bench": "api",
         "jobs": args.jobs,
         **{f"{name}_per_s": rate for name, rate in figures.items()},
+        **{f"{name}_processor_us": cost for name, cost in costs.items()},
+        "load": os.getloadavg()[0],
         "list_ratio_to_peer": round(figures["list_20"] / PEER_PER_S, 1),
         "show_ratio_to_peer": round(figures["show"] / PEER_PER_S, 1),
     }

@@ -17,7 +17,15 @@ from sqlalchemy.engine import Connection
 from manual_clock import ManualClock
 from suanwang.engines.scheduling.model import Policy
 from suanwang.engines.scheduling.plan import plan
-from suanwang.grid.jobs import agents, grants, leases_store, reading, store, submission, sweeps
+from suanwang.grid.jobs import (
+    agents,
+    grants,
+    leases_store,
+    reading,
+    shown_store,
+    submission,
+    sweeps,
+)
 from suanwang.grid.jobs.model import Job, Lease, LeaseState, Task
 from suanwang.grid.jobs.orders import orders_for
 from suanwang.grid.jobs.reports import Taken, take_reports
@@ -268,15 +276,15 @@ class GridWorld:
         return self.read(lambda conn: reading.require_job(conn, job_id))
 
     def tasks(self, job_id: str) -> list[Task]:
-        return self.read(lambda conn: store.tasks_of_job(conn, job_id))
+        return self.read(lambda conn: shown_store.tasks_of_job(conn, job_id))
 
     def task(self, job_id: str) -> Task:
         return self.tasks(job_id)[0]
 
     def leases(self, job_id: str) -> list[Lease]:
         """All attempts of all tasks, the oldest first."""
-        ids = [task.task_id for task in self.tasks(job_id)]
-        return self.read(lambda conn: leases_store.leases_of_tasks(conn, ids))
+        found = self.read(lambda conn: reading.tasks_with_leases(conn, job_id, limit=1_000))
+        return sorted((x for _, leases in found for x in leases), key=lambda x: x.lease_id)
 
     def lease(self, job_id: str) -> Lease:
         """The only open one."""

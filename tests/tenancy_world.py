@@ -8,8 +8,7 @@ from typing import Protocol
 
 from fastapi import FastAPI
 
-from suanwang.edge.api import problems
-from suanwang.edge.api.routes_tenancy import router
+from suanwang.edge.api import problems, routes_session, routes_tenancy
 from suanwang.edge.api.security import SecurityMiddleware, SecuritySettings
 from suanwang.kernel.time import Clock
 from suanwang.platform.database import Database, Tx
@@ -92,7 +91,8 @@ class AppContext:
 def make_app(context: AppContext) -> FastAPI:
     app = FastAPI()
     app.state.context = context
-    app.include_router(router)
+    app.include_router(routes_session.router)
+    app.include_router(routes_tenancy.router)
     problems.install(app)
     app.add_middleware(SecurityMiddleware, settings=context.security)
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -116,6 +117,9 @@ async def _serve(
         if server.started and site is not None:
             await site.start()
             await _first_heard(site, serving)
+        # what is loaded now lives as long as the process: no collection need look through it again
+        gc.freeze()
+        gc.enable()
         if server.started and not told_to_stop.is_set():
             first = made[0] if made and made[0].created else None
             on_ready(Ready(settings.base_url, settings, first))

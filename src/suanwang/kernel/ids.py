@@ -28,6 +28,7 @@ EntryId = NewType("EntryId", str)
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
 _RANDOM_BITS = 40
+ID_CHARACTERS = 18
 
 
 def base32(value: int, length: int) -> str:
@@ -43,6 +44,11 @@ def base32(value: int, length: int) -> str:
 def earliest_id(prefix: str, at_ms: int) -> str:
     """No id made at this instant or later is less; ids made before are."""
     return f"{prefix}_{base32(max(0, at_ms) << _RANDOM_BITS, 18)}"
+
+
+def is_whole_id(text: str) -> bool:
+    """Whether it has the length of an id; less may be the end of one."""
+    return len(text.rpartition("_")[2]) >= ID_CHARACTERS and "_" in text
 
 
 class IdFactory:
@@ -61,4 +67,4 @@ class IdFactory:
             if fresh > self._last
             else self._last + 1 + self._random.getrandbits(_RANDOM_BITS - 16)
         )
-        return f"{prefix}_{base32(self._last, 18)}"
+        return f"{prefix}_{base32(self._last, ID_CHARACTERS)}"

@@ -24,4 +24,4 @@ def secret_bytes(count: int) -> bytes:
 
 def nonce_text() -> str:
     """128 bits, safe in a header."""
-    return secrets.token_urlsafe(16)
+    return secrets.token_hex(16)

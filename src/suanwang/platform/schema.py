@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -42,10 +43,13 @@ class Packed(TypeDecorator[Any]):
         self.kind = kind
         self._decoder = msgspec.msgpack.Decoder(kind) if kind is not None else None
 
+    @property
+    def decode(self) -> Callable[[bytes], Any]:
+        """What makes a value of the bytes that the column holds."""
+        return self._decoder.decode if self._decoder else msgspec.msgpack.decode
+
     def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
         return None if value is None else msgspec.msgpack.encode(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        if value is None:
-            return None
-        return self._decoder.decode(value) if self._decoder else msgspec.msgpack.decode(value)
+        return None if value is None else self.decode(value)

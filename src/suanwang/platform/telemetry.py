@@ -42,6 +42,8 @@ class Telemetry:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._told_errors: dict[str, int] = {}
+        self._counting: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        """What `labels` finds, which it looks for under a lock."""
         self._make_counters()
         self._make_gauges()
 
@@ -105,8 +107,13 @@ class Telemetry:
         self.freed.inc(freed_bytes)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        self.requests.labels(method, route, str(status)).inc()
-        self.latency.labels(route).observe(seconds)
+        key = (method, route, status)
+        counting = self._counting.get(key)
+        if counting is None:
+            labelled = self.requests.labels(method, route, str(status))
+            counting = self._counting[key] = (labelled, self.latency.labels(route))
+        counting[0].inc()
+        counting[1].observe(seconds)
 
     def errors(self, seen: Mapping[str, int]) -> None:
         """`seen` counts from the start of the process, by reason."""

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 
 from suanwang.kernel.errors import Conflict
 from suanwang.platform import migrations
-from suanwang.platform.migrations import VERSION_TABLE, current, differences, head, migrate
+from suanwang.platform.migrations import VERSION_TABLE, current, head, migrate
+from suanwang.platform.migrations.revisions import config, differences
 
 FIRST = "0001"
 
@@ -67,6 +69,19 @@ def _shape(url: str) -> Any:
         return sorted(map(tuple, connection.execute(sa.text(_POSTGRES_SHAPE))))
 
     return _ask(url, question)
+
+
+def test_the_newest_revision_is_known_by_its_file() -> None:
+    assert ScriptDirectory.from_config(config()).get_heads() == [head()]
+
+
+def test_a_new_database_needs_no_revisions(tmp_path: Any) -> None:
+    """Loading Alembic would take a tenth of the start."""
+    program = (
+        "import sys; from suanwang.platform.migrations import migrate; migrate(sys.argv[1]);"
+        " migrate(sys.argv[1]); sys.exit('alembic' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, f"sqlite:///{tmp_path}/x.db"], check=True)
 
 
 def test_revisions_lead_to_the_tables_of_the_program(database_url: str) -> None:

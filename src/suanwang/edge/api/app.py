@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 import suanwang
-from suanwang.edge.api import metrics, problems
+from suanwang.edge.api import directory, metrics, problems
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.routes_agent import AgentRoutes
 from suanwang.edge.api.routes_agent_blobs import AgentBlobRoutes
@@ -27,6 +27,7 @@ ROUTERS = (
     "suanwang.edge.api.routes_logs",
     "suanwang.edge.api.routes_sites",
     "suanwang.edge.api.routes_links",
+    "suanwang.edge.api.routes_session",
     "suanwang.edge.api.routes_tenancy",
     "suanwang.edge.api.routes_billing",
     "suanwang.edge.api.routes_ledger",
@@ -48,9 +49,10 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.context = context
+    directory.install(app)
     problems.install(app)
     for name in ROUTERS:
-        app.include_router(importlib.import_module(name).router)
+        app.routes.extend(importlib.import_module(name).router.routes)
     app.state.agent_routes = AgentRoutes(context)
     app.router.routes.extend(app.state.agent_routes.routes())
     app.state.depot = Depot(context.database, context.blobs, limits_of(context))

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from suanwang.edge.api import views_billing as views
 from suanwang.edge.api.auth import Context, require_scope
+from suanwang.edge.api.direct import DirectRoute
 from suanwang.edge.api.paging import Page, Paging
 from suanwang.kernel.errors import Forbidden, InvalidInput
 from suanwang.platform.database import Tx
@@ -34,7 +35,7 @@ Month = Annotated[
 ]
 Instant = Annotated[int | None, Query(ge=0, le=1 << 52)]
 
-router = APIRouter(prefix="/v1", tags=["billing"])
+router = APIRouter(prefix="/v1", tags=["billing"], route_class=DirectRoute)
 
 
 def context_of(request: Request) -> Context:

@@ -24,6 +24,7 @@ from suanwang.edge.api.blob_bodies import (
     upload_headers,
 )
 from suanwang.edge.api.context import Context
+from suanwang.edge.api.direct import DirectRoute
 from suanwang.edge.api.views import json_response
 from suanwang.grid.data import service
 from suanwang.grid.data.depot import Depot, Sender
@@ -33,7 +34,7 @@ from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.blobs import OffsetMismatch
 from suanwang.tenancy.model import Principal, Role, Scope
 
-router = APIRouter(prefix="/v1", tags=["data"])
+router = APIRouter(prefix="/v1", tags=["data"], route_class=DirectRoute)
 Offset = Annotated[int, Header(alias="Upload-Offset", ge=0)]
 Length = Annotated[int, Header(alias="Upload-Length", ge=0)]
 _BYTES: dict[str, Any] = {

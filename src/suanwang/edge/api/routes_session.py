@@ -34,7 +34,7 @@ from suanwang.tenancy import login_requests, oidc
 from suanwang.tenancy.oidc import OidcClient, OidcSettings, Pending
 from suanwang.tenancy.secrets_box import SecretsBox
 
-router = APIRouter(tags=["session"])
+router = APIRouter(prefix="/v1", tags=["session"])
 
 OIDC_COOKIE = "suan_oidc"
 _CONTEXT = "oidc"

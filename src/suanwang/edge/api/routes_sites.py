@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from starlette.responses import Response
 
 from suanwang.edge.api.auth import Caller
+from suanwang.edge.api.direct import DirectRoute
 from suanwang.edge.api.routes_jobs import context_of
 from suanwang.edge.api.views import json_response, money, pool_view, site_view
 from suanwang.edge.api.views_billing import PricesGiven
@@ -25,7 +26,7 @@ from suanwang.tenancy.audit import audit
 from suanwang.tenancy.model import Action, Principal
 from suanwang.tenancy.rules import require_may
 
-router = APIRouter(prefix="/v1", tags=["sites"])
+router = APIRouter(prefix="/v1", tags=["sites"], route_class=DirectRoute)
 
 
 class SiteInvitation(BaseModel):

@@ -6,7 +6,6 @@ from typing import Annotated, cast
 
 from fastapi import APIRouter, Path, Query, Request
 
-from suanwang.edge.api import routes_session
 from suanwang.edge.api.auth import Caller, Context, address_of, gate_of
 from suanwang.edge.api.paging import Page, Paging
 from suanwang.edge.api.tenancy_models import (
@@ -36,9 +35,7 @@ from suanwang.tenancy.passwords import check_password, hash_password
 from suanwang.tenancy.people import UserChange
 from suanwang.tenancy.service import OrganisationChange, ProjectChange
 
-router = APIRouter(prefix="/v1")
-router.include_router(routes_session.router)
-_tree = APIRouter(tags=["tenancy"])
+router = APIRouter(prefix="/v1", tags=["tenancy"])
 
 OrganisationPath = Annotated[str, Path(max_length=100, description="Id or name.")]
 ProjectPath = Annotated[str, Path(max_length=100, description="Id, or name in your organisation.")]
@@ -53,7 +50,7 @@ def _database(request: Request) -> Database:
     return cast(Context, request.app.state.context).database
 
 
-@_tree.get("/organisations")
+@router.get("/organisations")
 async def list_organisations(
     request: Request, principal: Caller, paging: Paging
 ) -> Page[OrganisationView]:
@@ -63,7 +60,7 @@ async def list_organisations(
     return paging.of(rows, lambda one: one.id, OrganisationView.of)
 
 
-@_tree.post("/organisations", status_code=201)
+@router.post("/organisations", status_code=201)
 async def create_organisation(
     request: Request, principal: Caller, body: OrganisationRequest
 ) -> OrganisationView:
@@ -82,7 +79,7 @@ async def create_organisation(
     return OrganisationView.of(made)
 
 
-@_tree.get("/organisations/{organisation_id}")
+@router.get("/organisations/{organisation_id}")
 async def show_organisation(
     request: Request, principal: Caller, organisation_id: OrganisationPath
 ) -> OrganisationView:
@@ -92,7 +89,7 @@ async def show_organisation(
     return OrganisationView.of(found)
 
 
-@_tree.patch("/organisations/{organisation_id}")
+@router.patch("/organisations/{organisation_id}")
 async def change_organisation(
     request: Request,
     principal: Caller,
@@ -111,7 +108,7 @@ async def change_organisation(
     return OrganisationView.of(made)
 
 
-@_tree.get("/projects")
+@router.get("/projects")
 async def list_projects(
     request: Request, principal: Caller, paging: Paging, organisation: OfOrganisation = None
 ) -> Page[ProjectView]:
@@ -127,7 +124,7 @@ async def list_projects(
     return paging.of(rows, lambda one: one.id, ProjectView.of)
 
 
-@_tree.post("/projects", status_code=201)
+@router.post("/projects", status_code=201)
 async def create_project(request: Request, principal: Caller, body: ProjectRequest) -> ProjectView:
     made = await _database(request).write(
         lambda tx: service.create_project(
@@ -144,7 +141,7 @@ async def create_project(request: Request, principal: Caller, body: ProjectReque
     return ProjectView.of(made)
 
 
-@_tree.get("/projects/{project_id}")
+@router.get("/projects/{project_id}")
 async def show_project(request: Request, principal: Caller, project_id: ProjectPath) -> ProjectView:
     found = await _database(request).read(
         lambda conn: service.project_of(conn, principal, project_id)
@@ -152,7 +149,7 @@ async def show_project(request: Request, principal: Caller, project_id: ProjectP
     return ProjectView.of(found)
 
 
-@_tree.patch("/projects/{project_id}")
+@router.patch("/projects/{project_id}")
 async def change_project(
     request: Request, principal: Caller, project_id: ProjectPath, body: ProjectChangeRequest
 ) -> ProjectView:
@@ -170,7 +167,7 @@ async def change_project(
     return ProjectView.of(made)
 
 
-@_tree.get("/projects/{project_id}/members")
+@router.get("/projects/{project_id}/members")
 async def list_members(
     request: Request, principal: Caller, paging: Paging, project_id: ProjectPath
 ) -> Page[MemberView]:
@@ -182,7 +179,7 @@ async def list_members(
     return paging.of(rows, lambda one: one[1].id, MemberView.of)
 
 
-@_tree.put("/projects/{project_id}/members/{user_id}", status_code=204)
+@router.put("/projects/{project_id}/members/{user_id}", status_code=204)
 async def set_member(
     request: Request,
     principal: Caller,
@@ -195,7 +192,7 @@ async def set_member(
     )
 
 
-@_tree.get("/users")
+@router.get("/users")
 async def list_users(
     request: Request, principal: Caller, paging: Paging, organisation: OfOrganisation = None
 ) -> Page[UserView]:
@@ -211,7 +208,7 @@ async def list_users(
     return paging.of(rows, lambda one: one.id, UserView.of)
 
 
-@_tree.post("/users", status_code=201)
+@router.post("/users", status_code=201)
 async def create_user(request: Request, principal: Caller, body: UserRequest) -> UserView:
     password_hash = None
     if body.password is not None:
@@ -236,13 +233,13 @@ async def create_user(request: Request, principal: Caller, body: UserRequest) ->
     return UserView.of(made)
 
 
-@_tree.get("/users/{user_id}")
+@router.get("/users/{user_id}")
 async def show_user(request: Request, principal: Caller, user_id: UserPath) -> UserView:
     found = await _database(request).read(lambda conn: people.user_of(conn, principal, user_id))
     return UserView.of(found)
 
 
-@_tree.patch("/users/{user_id}")
+@router.patch("/users/{user_id}")
 async def change_user(
     request: Request, principal: Caller, user_id: UserPath, body: UserChangeRequest
 ) -> UserView:
@@ -259,7 +256,7 @@ async def change_user(
     return UserView.of(made)
 
 
-@_tree.put("/users/{user_id}/password", status_code=204)
+@router.put("/users/{user_id}/password", status_code=204)
 async def set_password(
     request: Request, principal: Caller, user_id: UserPath, body: PasswordRequest
 ) -> None:
@@ -278,7 +275,7 @@ async def set_password(
     await database.write(lambda tx: access.set_password(tx, principal, user.id, password_hash))
 
 
-@_tree.post("/users/{user_id}/identities", status_code=204)
+@router.post("/users/{user_id}/identities", status_code=204)
 async def link_identity(
     request: Request, principal: Caller, user_id: UserPath, body: IdentityRequest
 ) -> None:
@@ -290,7 +287,7 @@ async def link_identity(
     )
 
 
-@_tree.get("/tokens")
+@router.get("/tokens")
 async def list_tokens(
     request: Request,
     principal: Caller,
@@ -305,7 +302,7 @@ async def list_tokens(
     return paging.of(rows, lambda one: one.id, TokenView.of)
 
 
-@_tree.post("/tokens", status_code=201)
+@router.post("/tokens", status_code=201)
 async def issue_token(request: Request, principal: Caller, body: TokenRequest) -> NewTokenView:
     """The answer holds the secret, this once."""
     made = await _database(request).write(
@@ -321,14 +318,14 @@ async def issue_token(request: Request, principal: Caller, body: TokenRequest) -
     return NewTokenView.made(made)
 
 
-@_tree.delete("/tokens/{token_id}")
+@router.delete("/tokens/{token_id}")
 async def revoke_token(request: Request, principal: Caller, token_id: TokenPath) -> TokenView:
     """It stays in the list, marked revoked."""
     token = await _database(request).write(lambda tx: access.revoke_token(tx, principal, token_id))
     return TokenView.of(token)
 
 
-@_tree.get("/audit-log")
+@router.get("/audit-log")
 async def list_audit_log(
     request: Request,
     principal: Caller,
@@ -348,6 +345,3 @@ async def list_audit_log(
         )
     )
     return paging.of(rows, lambda one: one.id, AuditView.of)
-
-
-router.include_router(_tree)

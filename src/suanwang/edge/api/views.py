@@ -28,15 +28,20 @@ def instant(at_ms: int | None) -> str | None:
     """RFC 3339 in UTC with milliseconds."""
     if at_ms is None:
         return None
-    seconds, ms = divmod(at_ms, 1000)
-    day, second = divmod(seconds, 86_400)
-    minute, second = divmod(second, 60)
-    return f"{_date(day)}T{minute // 60:02d}:{minute % 60:02d}:{second:02d}.{ms:03d}Z"
+    minute, of_minute = divmod(at_ms, 60_000)
+    second, ms = divmod(of_minute, 1_000)
+    return _minute(minute) + _SECONDS[second] + _THOUSANDTHS[ms]
 
 
-@lru_cache(maxsize=512)
-def _date(day: int) -> str:
-    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
+_SECONDS = [f"{second:02d}." for second in range(60)]
+_THOUSANDTHS = [f"{ms:03d}Z" for ms in range(1_000)]
+
+
+@lru_cache(maxsize=4_096)
+def _minute(minute: int) -> str:
+    day, minute = divmod(minute, 1_440)
+    found = date(1970, 1, 1) + timedelta(days=day)
+    return f"{found.isoformat()}T{minute // 60:02d}:{minute % 60:02d}:"
 
 
 def money(micro_yuan: int) -> dict[str, Any]:
@@ -47,7 +52,7 @@ def job_view(job: Job) -> dict[str, Any]:
     return {
         "id": job.job_id,
         "name": job.name,
-        "state": job.state.value,
+        "state": job.state,
         "cancelling": job.cancel_requested and job.ended_at_ms is None,
         "organisation_id": job.organisation_id,
         "project_id": job.project_id,
@@ -76,7 +81,7 @@ def task_view(task: Task, leases: list[Lease], names: Mapping[str, str]) -> dict
     return {
         "id": task.task_id,
         "index": task.index,
-        "state": task.state.value,
+        "state": task.state,
         "attempt": task.attempt,
         "failures": task.failures,
         "losses": task.losses,
@@ -85,7 +90,7 @@ def task_view(task: Task, leases: list[Lease], names: Mapping[str, str]) -> dict
         "not_before": instant(task.not_before_ms) if task.not_before_ms else None,
         "ended_at": instant(task.ended_at_ms),
         "exit_code": task.exit_code,
-        "failure": None if task.failure is FailureClass.NONE else task.failure.value,
+        "failure": None if task.failure is FailureClass.NONE else task.failure,
         "detail": task.detail,
         "leases": [lease_view(lease, names) for lease in leases],
     }
@@ -100,15 +105,15 @@ def lease_view(lease: Lease, names: Mapping[str, str]) -> dict[str, Any]:
         "site": names.get(lease.site_id, lease.site_id),
         "pool_id": lease.pool_id,
         "pool": names.get(lease.pool_id, lease.pool_id),
-        "state": lease.state.value,
-        "stopping": lease.stop.value or None,
-        "outcome": lease.outcome.value or None,
+        "state": lease.state,
+        "stopping": lease.stop or None,
+        "outcome": lease.outcome or None,
         "granted_at": instant(lease.granted_at_ms),
         "started_at": instant(lease.started_at_ms),
         "ended_at": instant(lease.ended_at_ms),
         "lost_at": instant(lease.lost_at_ms),
         "exit_code": lease.exit_code,
-        "failure": None if lease.failure is FailureClass.NONE else lease.failure.value,
+        "failure": None if lease.failure is FailureClass.NONE else lease.failure,
         "detail": lease.detail,
         "members": lease.members,
         "nodes": [list(pair) for pair in lease.node_members],

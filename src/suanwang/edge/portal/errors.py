@@ -23,7 +23,10 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class PortalRoute(APIRoute):
-    """A route whose refusals people read."""
+    """A route whose refusals people read; programs have the API."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
+        super().__init__(path, endpoint, **{**given, "include_in_schema": False})
 
     def get_route_handler(self) -> Handler:
         inner = super().get_route_handler()

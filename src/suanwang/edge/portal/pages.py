@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,8 +30,7 @@ from suanwang.edge.portal.reasons import problem
 from suanwang.edge.portal.rendering import STATIC, language_of
 from suanwang.kernel.errors import NotFound
 
-router = APIRouter(include_in_schema=False)
-for part in (
+PARTS = (
     routes_login,
     routes_overview,
     routes_jobs,
@@ -44,9 +43,7 @@ for part in (
     routes_admin,
     routes_books,
     routes_device,
-):
-    router.include_router(part.router)
-
+)
 MACHINES = ("/v1/", "/agent/", "/static/", "/healthz", "/readyz", "/metrics")
 
 
@@ -63,7 +60,8 @@ class Assets(StaticFiles):
 def install(app: FastAPI) -> None:
     """Pages at the root, their files under /static; unknown addresses get a page as well."""
     app.mount("/static", Assets(directory=STATIC), name="static")
-    app.include_router(router)
+    for part in PARTS:
+        app.routes.extend(part.router.routes)
     otherwise: Any = app.exception_handlers.get(HTTPException)
 
     @app.exception_handler(HTTPException)

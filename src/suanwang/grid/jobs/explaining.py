@@ -10,7 +10,7 @@ from suanwang.engines.scheduling.candidates import candidates
 from suanwang.engines.scheduling.forecast import explain
 from suanwang.engines.scheduling.model import PoolVerdict, RefusalReason
 from suanwang.engines.scheduling.plan import plan
-from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs import leases_store, shown_store, store
 from suanwang.grid.jobs.demand import demand_of, facts_of
 from suanwang.grid.jobs.estimates import RuntimeEstimates, on_grid
 from suanwang.grid.jobs.model import Job, TaskState
@@ -106,7 +106,7 @@ def verdict_view(
 
 def explain_job(conn: Connection, gathered: Gathered, job: Job, now_ms: int) -> dict[str, Any]:
     """For a waiting job a forecast; for one that was placed, where and at what score."""
-    tasks = store.tasks_of_job(conn, job.job_id, limit=1000)
+    tasks = shown_store.tasks_of_job(conn, job.job_id, limit=1000)
     waiting = [task for task in tasks if task.state is TaskState.QUEUED]
     answer: dict[str, Any] = {"job_id": job.job_id, "state": job.state.value}
     if waiting:

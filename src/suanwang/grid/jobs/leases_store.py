@@ -14,21 +14,30 @@ from suanwang.grid.jobs.store import chunks, insert_ignore
 from suanwang.grid.jobs.tables import leases, log_chunks, rounds, share_usage
 from suanwang.platform.bulk import insert_rows, tuples_of, update_rows
 from suanwang.platform.database import Tx
+from suanwang.platform.prepared import PreparedQuery
 from suanwang.protocol.messages import FailureClass
 
 OPEN = leases.c.state != sa.literal_column("'ended'")
 
 
-_FIELDS = ["lease_id" if column.name == "id" else column.name for column in leases.c]
+LEASE_COLUMNS = [leases.c["id" if name == "lease_id" else name] for name in Lease.__struct_fields__]
+_WORDS: list[tuple[int, dict[str, Any]]] = [
+    (Lease.__struct_fields__.index(name), {word.value: word for word in kind})
+    for name, kind in (
+        ("state", LeaseState),
+        ("stop", StopReason),
+        ("outcome", Outcome),
+        ("failure", FailureClass),
+    )
+]
 
 
-def _lease(row: Row[Any]) -> Lease:
-    values = dict(zip(_FIELDS, row, strict=True))
-    values["state"] = LeaseState(values["state"])
-    values["stop"] = StopReason(values["stop"])
-    values["outcome"] = Outcome(values["outcome"])
-    values["failure"] = FailureClass(values["failure"])
-    return Lease(**values)
+def as_lease(row: Sequence[Any]) -> Lease:
+    """Of LEASE_COLUMNS."""
+    values = list(row)
+    for place, words in _WORDS:
+        values[place] = words[values[place]]
+    return Lease(*values)
 
 
 def insert_leases(tx: Tx, rows: list[dict[str, Any]]) -> None:
@@ -36,17 +45,28 @@ def insert_leases(tx: Tx, rows: list[dict[str, Any]]) -> None:
         insert_rows(tx.conn, leases, tuples_of(leases, rows))
 
 
+_leases = sa.select(*LEASE_COLUMNS)
+_by_id = _leases.where(leases.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(leases.c.id)
+_by_id_locked = _by_id.with_for_update()
+_open = _leases.where(OPEN).order_by(leases.c.id)
+_open_of_site = _leases.where(OPEN, leases.c.site_id == sa.bindparam("of_site")).order_by(
+    leases.c.revision
+)
+_open_at_sites = _open.where(leases.c.site_id.in_(sa.bindparam("ids", expanding=True)))
+_open_of_job_locked = _open.where(leases.c.job_id == sa.bindparam("of_job")).with_for_update()
+
+
 def leases_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Lease]:
+    query = _by_id_locked if lock else _by_id
     found: dict[str, Lease] = {}
     for some in chunks(ids):
-        query = sa.select(leases).where(leases.c.id.in_(some)).order_by(leases.c.id)
-        for row in conn.execute(query.with_for_update() if lock else query):
-            found[row.id] = _lease(row)
+        for row in conn.execute(query, {"ids": some}):
+            found[row[0]] = as_lease(row)
     return found
 
 
 def open_leases(conn: Connection) -> list[Lease]:
-    return [_lease(r) for r in conn.execute(sa.select(leases).where(OPEN).order_by(leases.c.id))]
+    return [as_lease(row) for row in conn.execute(_open)]
 
 
 _OF_OPEN_LEASE = [
@@ -69,19 +89,16 @@ def occupying(conn: Connection, pool_ids: Collection[str] | None = None) -> list
 def open_leases_at(conn: Connection, site_ids: Sequence[str]) -> list[Lease]:
     if not site_ids:
         return []
-    query = sa.select(leases).where(OPEN, leases.c.site_id.in_(site_ids)).order_by(leases.c.id)
-    return [_lease(row) for row in conn.execute(query)]
+    return [as_lease(row) for row in conn.execute(_open_at_sites, {"ids": list(site_ids)})]
 
 
 def open_leases_of_site(conn: Connection, site_id: str) -> list[Lease]:
-    query = sa.select(leases).where(OPEN, leases.c.site_id == site_id).order_by(leases.c.revision)
-    return [_lease(row) for row in conn.execute(query)]
+    return [as_lease(row) for row in conn.execute(_open_of_site, {"of_site": site_id})]
 
 
 def open_leases_of_job(conn: Connection, job_id: str) -> list[Lease]:
     """Locked until the transaction ends."""
-    query = sa.select(leases).where(OPEN, leases.c.job_id == job_id).order_by(leases.c.id)
-    return [_lease(row) for row in conn.execute(query.with_for_update())]
+    return [as_lease(row) for row in conn.execute(_open_of_job_locked, {"of_job": job_id})]
 
 
 def count_open_of_site(conn: Connection, site_id: str) -> int:
@@ -89,31 +106,15 @@ def count_open_of_site(conn: Connection, site_id: str) -> int:
     return int(conn.execute(query).scalar_one())
 
 
-_news = (
-    sa.select(leases)
-    .where(
-        OPEN,
-        leases.c.site_id == sa.bindparam("of_site"),
-        leases.c.revision > sa.bindparam("after"),
-    )
-    .order_by(leases.c.revision)
-    .limit(sa.bindparam("at_most"))
+_news = PreparedQuery(
+    _open_of_site.where(leases.c.revision > sa.bindparam("after")).limit(sa.bindparam("at_most"))
 )
 
 
 def changed_since(conn: Connection, site_id: str, revision: int, limit: int) -> list[Lease]:
     """Open leases of the site whose order is newer than `revision`, in order of revision."""
     values = {"of_site": site_id, "after": revision, "at_most": limit}
-    return [_lease(row) for row in conn.execute(_news, values)]
-
-
-def leases_of_tasks(conn: Connection, task_ids: Iterable[str]) -> list[Lease]:
-    """All attempts, oldest first."""
-    found: list[Lease] = []
-    for some in chunks(task_ids):
-        query = sa.select(leases).where(leases.c.task_id.in_(some)).order_by(leases.c.id)
-        found.extend(_lease(row) for row in conn.execute(query))
-    return found
+    return [as_lease(row) for row in _news.all(conn, values)]
 
 
 _CHANGING = (

@@ -9,14 +9,15 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs import leases_store, shown_store, store
 from suanwang.grid.jobs.model import FINAL, Job, Lease, LeaseState, Task
 from suanwang.kernel.errors import Conflict, NotFound
+from suanwang.kernel.ids import is_whole_id
 from suanwang.tenancy.rules import not_found
 
 
 def require_job(conn: Connection, job_id: str) -> Job:
-    job = store.jobs_by_id(conn, [job_id]).get(job_id)
+    job = shown_store.job(conn, job_id)
     if job is None:
         raise not_found("job", job_id)
     return job
@@ -27,10 +28,11 @@ def find_job(conn: Connection, text: str, organisation_id: str | None) -> Job:
 
     `organisation_id` bounds where to look; None looks everywhere.
     """
-    exact = store.jobs_by_id(conn, [text]).get(text)
+    exact = shown_store.job(conn, text)
     if exact is not None:
         return exact
-    near = store.jobs_ending_with(conn, text, organisation_id) if len(text) >= 4 else []
+    searched = len(text) >= 4 and not is_whole_id(text)
+    near = shown_store.jobs_ending_with(conn, text, organisation_id) if searched else []
     if len(near) > 1:
         raise Conflict(
             "JobAmbiguous", f"Several jobs end with {text!r}.", hint="Give more of the id."
@@ -49,7 +51,7 @@ def job_page(
     before_id: str | None,
     limit: int,
 ) -> list[Job]:
-    return store.page_of_jobs(
+    return shown_store.page_of_jobs(
         conn,
         organisation_id=organisation_id,
         project_ids=project_ids,
@@ -60,16 +62,19 @@ def job_page(
 
 
 def job_spec(conn: Connection, job_id: str) -> Mapping[str, Any]:
-    return store.spec_of(conn, job_id)
+    spec = shown_store.spec_of(conn, job_id)
+    if spec is None:
+        raise not_found("job", job_id)
+    return spec
 
 
 def tasks_with_leases(
     conn: Connection, job_id: str, *, after_index: int = -1, limit: int = 100
 ) -> list[tuple[Task, list[Lease]]]:
     """Tasks by index, each with all its attempts, the oldest first."""
-    tasks = store.tasks_of_job(conn, job_id, after_index=after_index, limit=limit)
+    tasks = shown_store.tasks_of_job(conn, job_id, after_index=after_index, limit=limit)
     by_task: dict[str, list[Lease]] = {}
-    for lease in leases_store.leases_of_tasks(conn, [task.task_id for task in tasks]):
+    for lease in shown_store.leases_of_job(conn, job_id, after_index=after_index, limit=limit):
         by_task.setdefault(lease.task_id, []).append(lease)
     return [(task, by_task.get(task.task_id, [])) for task in tasks]
 

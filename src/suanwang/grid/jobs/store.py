@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,7 +30,8 @@ a ring. (Tasks that a job's end sets free come after jobs; nobody holds those an
 CHUNK = 500
 """Bound on the length of an IN list."""
 
-JOB_COLUMNS = [c for c in jobs.c if c.name not in ("spec", "terms", "template", "sealed_secrets")]
+JOB_COLUMNS = [jobs.c["id" if name == "job_id" else name] for name in Job.__struct_fields__]
+TASK_COLUMNS = [tasks.c["id" if name == "task_id" else name] for name in Task.__struct_fields__]
 
 
 def chunks(ids: Iterable[str]) -> Iterable[list[str]]:
@@ -41,26 +41,25 @@ def chunks(ids: Iterable[str]) -> Iterable[list[str]]:
 
 
 _STATES = {state.value: state for state in TaskState}
-_JOB_FIELDS = ["job_id" if c.name == "id" else c.name for c in JOB_COLUMNS]
-_JOB_STATE = _JOB_FIELDS.index("state")
-
-
-def _job(row: Row[Any]) -> Job:
-    """Columns in the order of JOB_COLUMNS; built by name, without a mapping for each row."""
-    values = dict(zip(_JOB_FIELDS, row, strict=True))
-    values["state"] = _STATES[row[_JOB_STATE]]
-    return Job(**values)
-
-
-_TASK_FIELDS = ["task_id" if column.name == "id" else column.name for column in tasks.c]
 _FAILURES = {failure.value: failure for failure in FailureClass}
+_JOB_STATE = Job.__struct_fields__.index("state")
+_TASK_STATE = Task.__struct_fields__.index("state")
+_TASK_FAILURE = Task.__struct_fields__.index("failure")
 
 
-def _task(row: Row[Any]) -> Task:
-    values = dict(zip(_TASK_FIELDS, row, strict=True))
-    values["state"] = _STATES[values["state"]]
-    values["failure"] = _FAILURES[values["failure"]]
-    return Task(**values)
+def as_job(row: Sequence[Any]) -> Job:
+    """Of JOB_COLUMNS; more of them may follow."""
+    values = list(row[: len(JOB_COLUMNS)])
+    values[_JOB_STATE] = _STATES[values[_JOB_STATE]]
+    return Job(*values)
+
+
+def as_task(row: Sequence[Any]) -> Task:
+    """Of TASK_COLUMNS."""
+    values = list(row)
+    values[_TASK_STATE] = _STATES[values[_TASK_STATE]]
+    values[_TASK_FAILURE] = _FAILURES[values[_TASK_FAILURE]]
+    return Task(*values)
 
 
 def insert_ignore(tx: Tx, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
@@ -169,37 +168,38 @@ def heads(
     return list(conn.execute(query))
 
 
+_tasks_by_id = (
+    sa.select(*TASK_COLUMNS)
+    .where(tasks.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(tasks.c.id)
+)
+_tasks_locked = _tasks_by_id.with_for_update()
+
+
 def tasks_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Task]:
+    query = _tasks_locked if lock else _tasks_by_id
     found: dict[str, Task] = {}
     for some in chunks(ids):
-        query = sa.select(tasks).where(tasks.c.id.in_(some)).order_by(tasks.c.id)
-        for row in conn.execute(query.with_for_update() if lock else query):
-            found[row.id] = _task(row)
+        for row in conn.execute(query, {"ids": some}):
+            found[row[0]] = as_task(row)
     return found
 
 
-def tasks_of_job(
-    conn: Connection, job_id: str, *, after_index: int = -1, limit: int = 1000
-) -> list[Task]:
-    query = (
-        sa.select(tasks)
-        .where(tasks.c.job_id == job_id, tasks.c.index > after_index)
-        .order_by(tasks.c.index)
-        .limit(limit)
+_open_tasks = (
+    sa.select(*TASK_COLUMNS)
+    .where(
+        tasks.c.job_id.in_(sa.bindparam("ids", expanding=True)),
+        tasks.c.state.not_in([state.value for state in TaskState if state in FINAL]),
     )
-    return [_task(row) for row in conn.execute(query)]
+    .order_by(tasks.c.id)
+    .with_for_update()
+)
 
 
 def open_tasks_of_jobs(conn: Connection, job_ids: Iterable[str]) -> list[Task]:
     found: list[Task] = []
     for some in chunks(job_ids):
-        query = (
-            sa.select(tasks)
-            .where(tasks.c.job_id.in_(some), tasks.c.state.not_in([s.value for s in FINAL]))
-            .order_by(tasks.c.id)
-            .with_for_update()
-        )
-        found.extend(_task(row) for row in conn.execute(query))
+        found.extend(as_task(row) for row in conn.execute(_open_tasks, {"ids": some}))
     return found
 
 
@@ -246,17 +246,24 @@ def mark_leased(tx: Tx, rows: Sequence[tuple[int, str, str]]) -> None:
     update_rows(tx.conn, tasks, "id", ("state", "attempt", "lease_id"), leased)
 
 
+_jobs_by_id = (
+    sa.select(*JOB_COLUMNS)
+    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(jobs.c.id)
+)
+_jobs_locked = _jobs_by_id.with_for_update()
+_jobs_shared = _jobs_by_id.with_for_update(read=True)
+
+
 def jobs_by_id(
     conn: Connection, ids: Iterable[str], *, lock: bool = False, share: bool = False
 ) -> dict[str, Job]:
     """`lock` against all others until the commit, `share` only against those who would change."""
+    query = _jobs_locked if lock else _jobs_shared if share else _jobs_by_id
     found: dict[str, Job] = {}
     for some in chunks(ids):
-        query = sa.select(*JOB_COLUMNS).where(jobs.c.id.in_(some)).order_by(jobs.c.id)
-        if lock or share:
-            query = query.with_for_update(read=share)
-        for row in conn.execute(query):
-            found[row.id] = _job(row)
+        for row in conn.execute(query, {"ids": some}):
+            found[row[0]] = as_job(row)
     return found
 
 
@@ -278,13 +285,6 @@ def templates_of(
         for row in conn.execute(sa.select(*columns).where(jobs.c.id.in_(some))):
             found[row.id] = (row.name, row.template, row.terms, row.sealed_secrets)
     return found
-
-
-def spec_of(conn: Connection, job_id: str) -> dict[str, Any]:
-    spec: dict[str, Any] = conn.execute(
-        sa.select(jobs.c.spec).where(jobs.c.id == job_id)
-    ).scalar_one()
-    return spec
 
 
 _JOB_CHANGES = ("state", "ended_at_ms", *(state.value for state in TaskState))
@@ -323,55 +323,6 @@ def dependency_states(conn: Connection, job_ids: Iterable[str]) -> dict[str, lis
         for row in conn.execute(query):
             found.setdefault(row.job_id, []).append(row.state)
     return found
-
-
-@lru_cache(maxsize=64)
-def _page_query(organisation: bool, projects: bool, states: bool, before: bool) -> sa.Select[Any]:
-    """Built once per combination of filters: building costs more than running."""
-    query = sa.select(*JOB_COLUMNS).order_by(jobs.c.id.desc()).limit(sa.bindparam("at_most"))
-    if organisation:
-        query = query.where(jobs.c.organisation_id == sa.bindparam("organisation_id"))
-    if projects:
-        query = query.where(jobs.c.project_id.in_(sa.bindparam("projects", expanding=True)))
-    if states:
-        query = query.where(jobs.c.state.in_(sa.bindparam("states", expanding=True)))
-    if before:
-        query = query.where(jobs.c.id < sa.bindparam("before_id"))
-    return query
-
-
-def page_of_jobs(
-    conn: Connection,
-    *,
-    organisation_id: str | None,
-    project_ids: Sequence[str] | None,
-    states: Sequence[str],
-    before_id: str | None,
-    limit: int,
-) -> list[Job]:
-    """Newest first; `None` for the organisation or the projects means all."""
-    values: dict[str, Any] = {"at_most": limit}
-    if organisation_id is not None:
-        values["organisation_id"] = organisation_id
-    if project_ids is not None:
-        values["projects"] = list(project_ids)
-    if states:
-        values["states"] = list(states)
-    if before_id is not None:
-        values["before_id"] = before_id
-    query = _page_query(
-        organisation_id is not None, project_ids is not None, bool(states), before_id is not None
-    )
-    return [_job(row) for row in conn.execute(query, values)]
-
-
-def jobs_ending_with(conn: Connection, text: str, organisation_id: str | None) -> list[Job]:
-    """At most two: enough to tell none, one and several apart."""
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    query = sa.select(*JOB_COLUMNS).where(jobs.c.id.like(f"%{escaped}", escape="\\")).limit(2)
-    if organisation_id is not None:
-        query = query.where(jobs.c.organisation_id == organisation_id)
-    return [_job(row) for row in conn.execute(query)]
 
 
 def refusal_of(conn: Connection, task: Task) -> Row[Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -419,6 +419,11 @@ def next_revisions(tx: Tx, site_id: str, count: int) -> int:
 def names(conn: Connection) -> dict[str, str]:
     """Site and pool ids → their names, those of removed sites too."""
     return store.names(conn)
+
+
+def names_of(conn: Connection, site_ids: Iterable[str], pool_ids: Iterable[str]) -> dict[str, str]:
+    """As `names`, of these alone."""
+    return store.names_of(conn, sorted(set(site_ids)), sorted(set(pool_ids)))
 
 
 def check_session(conn: Connection, site_id: str, session: int) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from suanwang.grid.sites.model import PoolRow, Site, SiteState
+from suanwang.platform.prepared import PreparedQuery, is_among, listed, room_for
 from suanwang.platform.schema import Id, Ms, Packed, metadata
 from suanwang.protocol.messages import AcceleratorReport, NodeReport
 
@@ -205,6 +207,20 @@ def insert_pool(conn: Connection, values: dict[str, Any]) -> None:
 
 def update_pool(conn: Connection, pool_id: str, **values: Any) -> None:
     conn.execute(sa.update(pools).where(pools.c.id == pool_id).values(**values))
+
+
+@lru_cache(maxsize=32)
+def _names_query(table: sa.Table, count: int) -> PreparedQuery:
+    return PreparedQuery(sa.select(table.c.id, table.c.name).where(is_among(table.c.id, count)))
+
+
+def names_of(conn: Connection, site_ids: Sequence[str], pool_ids: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for table, ids in ((sites, site_ids), (pools, pool_ids)):
+        if ids:
+            query = _names_query(table, room_for(ids))
+            found.update({row[0]: row[1] for row in query.all(conn, listed(table.c.id, ids))})
+    return found
 
 
 def names(conn: Connection) -> dict[str, str]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from alembic import command
 
 from suanwang.platform import migrations
+from suanwang.platform.migrations import revisions
 
 
 def draft(message: str) -> Path:
@@ -24,7 +25,7 @@ def draft(message: str) -> Path:
         migrations.migrate(url, to=migrations.head())
         engine = sa.create_engine(url)
         with engine.connect() as connection:
-            steps = migrations.config()
+            steps = revisions.config()
             steps.set_main_option("file_template", "r%%(rev)s_%%(slug)s")
             steps.attributes["connection"] = connection
             made = command.revision(steps, message, autogenerate=True, rev_id=number)

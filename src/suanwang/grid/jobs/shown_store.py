@@ -1,0 +1,109 @@
+"""Statements of what pages and routes show: a job, a page of jobs, a job's tasks and leases.
+
+They are asked all the time and find a few indexed rows, so they are prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from suanwang.grid.jobs.leases_store import LEASE_COLUMNS, as_lease
+from suanwang.grid.jobs.model import Job, Lease, Task
+from suanwang.grid.jobs.store import JOB_COLUMNS, TASK_COLUMNS, as_job, as_task
+from suanwang.grid.jobs.tables import jobs, leases, tasks
+from suanwang.platform.prepared import PreparedQuery, is_among, listed, room_for
+
+_this_job = jobs.c.id == sa.bindparam("id")
+_job = PreparedQuery(sa.select(*JOB_COLUMNS).where(_this_job))
+_spec = PreparedQuery(sa.select(jobs.c.spec).where(_this_job))
+
+
+def job(conn: Connection, job_id: str) -> Job | None:
+    row = _job.first(conn, {"id": job_id})
+    return None if row is None else as_job(row)
+
+
+def spec_of(conn: Connection, job_id: str) -> dict[str, Any] | None:
+    row = _spec.first(conn, {"id": job_id})
+    return None if row is None else row[0]
+
+
+@lru_cache(maxsize=256)
+def _page_query(organisation: bool, projects: int, states: int, before: bool) -> PreparedQuery:
+    query = sa.select(*JOB_COLUMNS).order_by(jobs.c.id.desc()).limit(sa.bindparam("at_most"))
+    if organisation:
+        query = query.where(jobs.c.organisation_id == sa.bindparam("organisation_id"))
+    if projects:
+        query = query.where(is_among(jobs.c.project_id, projects))
+    if states:
+        query = query.where(is_among(jobs.c.state, states))
+    if before:
+        query = query.where(jobs.c.id < sa.bindparam("before_id"))
+    return PreparedQuery(query)
+
+
+def page_of_jobs(
+    conn: Connection,
+    *,
+    organisation_id: str | None,
+    project_ids: Sequence[str] | None,
+    states: Sequence[str],
+    before_id: str | None,
+    limit: int,
+) -> list[Job]:
+    """Newest first; `None` for the organisation or the projects means all."""
+    if project_ids is not None and not project_ids:
+        return []
+    projects = project_ids or ()
+    query = _page_query(
+        organisation_id is not None, room_for(projects), room_for(states), before_id is not None
+    )
+    values = {
+        "at_most": limit,
+        "organisation_id": organisation_id,
+        "before_id": before_id,
+        **listed(jobs.c.project_id, projects),
+        **listed(jobs.c.state, states),
+    }
+    return [as_job(row) for row in query.all(conn, values)]
+
+
+def jobs_ending_with(conn: Connection, text: str, organisation_id: str | None) -> list[Job]:
+    """At most two: enough to tell none, one and several apart."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    query = sa.select(*JOB_COLUMNS).where(jobs.c.id.like(f"%{escaped}", escape="\\")).limit(2)
+    if organisation_id is not None:
+        query = query.where(jobs.c.organisation_id == organisation_id)
+    return [as_job(row) for row in conn.execute(query)]
+
+
+_listed = (
+    sa.select(tasks.c.id)
+    .where(tasks.c.job_id == sa.bindparam("of_job"), tasks.c.index > sa.bindparam("after"))
+    .order_by(tasks.c.index)
+    .limit(sa.bindparam("at_most"))
+)
+_tasks_of_job = PreparedQuery(_listed.with_only_columns(*TASK_COLUMNS))
+
+
+def tasks_of_job(
+    conn: Connection, job_id: str, *, after_index: int = -1, limit: int = 1000
+) -> list[Task]:
+    values = {"of_job": job_id, "after": after_index, "at_most": limit}
+    return [as_task(row) for row in _tasks_of_job.all(conn, values)]
+
+
+_of_listed_tasks = PreparedQuery(
+    sa.select(*LEASE_COLUMNS).where(leases.c.task_id.in_(_listed)).order_by(leases.c.id)
+)
+
+
+def leases_of_job(conn: Connection, job_id: str, *, after_index: int, limit: int) -> list[Lease]:
+    """All attempts of the tasks that `tasks_of_job` lists, the oldest first."""
+    values = {"of_job": job_id, "after": after_index, "at_most": limit}
+    return [as_lease(row) for row in _of_listed_tasks.all(conn, values)]
