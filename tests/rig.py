@@ -96,10 +96,9 @@ def beating(path: Path, finish: Path) -> str:
     return telling(path, f"while [ ! -e {finish} ]; do say beat; sleep 0.1; done")
 
 
-def bare_pools(cpus: float, nodes: int) -> list[dict[str, Any]]:
-    """One pool of plain processes: nothing isolated, nothing limited."""
+def one_pool(cpus: float = 2, nodes: int = 1) -> dict[str, Any]:
     pool = {"name": "cpu", "cpus": cpus, "nodes": nodes, "memory_gib": 4, "disk_gib": 10}
-    return [pool | {"isolation": "none", "limits": "none", "prices": {"core_hour": 1.0}}]
+    return {**pool, "isolation": "none", "limits": "none", "prices": {"core_hour": 1.0}}
 
 
 class LiveSite:
@@ -261,7 +260,7 @@ class LiveGrid:
         self, name: str, *, cpus: float = 2, nodes: int = 1, via: str = "", ready: bool = True
     ) -> LiveSite:
         """Enrolled, its agent running; `via` is the way to the server, if not the straight one."""
-        return self.site_of(name, bare_pools(cpus, nodes), via=via, ready=ready)
+        return self.site_of(name, [one_pool(cpus, nodes)], via=via, ready=ready)
 
     def site_of(
         self, name: str, pools: list[dict[str, Any]], *, via: str = "", ready: bool = True

@@ -32,8 +32,10 @@ class Front:
                 server = socket.create_connection(target, timeout=5)
                 server.settimeout(None)
                 other = threading.Thread(target=self._carry, args=(server, client), daemon=True)
-                other.start()
-                self._carry(client, server)
+                with client, server:
+                    other.start()
+                    self._carry(client, server)
+                    other.join()
                 return
         client.close()
 

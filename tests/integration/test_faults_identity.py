@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rig import LiveGrid, LiveSite, bare_pools, beating, lines_of, telling, until
+from rig import LiveGrid, LiveSite, beating, lines_of, one_pool, telling, until
 from suanwang.grid.sites.service import speaker_of_credential
 from suanwang.kernel.errors import Unauthenticated
 
@@ -43,7 +43,7 @@ def at(site: str) -> dict[str, object]:
 
 def twin(grid: LiveGrid, site: LiveSite, name: str) -> LiveSite:
     """Another agent with a state folder of its own that shows the same credential."""
-    other = LiveSite(grid, name, bare_pools(2, 1), grid.url)
+    other = LiveSite(grid, name, [one_pool()], grid.url)
     other.state.mkdir()
     (other.state / "credential").write_text((site.state / "credential").read_text())
     grid.sites.append(other)
@@ -59,7 +59,7 @@ def is_good(grid: LiveGrid, credential: str) -> bool:
 
 
 def test_a_wrong_credential_opens_nothing(grid: LiveGrid) -> None:
-    site = LiveSite(grid, "stranger", bare_pools(2, 1), grid.url)
+    site = LiveSite(grid, "stranger", [one_pool()], grid.url)
     site.enrol()
     site.state.mkdir()
     (site.state / "credential").write_text("swa_00000000000000000000000000000000")
@@ -72,11 +72,11 @@ def test_a_wrong_credential_opens_nothing(grid: LiveGrid) -> None:
 
 
 def test_a_used_token_is_refused_with_what_to_do(grid: LiveGrid) -> None:
-    site = LiveSite(grid, "late", bare_pools(2, 1), grid.url)
+    site = LiveSite(grid, "late", [one_pool()], grid.url)
     token = site.enrol()
     site.start(token).ready()
     site.kill(15)
-    other = LiveSite(grid, "later", bare_pools(2, 1), grid.url)
+    other = LiveSite(grid, "later", [one_pool()], grid.url)
     other.start(token)
     assert other.agent is not None
     assert other.agent.wait(60) == 1
@@ -102,7 +102,7 @@ def test_a_credential_revoked_while_connected(grid: LiveGrid, tmp_path: Path) ->
 
 
 def test_an_agent_renews_its_credential_while_it_works(grid: LiveGrid, tmp_path: Path) -> None:
-    site = LiveSite(grid, "renewing", bare_pools(2, 1), grid.url, credential_days=1 / 86_400)
+    site = LiveSite(grid, "renewing", [one_pool()], grid.url, credential_days=1 / 86_400)
     grid.sites.append(site)
     site.start(site.enrol()).ready()
     stored = site.state / "credential"
@@ -154,7 +154,7 @@ def test_an_agent_started_twice_on_one_folder(grid: LiveGrid, tmp_path: Path) ->
 def test_an_agents_wall_clock_does_not_matter(grid: LiveGrid, tmp_path: Path, hours: int) -> None:
     """The protocol carries ages: three years off, the books are right to the second."""
     name = f"skewed{abs(hours)}{'a' if hours < 0 else 'b'}"
-    site = LiveSite(grid, name, bare_pools(2, 1), grid.url)
+    site = LiveSite(grid, name, [one_pool()], grid.url)
     grid.sites.append(site)
     argv = [sys.executable, "-c", SKEWED, str(hours * 3_600_000)]
     site.start(site.enrol(), argv=argv).ready()

@@ -11,7 +11,7 @@ import pytest
 
 from components.cuttable_relay import CuttableRelay
 from components.netns import cable, need_namespaces
-from rig import LiveGrid, LiveSite, bare_pools, beating, lines_of, telling, until
+from rig import LiveGrid, LiveSite, beating, lines_of, one_pool, telling, until
 
 FENCED = {"stop_on_client_after": 15, "lost_after": 31}
 UNFENCED = {"stop_on_client_after": None, "lost_after": 6}
@@ -41,7 +41,7 @@ def over_cable(stack: ExitStack, folder: Path) -> tuple[LiveGrid, LiveSite, Way]
     """The agent and its runs live in a namespace of their own."""
     line = stack.enter_context(cable())
     grid = stack.enter_context(LiveGrid(folder, host=line.here))
-    site = LiveSite(grid, "far", bare_pools(1, 1), grid.url)
+    site = LiveSite(grid, "far", [one_pool(cpus=1)], grid.url)
     site.prefix = line.prefix
     grid.sites.append(site)
     site.start(site.enrol()).ready()

@@ -98,7 +98,8 @@ def _jobs(grid: ManyProcesses, seen: Path, count: int) -> dict[str, str]:
     ]
     for user in grid.users:
         user.start()
-    until(lambda: all((seen / f"j{i}").exists() for i in range(HELD)), "work has begun")
+    begun = [seen / f"j{number}" for number in range(HELD)]
+    until(lambda: all(path.exists() for path in begun), "work has begun", limit_s=240)
     return jobs
 
 

@@ -15,22 +15,28 @@ MAX_FILE = 500
 MAX_FUNCTION = 70
 
 CLOCK_AND_CHANCE = re.compile(
-    r"\b(time\.time|time\.time_ns|time\.monotonic|datetime\.now|datetime\.utcnow|uuid\.uuid\d|"
-    r"random\.(random|randint|choice|shuffle|uniform)|secrets\.token)\b"
+    r"\b(time\.(time|monotonic|perf_counter|process_time)(_ns)?|datetime\.(now|utcnow|today)|"
+    r"date\.today|uuid\.uuid\d|os\.urandom|secrets\.(token\w*|choice|randbelow)|random\.SystemRandom|random\.Random\(\)|"
+    r"random\.(random|randint|randrange|choice|choices|sample|shuffle|uniform))\b"
 )
+SOURCES_OF_BOTH = {"time", "random", "uuid", "secrets"}
 MAY_READ_CLOCKS = (
-    "suanwang/platform/",
-    "suanwang/agent/machine.py",
-    "suanwang/agent/main.py",
-    "suanwang/agent/records.py",
-    "suanwang/agent/transfer.py",
-    "suanwang/agent/drivers/",
-    "suanwang/edge/",
-    "suanwang/demo/",
-    "suanwang/sim/",
-    "suanwang/tenancy/",
+    "platform/",
+    "bootstrap.py",
+    "agent/machine.py",
+    "agent/main.py",
+    "agent/records.py",
+    "agent/drivers/",
+    "edge/api/metrics.py",
+    "edge/api/routes_agent.py",
+    "edge/cli/",
+    "edge/client/",
+    "demo/",
+    "sim/__main__.py",
 )
-BANNED_NAMES = re.compile(r"(manager|helper|utils?|processor)", re.IGNORECASE)
+"""Below `src/suanwang/`: where a process meets the world, or only measures itself."""
+BANNED_NAMES = re.compile(r"(manager|helper|utils?|processor)s?", re.IGNORECASE)
+ROUNDS = re.compile(r"\bround\(|\bmath\.(floor|ceil|trunc)\(|[^/]/[^/]")
 
 
 def name_of(path: Path) -> str:
@@ -57,19 +63,44 @@ def test_modules_say_what_they_are_for(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_time_and_chance_are_arguments(path: Path) -> None:
-    if any(part in str(path) for part in MAY_READ_CLOCKS):
+    if str(path.relative_to(ROOT / "src" / "suanwang")).startswith(MAY_READ_CLOCKS):
         return
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    text = path.read_text(encoding="utf-8")
+    for number, line in enumerate(text.splitlines(), 1):
         found = CLOCK_AND_CHANCE.search(line)
         assert not found, f"line {number}: take a Clock or Random as an argument, not {found}"
+    for node in ast.walk(ast.parse(text)):
+        hidden = isinstance(node, ast.ImportFrom) and node.module in SOURCES_OF_BOTH
+        assert not hidden, "import the module, so that what it is used for can be seen here"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_whoever_may_read_clocks_is_still_there() -> None:
+    for one in MAY_READ_CLOCKS:
+        below = ROOT / "src" / "suanwang" / one
+        files = [below] if below.suffix else sorted(below.rglob("*.py"))
+        assert any(CLOCK_AND_CHANCE.search(path.read_text(encoding="utf-8")) for path in files), one
+
+
+@pytest.mark.parametrize("path", ALL, ids=name_of)
 def test_names_say_what_a_thing_is(path: Path) -> None:
-    assert not BANNED_NAMES.fullmatch(path.stem), f"{path.stem} names nothing"
+    assert not BANNED_NAMES.fullmatch(path.stem.rpartition("_")[2]), f"{path.stem} names nothing"
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ClassDef):
             assert not BANNED_NAMES.search(node.name), f"{node.name} names nothing"
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            words = node.name.split("_")
+            named = not node.name.startswith("test_") and any(map(BANNED_NAMES.fullmatch, words))
+            assert not named, f"{node.name} names nothing"
+
+
+@pytest.mark.parametrize("context", ["engines", "tenancy", "trade", "grid"])
+def test_money_is_rounded_in_one_place(context: str) -> None:
+    """That is `kernel.money.scale`."""
+    for path in sorted((ROOT / "src" / "suanwang" / context).rglob("*.py")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            code = line.partition("#")[0]
+            wrong = "micro_yuan" in code and '"' not in code and ROUNDS.search(code)
+            assert not wrong, f"{name_of(path)}:{number} rounds money"
 
 
 def test_money_is_never_a_float() -> None:
