@@ -6,6 +6,10 @@ packages="slurmctld slurmd slurm-client slurmdbd munge slurm-wlm-mysql-plugin sl
 mariadb-server postgresql bubblewrap chromium fonts-noto-cjk iproute2 wrk"
 programs="slurmctld:Slurm slurmd:Slurm squeue:Slurm slurmdbd:Slurm-accounting munged:Slurm
 mariadbd:Slurm-accounting bwrap:isolation chromium:the-portal wrk:load ip:network-cuts"
+if [ "$(uname -m)" = x86_64 ]; then
+    packages="$packages user-mode-linux"
+    programs="$programs linux.uml:control-groups-of-version-2"
+fi
 
 missing() {
     for pair in $programs; do

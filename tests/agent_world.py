@@ -15,7 +15,7 @@ import msgspec
 from suanwang.agent.core import AgentCore, Event, Instruction
 from suanwang.agent.host import AgentHost
 from suanwang.agent.port import Driver, Observation, PreparedRun
-from suanwang.kernel.errors import Unavailable
+from suanwang.kernel.errors import PermanentError, Unavailable
 from suanwang.protocol.messages import (
     Desired,
     FailureClass,
@@ -114,6 +114,8 @@ class PlayedLink:
         self.log: dict[tuple[str, str], bytes] = {}
         self.logs_cut = False
         self.most_log = 1 << 30
+        self.refused_log = ""
+        """The lease whose output is refused for good."""
         self._news = asyncio.Event()
 
     def order(self, *orders: LeaseOrder) -> None:
@@ -170,6 +172,8 @@ class PlayedLink:
         await asyncio.sleep(0.01)
         if self.logs_cut or self.cut:
             raise Unavailable("ControlPlaneUnreachable", "cut")
+        if any(chunk.lease_id == self.refused_log for chunk in request.chunks):
+            raise PermanentError("Refused", "no")
         stored = []
         for chunk in request.chunks:
             key = (chunk.lease_id, chunk.stream)
@@ -278,6 +282,7 @@ class PlayedRecords:
         self.full = False
         self.outputs: dict[str, tuple[OutputRecord, ...]] = {}
         self.collect_errors: deque[Exception] = deque()
+        self.prepare_errors: deque[Exception] = deque()
 
     def next_sequence(self) -> int:
         if self.full:
@@ -296,6 +301,8 @@ class PlayedRecords:
 
     async def prepare(self, run: PreparedRun) -> None:
         self.fetching.append(run.spec.lease_id)
+        if self.prepare_errors:
+            raise self.prepare_errors.popleft()
         await asyncio.sleep(self.fetch_s)
         self.fetched.append(run.spec.lease_id)
 

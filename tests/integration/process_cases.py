@@ -85,4 +85,4 @@ async def limited(open_case: Maker, **options: str) -> DriverCase:
 def groups_of(case: DriverCase) -> list[Path]:
     """The runs' groups, in every hierarchy."""
     mark = (state_of(case) / "process" / "warden.id").read_text()
-    return [p for p in Path("/sys/fs/cgroup").rglob(f"suanwang-{mark[:12]}*/*-*") if p.is_dir()]
+    return [p for p in Path("/sys/fs/cgroup").rglob(f"suanwang-{mark[:12]}/*-*") if p.is_dir()]

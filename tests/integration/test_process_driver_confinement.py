@@ -33,7 +33,7 @@ from suanwang.protocol.messages import FailureClass, Quantity
 
 async def test_over_its_memory_is_out_of_memory(open_case: Maker) -> None:
     case = await limited(open_case)
-    code = "x = bytearray(400 << 20); print(len(x))"
+    code = "x = bytearray(160 << 20); print(len(x))"
     small = Quantity(cpu_milli=500, memory_mib=96)
     run = case.prepare("a", [case.python, "-I", "-S", "-c", code], member_quantity=small)
     await case.start(run)
@@ -43,7 +43,7 @@ async def test_over_its_memory_is_out_of_memory(open_case: Maker) -> None:
     await case.start(case.shell("b", "exit 3"))
     after = await case.end("b")
     assert after.failure is FailureClass.EXIT, "the kill was not this run's"
-    roomy = Quantity(cpu_milli=500, memory_mib=600)
+    roomy = Quantity(cpu_milli=1000, memory_mib=260)
     await case.start(case.prepare("c", run.spec.command, member_quantity=roomy))
     assert (await case.end("c")).exit_code == 0, "the group has the limits of its present run"
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import httpx
-import msgspec
 
+from suanwang.agent.link import refusal
 from suanwang.kernel import frames
 from suanwang.kernel.errors import PermanentError, TransientError, Unavailable
 from suanwang.protocol.blobs import (
@@ -22,13 +22,12 @@ from suanwang.protocol.blobs import (
     MissingReply,
     MissingRequest,
 )
-from suanwang.protocol.messages import ProtocolError, decode, encode
+from suanwang.protocol.messages import decode, encode
 
 T = TypeVar("T")
 TRIES = 3
 PAUSE_S = 0.2
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-_TRANSIENT = (408, 425, 500, 502, 503, 504)
 _ASK_AT_ONCE = 10_000
 
 ReadAt = Callable[[int], AsyncIterator[bytes]]
@@ -124,7 +123,7 @@ class LeaseHttp:
                 async for piece in response.aiter_raw():
                     for blob in reader.feed(piece):
                         yield blob
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise unreachable(error) from error
 
     async def upload(self, digest: str, size: int, read_at: ReadAt) -> None:
@@ -166,7 +165,7 @@ async def _try(
     while True:
         try:
             return await once()
-        except (TransientError, httpx.TransportError) as error:
+        except (TransientError, httpx.RequestError) as error:
             at = reached() if reached is not None else stood_at
             failures = failures + 1 if at == stood_at else 1
             stood_at = at
@@ -205,11 +204,4 @@ async def check(response: httpx.Response) -> None:
     if response.status_code < 400:
         return
     await response.aread()
-    refusal = ProtocolError(f"Http{response.status_code}", "The control plane refused the call.")
-    try:
-        refusal = decode(response.content, ProtocolError)
-    except msgspec.MsgspecError:
-        pass  # a proxy's own page
-    transient = response.status_code in _TRANSIENT or refusal.reason == "RateLimited"
-    kind = Unavailable if transient else PermanentError
-    raise kind(refusal.reason, refusal.message, hint=refusal.hint)
+    raise refusal(response.status_code, response.content)

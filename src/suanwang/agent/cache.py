@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,10 @@ _COPY_BYTES = 8 << 20
 
 
 PARTIAL_LIFETIME_MS = 2 * 86_400_000
+UNFLUSHED_MS = 120_000
+"""Kernels write back within half a minute; what was used this long before a machine went down
+may have its name and no bytes."""
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(slots=True)
@@ -45,7 +49,10 @@ class Copies:
 class SiteCache:
     """One per agent. `files/ab/<hex>` are whole blobs, `partial/<hex>` what has arrived so far."""
 
-    def __init__(self, folder: Path, max_bytes: int, wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, folder: Path, max_bytes: int, wall_ms: Callable[[], int], *, boot_id: str = ""
+    ) -> None:
+        """`boot_id` changes when the machine restarts; "" is this machine's."""
         self._files = folder / "files"
         self.partial = folder / "partial"
         self._files.mkdir(parents=True, exist_ok=True)
@@ -60,6 +67,18 @@ class SiteCache:
         self._inputs: dict[str, frozenset[str]] = {}
         self._copies = Copies()
         self._scan()
+        self._after_boot(folder / "boot", boot_id or _BOOT_ID.read_text(encoding="ascii").strip())
+
+    def _after_boot(self, note: Path, boot_id: str) -> None:
+        """Flushing each file would cost more than fetching the newest again after a restart."""
+        known = note.read_text(encoding="ascii") if note.exists() else ""
+        if known == boot_id:
+            return
+        newest = max((entry.used for entry in self._entries.values()), default=0)
+        for digest in [d for d, e in self._entries.items() if e.used > newest - UNFLUSHED_MS]:
+            self._drop(digest)
+        with suppress(OSError):  # a full disk does not end the agent
+            note.write_text(boot_id, encoding="ascii")
 
     def _scan(self) -> None:
         stale_ns = (self._wall_ms() - PARTIAL_LIFETIME_MS) * 1_000_000

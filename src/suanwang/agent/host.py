@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
+from suanwang.agent import adoption
 from suanwang.agent.core import (
     Adopted,
     AgentCore,
@@ -34,6 +35,7 @@ from suanwang.agent.core import (
     Ticked,
 )
 from suanwang.agent.needs import Link, Records
+from suanwang.agent.patience import MAX_BACKOFF_S, Patience, Pauses
 from suanwang.agent.port import Driver, Observation, PreparedRun
 from suanwang.agent.shipping import Shipper
 from suanwang.kernel.errors import PermanentError, SuanwangError, TransientError, Unauthenticated
@@ -58,8 +60,6 @@ POST_GAP_S = 0.02
 TICK_S = 1.0
 INVENTORY_S = 15.0
 LOG_S = 0.5
-FIRST_BACKOFF_S = 0.2
-MAX_BACKOFF_S = 15.0
 CONTACT_NOTE_MS = 1_000
 
 
@@ -85,6 +85,7 @@ class AgentHost:
         self._records = records
         self._now = monotonic_ms
         self._jitter = jitter
+        self._patience = Patience(jitter)
         self._version = version
         self._runs: dict[str, PreparedRun] = {}
         self._dirty: dict[str, None] = {}
@@ -130,7 +131,7 @@ class AgentHost:
         kept = self._records.load()
         seen = {}
         for driver in self._drivers:
-            for observation in await self._known_to(driver):
+            for observation in await adoption.known_to(driver):
                 seen[observation.lease_id] = observation
                 self._holders[observation.lease_id] = driver
         # until the control plane is heard anew, its last word counts from now
@@ -140,15 +141,13 @@ class AgentHost:
             self._runs[lease_id] = run
             self._output.watch(lease_id)
             self._feed(Adopted(run.spec, seen.get(lease_id)))
+        for lease_id in sorted(seen.keys() - self._runs.keys()):
+            self._spawn(self._dismiss(self._holders[lease_id], lease_id))
 
-    async def _known_to(self, driver: Driver) -> list[Observation]:
-        """All the driver's runs; waits for an engine that is down, because guessing loses work."""
-        while True:
-            try:
-                return await driver.observe()
-            except TransientError as error:
-                log.warning("driver %s: %s; waiting for it", driver.name, error)
-                await asyncio.sleep(1.0)
+    async def _dismiss(self, driver: Driver, lease_id: str) -> None:
+        await self._patience.through(
+            lambda: adoption.dismiss(driver, lease_id, lambda: lease_id in self.core.runs)
+        )
 
     # --- the core ---------------------------------------------------------------------------
 
@@ -232,10 +231,10 @@ class AgentHost:
             try:
                 await hand_over()
             except TransientError:
-                await self._persist_through(again)
-        except (PermanentError, OSError) as error:
+                await self._patience.through(again)
+        except Exception as error:
             for run in wanted:
-                self._never_started(run, FailureClass.START_FAILED, str(error))
+                self._never_started(run, FailureClass.START_FAILED, _words(error))
 
     async def _still_wanted(self, driver: Driver, runs: Sequence[PreparedRun]) -> list[PreparedRun]:
         """Those not stopped meanwhile; what the engine never took ends here."""
@@ -263,16 +262,16 @@ class AgentHost:
         """Until the engine has taken it: a stop that is lost leaves its run going."""
         driver = self._holders.get(order.lease_id) or self._pools.get(order.pool)
         if driver is not None:
-            await self._persist_through(
+            await self._patience.through(
                 lambda: driver.stop(order.lease_id, order.grace_s, order.failure)
             )
 
     async def _prepare(self, run: PreparedRun) -> None:
         lease_id = run.spec.lease_id
         try:
-            await self._persist_through(lambda: self._records.prepare(run))
-        except (PermanentError, OSError) as error:
-            self._feed(Prepared(lease_id, str(error)))
+            await self._patience.through(lambda: self._records.prepare(run))
+        except Exception as error:
+            self._feed(Prepared(lease_id, _words(error)))
         else:
             self._feed(Prepared(lease_id))
 
@@ -286,23 +285,12 @@ class AgentHost:
 
         try:
             if run.spec.outputs:
-                await self._persist_through(keep)
-        except (PermanentError, OSError) as error:
-            failure = str(error)
+                await self._patience.through(keep)
+        except Exception as error:
+            failure = _words(error)
         with suppress(SuanwangError):  # before the end is told; the rounds try again
             await self._output.ship(run.spec.lease_id)
         self._feed(Collected(run.spec.lease_id, outputs, failure))
-
-    async def _persist_through(self, action: Callable[[], Awaitable[None]]) -> None:
-        """Try again through network trouble; the run's deadline and orders go on meanwhile."""
-        backoff_s = FIRST_BACKOFF_S
-        while True:
-            try:
-                return await action()
-            except TransientError as error:
-                log.warning("%s; trying again", error)
-            await asyncio.sleep(backoff_s * (0.5 + self._jitter()))
-            backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
 
     # --- loops ------------------------------------------------------------------------------
 
@@ -344,21 +332,20 @@ class AgentHost:
     # --- sessions ---------------------------------------------------------------------------
 
     async def _sessions(self) -> None:
-        backoff_s = FIRST_BACKOFF_S
+        pauses = Pauses(self._jitter)
         while True:
             try:
                 await self._reconcile()
-                backoff_s = FIRST_BACKOFF_S
+                pauses.reset()
                 await self._serve_session()
             except Unauthenticated as error:
                 self.fatal = error
                 log.error("%s", error)
-                backoff_s = MAX_BACKOFF_S
+                pauses.reset(MAX_BACKOFF_S)
             except (SuanwangError, OSError) as error:
                 log.warning("%s", error)
             self._session = 0
-            await asyncio.sleep(backoff_s * (0.5 + self._jitter()))
-            backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
+            await pauses.wait()
 
     async def _reconcile(self) -> None:
         sent_at_ms = self._now()
@@ -475,7 +462,7 @@ class AgentHost:
 
     async def _forget(self, driver: Driver | None, lease_id: str) -> None:
         if driver is not None:
-            await self._persist_through(lambda: driver.forget(lease_id))
+            await self._patience.through(lambda: driver.forget(lease_id))
         if lease_id not in self.core.runs:  # ordered anew meanwhile: the folder is in use
             self._records.forget(lease_id)
 
@@ -492,3 +479,11 @@ class AgentHost:
             await self._output.ship(lease_id)
             if lease_id in self._leaving:
                 self._leave(lease_id)
+
+
+def _words(error: Exception) -> str:
+    """What a run's end says of it. A fault of our own ends the run too: it must not hang."""
+    if isinstance(error, PermanentError | OSError):
+        return str(error)
+    log.error("a fault of the agent's own: %s", error, exc_info=error)
+    return f"AgentFault: {error!r}; see the agent's log"

@@ -10,7 +10,13 @@ from typing import TypeVar
 import httpx
 import msgspec
 
-from suanwang.kernel.errors import Conflict, PermanentError, Unauthenticated, Unavailable
+from suanwang.kernel.errors import (
+    Conflict,
+    PermanentError,
+    SuanwangError,
+    Unauthenticated,
+    Unavailable,
+)
 from suanwang.protocol import VERSION
 from suanwang.protocol.messages import (
     EnrolReply,
@@ -61,7 +67,7 @@ class HttpLink:
                 content=encode(message) if message is not None else b"",
                 timeout=httpx.Timeout(timeout_s, connect=10.0),
             )
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise Unavailable(
                 "ControlPlaneUnreachable",
                 f"The control plane does not answer ({type(error).__name__}).",
@@ -77,19 +83,25 @@ class HttpLink:
         raise refusal(response.status_code, response.content)
 
 
-def refusal(status: int, body: bytes) -> Exception:
-    """The error that an answer with this status stands for."""
+def refusal(status: int, body: bytes) -> SuanwangError:
+    """The error that an answer with this status stands for, on every route of agents."""
+    said = None
     try:
         said = decode(body, ProtocolError)
     except msgspec.MsgspecError:
-        said = ProtocolError("HttpStatus", f"The control plane answered {status}.")
-    if status in (401, 403):
-        return Unauthenticated(said.reason, said.message, hint=said.hint)
-    if status == 409:
-        return Conflict(said.reason, said.message, hint=said.hint)
-    if status >= 500 or status in (408, 425, 429):
-        return Unavailable(said.reason, said.message, hint=said.hint)
-    return PermanentError(said.reason, said.message, hint=said.hint)
+        pass  # a proxy's own page
+    reason = said.reason if said is not None else f"Http{status}"
+    message = said.message if said is not None else f"The control plane answered {status}."
+    # a limit of ours (429) stays unless it is one of speed; a proxy's 429 always is
+    slow_down = status == 429 and (said is None or reason == "RateLimited")
+    kind: type[SuanwangError] = PermanentError
+    if status >= 500 or status in (408, 425) or slow_down:
+        kind = Unavailable
+    elif status in (401, 403):
+        kind = Unauthenticated
+    elif status == 409:
+        kind = Conflict
+    return kind(reason, message, hint=said.hint if said is not None else "")
 
 
 @asynccontextmanager

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from suanwang.kernel.errors import PermanentError, Unauthenticated
 from suanwang.protocol.messages import LogChunk, LogReply, LogRequest
+
+log = logging.getLogger("suanwang.agent")
 
 
 class LogLink(Protocol):
@@ -50,9 +54,17 @@ class Shipper:
         return [chunk for chunk in chunks if chunk.stream not in streams.closed]
 
     async def ship(self, lease_id: str) -> None:
-        """Until all that there is has arrived."""
+        """Until all that there is has arrived, or is refused for good."""
         while chunks := self.fresh(lease_id):
-            reply = await self._link.send_logs(LogRequest(chunks))
+            try:
+                reply = await self._link.send_logs(LogRequest(chunks))
+            except Unauthenticated:
+                raise
+            except PermanentError as error:
+                log.warning("output of %s is not taken: %s", lease_id, error)
+                if (streams := self._runs.get(lease_id)) is not None:
+                    streams.closed.update(chunk.stream for chunk in chunks)
+                continue
             self._advance(reply)
             if not reply.stored:
                 break

@@ -253,6 +253,60 @@ def test_a_restart_adopts_and_reports_what_ended_meanwhile() -> None:
     play(scene)
 
 
+def test_a_run_that_only_the_engine_knows_is_ended() -> None:
+    """Its order was lost with the state folder: nobody could report it, and it runs elsewhere."""
+
+    async def scene(stage: Stage) -> None:
+        await stage.running()
+        await stage.down()
+        stage.records.runs.clear()
+        stage.link.close("lease_a")
+        stage.driver.stop_errors.append(DOWN)
+        await stage.up()
+        await stage.until(lambda: stage.driver.forgotten == ["lease_a"])
+        assert stage.driver.stopped == [("lease_a", FailureClass.STOPPED)]
+
+    play(scene)
+
+
+def test_a_run_that_only_the_engine_knows_and_that_is_ordered_anew_goes_on() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.running()
+        await stage.down()
+        stage.records.runs.clear()
+        stage.driver.stop_errors.extend([DOWN] * 3)
+        await stage.up()
+        await asyncio.sleep(30)
+        stage.driver.end(seen_ended())
+        await stage.until(lambda: bool(stage.link.ends()))
+        await stage.until(lambda: stage.records.runs == {})
+        assert stage.driver.forgotten.count("lease_a") == 1
+
+    play(scene)
+
+
+def test_a_fault_of_the_agents_own_ends_the_run_and_is_told() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.records.prepare_errors.append(RuntimeError("never thought of"))
+        stage.link.order(run_order(run_spec("lease_a", inputs=[INPUT])))
+        await stage.until(lambda: bool(stage.link.ends("lease_a")))
+        [end] = stage.link.ends("lease_a")
+        assert (end.failure, "never thought of" in end.detail) == (FailureClass.INPUT_FAILED, True)
+        stage.records.collect_errors.append(RuntimeError("nor of this"))
+        await stage.running(run_spec("lease_b", outputs=[OutputFile("result", "out")]))
+        stage.driver.end(seen_ended("lease_b"))
+        await stage.until(lambda: bool(stage.link.ends("lease_b")))
+        [end] = stage.link.ends("lease_b")
+        assert (end.failure, "nor of this" in end.detail) == (FailureClass.OUTPUT_FAILED, True)
+        stage.driver.start_errors.append(RuntimeError("nor that"))
+        stage.link.order(run_order(run_spec("lease_c")))
+        await stage.until(lambda: bool(stage.link.ends("lease_c")))
+        [end] = stage.link.ends("lease_c")
+        assert (end.failure, "nor that" in end.detail) == (FailureClass.START_FAILED, True)
+
+    play(scene)
+
+
 def test_an_end_is_told_until_it_is_answered_and_then_once() -> None:
     async def scene(stage: Stage) -> None:
         await stage.running()
@@ -292,6 +346,19 @@ def test_output_beyond_the_limit_holds_nothing_up() -> None:
         stage.driver.end(seen_ended())
         await stage.until(lambda: stage.records.runs == {})
         assert len(stage.link.log[("lease_a", "stdout")]) == 1_000
+
+    play(scene)
+
+
+def test_output_that_is_refused_holds_up_no_other_runs() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.link.refused_log = "lease_a"
+        await stage.running(run_spec("lease_a"))
+        await stage.running(run_spec("lease_b"))
+        stage.records.output.update(lease_a=b"bad", lease_b=b"good")
+        await stage.until(lambda: stage.link.log.get(("lease_b", "stdout")) == b"good", 20)
+        stage.driver.end(seen_ended("lease_a"))
+        await stage.until(lambda: "lease_a" not in stage.records.runs, 20)
 
     play(scene)
 

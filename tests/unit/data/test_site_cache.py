@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suanwang.agent.cache import SiteCache, copy_into
+from suanwang.agent.cache import UNFLUSHED_MS, SiteCache, copy_into
 from suanwang.platform.blobs import digest_of
 
 
@@ -84,6 +84,27 @@ def test_a_restarted_agent_finds_its_cache(cache: SiteCache, tmp_path: Path) -> 
     put(again, "new")
     assert again.find(digests[1]) is None
     assert again.find(digests[0]) is not None
+
+
+def test_after_a_power_cut_the_newest_files_are_fetched_anew(tmp_path: Path) -> None:
+    """They have their names and times, but perhaps not their bytes: nothing was flushed."""
+    clock = [0]
+
+    def opened(boot_id: str) -> SiteCache:
+        return SiteCache(tmp_path / "cache", 1_000, lambda: clock[0], boot_id=boot_id)
+
+    cache = opened("first boot")
+    old, new = (f"sha256:{letter * 64}" for letter in "ab")
+    clock[0] = 1_000_000
+    cache.put(old, b"old")
+    clock[0] += UNFLUSHED_MS + 1_000
+    cache.put(new, b"new")
+    assert opened("first boot").digests() == [old, new], "the agent alone was restarted"
+    again = opened("second boot")
+    assert again.digests() == [old]
+    assert again.total_bytes == 3
+    assert not again.path_of(new).exists()
+    assert opened("second boot").digests() == [old]
 
 
 def test_what_came_and_went_is_told_once(cache: SiteCache) -> None:

@@ -14,10 +14,13 @@ so that whatever crashes, a job is never in Slurm without its leases being writt
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -25,6 +28,8 @@ from suanwang.agent.drivers.slurm import script
 from suanwang.agent.port import Observation
 from suanwang.protocol.messages import FailureClass, Quantity
 
+log = logging.getLogger("suanwang.agent")
+T = TypeVar("T")
 _KINDS = ("claim", "start", "exit", "stop", "end")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -117,9 +122,18 @@ class Book:
         self.batch = self.folder / script.batch_name(text)
         if not self.batch.exists():
             _write(self.batch, text)
+        for path in (self.folder, self._submissions, self._specs, self._records):
+            for aside in path.glob(".*.*"):
+                with suppress(OSError):  # of an agent that was killed while it wrote
+                    aside.unlink()
         found = []
         for path in sorted(self._submissions.glob("*.json")):
-            found.append(msgspec.json.decode(path.read_bytes(), type=Submission))
+            known = _decoded(path, Submission)
+            if known is not None:
+                found.append(known)
+            else:
+                log.error("%s cannot be read; its jobs are cancelled as nobody's", path)
+                path.replace(path.with_suffix(".unreadable"))
         return found
 
     def write_submission(self, submission: Submission, specs: Mapping[str, str]) -> None:
@@ -191,22 +205,15 @@ class Book:
         _write(self._records / f"{lease_id}.exit", text)
 
     def stop_of(self, lease_id: str) -> Stop | None:
-        try:
-            data = (self._records / f"{lease_id}.stop").read_bytes()
-        except FileNotFoundError:
-            return None
-        return msgspec.json.decode(data, type=Stop)
+        return _decoded(self._records / f"{lease_id}.stop", Stop)
 
     def write_stop(self, lease_id: str, stop: Stop) -> None:
         _write(self._records / f"{lease_id}.stop", msgspec.json.encode(stop).decode())
 
     def end_of(self, lease_id: str) -> Observation | None:
         """The end as it was told; its instants count until the machine boots again."""
-        try:
-            end = msgspec.json.decode((self._records / f"{lease_id}.end").read_bytes(), type=End)
-        except FileNotFoundError:
-            return None
-        return end.observation if end.boot_id == self._boot_id else None
+        end = _decoded(self._records / f"{lease_id}.end", End)
+        return end.observation if end is not None and end.boot_id == self._boot_id else None
 
     def write_end(self, observation: Observation) -> None:
         end = End(observation, self._boot_id)
@@ -225,6 +232,17 @@ class Book:
         except FileNotFoundError:
             return None
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def _decoded(path: Path, kind: type[T]) -> T | None:
+    """None without the file, and for one that a power cut or a newer agent left unreadable."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        log.warning("%s is left out: %s", path, error)
+        return None
 
 
 def _words(text: str | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ program, so that nothing of the run is ever outside them.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Any
 
@@ -16,6 +17,9 @@ CONTROLLERS = ("cpu", "memory", "pids")
 _PERIOD_US = 100_000
 _SPARES = 16
 _CARRIED_BYTES = 2 << 20
+LEAF = "suanwang-agents"
+"""Version 2 wants processes in leaves only: where those go that were in the group given to us."""
+_MOVES = 20
 ENTER_COMPLAINT = "suanwang: cannot put the run under its limits"
 ENTER_FAILED = 125
 
@@ -187,11 +191,11 @@ def discover(name: str) -> Groups | None:
     }
     version = 1
     if not roots and "" in mounts:
-        root = _below(*mounts[""], own.get("", "/"))
+        root = _given(*mounts[""], own.get("", "/"))
         offered = procfs.read(f"{root}/cgroup.controllers").split()
         roots = {controller: root for controller in CONTROLLERS if controller in offered}
         version = 2
-        if roots and not _delegate(root, list(roots), f"{name}-warden"):
+        if roots and not _delegate(root, list(roots)):
             return None
     if not roots:
         return None
@@ -233,22 +237,58 @@ def _below(mount: str, mounted: str, own: str) -> str:
     return folder if os.path.isdir(folder) else mount
 
 
-def _delegate(root: str, controllers: list[str], leaf: str) -> bool:
-    """Version 2 wants processes in leaves only: move ours into one, then switch controllers on."""
+def _given(mount: str, mounted: str, own: str) -> str:
+    """The group that is ours to divide, whichever leaf of it we live in.
+
+    That leaf is our own (an earlier warden made it), or systemd's `DelegateSubgroup=`: it marks
+    what it has handed over.
+    """
+    folder = _below(mount, mounted, own.removesuffix(f"/{LEAF}") or "/")
+    above = os.path.dirname(folder)
+    return above if folder != mount and _handed_over(above) else folder
+
+
+def _handed_over(folder: str) -> bool:
     try:
-        if _enable(root, controllers):
-            return True
-        os.makedirs(f"{root}/{leaf}", exist_ok=True)
-        for pid in procfs.read(f"{root}/cgroup.procs").split():
-            _write(f"{root}/{leaf}/cgroup.procs", pid)
-        return _enable(root, controllers)
+        return os.getxattr(folder, "user.delegate") == b"1"
     except OSError:
         return False
 
 
-def _enable(folder: str, controllers: list[str]) -> bool:
+def _delegate(root: str, controllers: list[str]) -> bool:
+    """Switch controllers on for the groups below, if need be after moving everybody to the leaf."""
+    leaf = f"{root}/{LEAF}"
+    try:
+        for _ in range(_MOVES):
+            if _try_enable(root, controllers):
+                return True
+            os.makedirs(leaf, exist_ok=True)
+            for pid in procfs.read(f"{root}/cgroup.procs").split():
+                _move(pid, leaf)  # who forks meanwhile is met in the next round
+    except OSError:
+        pass
+    return False
+
+
+def _move(pid: str, folder: str) -> None:
+    try:
+        _write(f"{folder}/cgroup.procs", pid)
+    except OSError as error:
+        if error.errno != errno.ESRCH:
+            raise
+
+
+def _enable(folder: str, controllers: list[str]) -> None:
     wanted = " ".join(f"+{controller}" for controller in controllers)
-    return _try_write(f"{folder}/cgroup.subtree_control", wanted)
+    _write(f"{folder}/cgroup.subtree_control", wanted)
+
+
+def _try_enable(folder: str, controllers: list[str]) -> bool:
+    try:
+        _enable(folder, controllers)
+    except OSError:
+        return False
+    return True
 
 
 def _write(path: str, text: str) -> None:
