@@ -211,6 +211,7 @@ class RunReport(msgspec.Struct, frozen=True, omit_defaults=True):
     phase: Phase
     started_ago_ms: int | None = None
     ended_ago_ms: int | None = None
+    """With `running`: the program has ended, its outputs are still being kept."""
     exit_code: int | None = None
     failure: FailureClass = FailureClass.NONE
     """Of protocol 1; `cause` is what to go by."""

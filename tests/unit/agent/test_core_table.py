@@ -261,6 +261,8 @@ def test_while_outputs_are_kept_the_run_goes_on_to_the_control_plane() -> None:
     core = new_core()
     fed(core, *WAY["ended"])
     assert reported(core).phase is Phase.RUNNING
+    # its time is over all the same: nobody shall be charged for the keeping of outputs
+    assert reported(core).ended_ago_ms is not None
     fed(core, Collected("lease_a", (RECORD,)))
     report = reported(core, NOW + 1_500)
     assert (report.phase, report.exit_code, report.outputs) == (Phase.ENDED, 0, [RECORD])

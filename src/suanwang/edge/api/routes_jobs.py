@@ -278,21 +278,22 @@ async def job_events(request: Request, job_id: str, principal: Caller) -> Stream
 
 @router.get("/queue")
 async def queue(request: Request, principal: Reader) -> Response:
-    """What waits, by owner and class, and what the last round said of it."""
+    """What waits, by owner and class, and what the last round said of it; `at`: its last news."""
     context = context_of(request)
-    plan = context.dispatcher.last_plan
     visible = _visible_organisation(principal)
+    found = await context.database.read(lambda conn: reading.waiting(conn, visible))
     items = [
         {
-            "organisation_id": refusal.group[0],
-            "project_id": refusal.group[1],
-            "user_id": refusal.group[2],
-            "priority": refusal.group[4],
-            "count": refusal.count,
-            "reason": refusal.reason.value,
-            "detail": refusal.detail,
+            "organisation_id": one.organisation_id,
+            "project_id": one.project_id,
+            "user_id": one.user_id,
+            "priority": one.priority,
+            "count": one.count,
+            "reason": one.reason,
+            "detail": one.detail,
+            "since": instant(one.at_ms),
         }
-        for refusal in plan.refusals
-        if visible in (None, refusal.group[0])
+        for one in found
     ]
-    return json_response({"items": items, "at": instant(context.dispatcher.last_at_ms)})
+    newest = max((one.at_ms for one in found), default=None)
+    return json_response({"items": items, "at": instant(newest)})

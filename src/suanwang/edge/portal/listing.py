@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
-from suanwang.engines.scheduling.model import Plan
 from suanwang.grid.jobs import reading
 from suanwang.grid.jobs.model import FINAL, Job, TaskState
 from suanwang.grid.sites import service as sites
@@ -38,7 +37,7 @@ class JobRow:
 
 
 def job_rows(
-    conn: Connection, principal: Principal, jobs: Sequence[Job], plan: Plan, now_ms: int
+    conn: Connection, principal: Principal, jobs: Sequence[Job], now_ms: int
 ) -> list[JobRow]:
     """With the project named only to those who have several."""
     if not jobs:
@@ -46,7 +45,9 @@ def job_rows(
     names = sites.names(conn)
     projects = project_names(conn, principal)
     spent = spending(conn, principal, jobs, now_ms)
-    reasons = {refusal.group: refusal.reason.value for refusal in plan.refusals}
+    alone = {job.organisation_id for job in jobs}
+    said = reading.waiting(conn, alone.pop() if len(alone) == 1 else None)
+    reasons = {one.group: one.reason for one in said}
     return [
         JobRow(
             job,

@@ -43,9 +43,8 @@ async def list_jobs(
             else choose.newest(decode_cursor(cursor) if cursor else None, PAGE + 1)
         )
         kept = found[:PAGE]
-        plan = page.context.dispatcher.last_plan
         return {
-            "jobs": job_rows(conn, page.principal, kept, plan, page.now_ms),
+            "jobs": job_rows(conn, page.principal, kept, page.now_ms),
             "next_cursor": encode_cursor(kept[-1].job_id) if len(found) > PAGE else None,
             "scanned": choose.scanned,
             "projects": tenancy.projects(conn, page.principal, limit=200),

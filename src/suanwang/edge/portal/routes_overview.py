@@ -62,14 +62,14 @@ async def _overview(page: Page) -> dict[str, Any]:
         newest = jobs_of(conn, page.principal, [], 40)
         active = jobs_of(conn, page.principal, ["running", "leased"], 200)
         queued = jobs_of(conn, page.principal, ["queued", "waiting"], 500)
-        plan = context.dispatcher.last_plan
         return {
-            "running": job_rows(conn, page.principal, active[:RUNNING], plan, now_ms),
-            "recent": job_rows(conn, page.principal, newest[:RECENT], plan, now_ms),
+            "running": job_rows(conn, page.principal, active[:RUNNING], now_ms),
+            "recent": job_rows(conn, page.principal, newest[:RECENT], now_ms),
             "running_tasks": sum(job.running + job.leased for job in active),
             "waiting_tasks": sum(job.queued + job.waiting for job in [*queued, *active]),
             "money": spent_lately(conn, page.principal, now_ms),
             "events": _events(conn, page, newest),
+            "reasons": _reasons(conn, page),
         }
 
     shown = await context.database.read(query)
@@ -78,7 +78,6 @@ async def _overview(page: Page) -> dict[str, Any]:
         **shown,
         "grid": _totals(gathered, now_ms),
         "kinds": _kinds(gathered),
-        "reasons": _reasons(page),
         "map": found,
         "map_json": msgspec.json.encode(found).decode(),
     }
@@ -146,14 +145,13 @@ def _kinds(gathered: Gathered) -> list[dict[str, Any]]:
     return shown
 
 
-def _reasons(page: Page) -> list[tuple[str, int]]:
+def _reasons(conn: Connection, page: Page) -> list[tuple[str, int]]:
     """Why tasks wait, by the last round, of those that he may see."""
     principal = page.principal
     counts: Counter[str] = Counter()
-    for refusal in page.context.dispatcher.last_plan.refusals:
-        organisation_id, project_id = refusal.group[:2]
-        if page.may(Action.READ_JOBS, organisation_id, project_id) or principal.is_operator:
-            counts[refusal.reason.value] += refusal.count
+    for one in reading.waiting(conn):
+        if page.may(Action.READ_JOBS, one.organisation_id, one.project_id) or principal.is_operator:
+            counts[one.reason] += one.count
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:8]
 
 

@@ -265,18 +265,20 @@ def _refuse(tx: Tx, refused: Sequence[Refusal], steps: Steps) -> list[str]:
             continue
         if key in said:
             gone.append(key)
-        rows.append(_refusal_row(key, refusal, tx.now_ms))
+        rows.append(_refusal_row(refusal, tx.now_ms))
     gone.extend(key for key in said if key not in keep)
     store.replace_refusals(tx, sorted(gone), rows)
     return jobs
 
 
-def _refusal_row(key: tuple[str, str, str, int], refusal: Refusal, now_ms: int) -> dict[str, Any]:
+def _refusal_row(refusal: Refusal, now_ms: int) -> dict[str, Any]:
+    organisation_id, project_id, user_id, class_id, priority = refusal.group
     return {
-        "project_id": key[0],
-        "user_id": key[1],
-        "class_id": key[2],
-        "priority": key[3],
+        "organisation_id": organisation_id,
+        "project_id": project_id,
+        "user_id": user_id,
+        "class_id": class_id,
+        "priority": priority,
         "reason": refusal.reason.value,
         "detail": refusal.detail[:500],
         "count": refusal.count,

@@ -235,6 +235,31 @@ class RunTemplate(msgspec.Struct, frozen=True, omit_defaults=True):
     array_count: int | None = None
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """What a group of equal queued tasks was last told; the same in every process."""
+
+    organisation_id: str
+    project_id: str
+    user_id: str
+    class_id: str
+    priority: int
+    count: int
+    reason: str
+    detail: str
+    at_ms: int
+    """Since when this is so."""
+
+    @property
+    def group(self) -> tuple[str, str, str, str, int]:
+        return (
+            self.organisation_id,
+            self.project_id,
+            self.user_id,
+            self.class_id,
+            self.priority,
+        )
+
+
 class Job(msgspec.Struct, frozen=True):
     """What a user submitted, and how far its tasks are."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from suanwang.grid.jobs import leases_store, shown_store, store
-from suanwang.grid.jobs.model import FINAL, Job, Lease, LeaseState, Task
+from suanwang.grid.jobs.model import FINAL, Job, Lease, LeaseState, Task, Waiting
 from suanwang.kernel.errors import Conflict, NotFound
 from suanwang.kernel.ids import is_whole_id
 from suanwang.tenancy.rules import not_found
@@ -77,6 +77,11 @@ def tasks_with_leases(
     for lease in shown_store.leases_of_job(conn, job_id, after_index=after_index, limit=limit):
         by_task.setdefault(lease.task_id, []).append(lease)
     return [(task, by_task.get(task.task_id, [])) for task in tasks]
+
+
+def waiting(conn: Connection, organisation_id: str | None = None) -> list[Waiting]:
+    """What waits, and why, by the last round of whichever process leads."""
+    return store.waiting(conn, organisation_id)
 
 
 def require_details(job: Job) -> None:

@@ -42,7 +42,8 @@ def promises_after(snapshot: Snapshot, made: Plan) -> tuple[Promise, ...]:
 
 
 class Dispatcher:
-    """Plans and applies, one round at a time; keeps the last plan for those who ask why."""
+    """Plans and applies, one round at a time. What a round said of those who wait is in a table:
+    other processes are asked as well."""
 
     def __init__(
         self,
@@ -67,9 +68,6 @@ class Dispatcher:
         self._promises: tuple[Promise, ...] = ()
         self._totals: Resources = ZERO
         self._totals_at_ms = -TOTALS_EVERY_MS
-        self.last_snapshot: Snapshot = Snapshot()
-        self.last_plan: Plan = Plan()
-        self.last_at_ms = 0
 
     async def gather(self) -> Gathered:
         now_ms = self._clock.now_ms()
@@ -97,8 +95,6 @@ class Dispatcher:
         seed = self._round
         made = await self._offload(lambda: plan(gathered.snapshot, started_ms, seed))
         took_ms = self._clock.now_ms() - started_ms
-        self.last_snapshot, self.last_plan = gathered.snapshot, made
-        self.last_at_ms = started_ms
         self._promises = promises_after(gathered.snapshot, made)
         digest = grants.digest_of(gathered) if made.placements or made.preemptions else ""
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from suanwang.engines.scheduling.model import QueueGroup
-from suanwang.grid.jobs.model import FINAL, Job, RunTemplate, Task, TaskState, Terms
+from suanwang.grid.jobs.model import FINAL, Job, RunTemplate, Task, TaskState, Terms, Waiting
 from suanwang.grid.jobs.tables import (
     demand_classes,
     idempotency_keys,
@@ -333,6 +333,18 @@ def refusal_of(conn: Connection, task: Task) -> Row[Any] | None:
         refusals.c.priority == task.priority,
     )
     return conn.execute(query).first()
+
+
+_WAITING = [refusals.c[name] for name in Waiting.__struct_fields__]
+
+
+def waiting(conn: Connection, organisation_id: str | None) -> list[Waiting]:
+    """What the last round said, in order of the groups; None: of all organisations."""
+    query = sa.select(*_WAITING)
+    if organisation_id is not None:
+        query = query.where(refusals.c.organisation_id == organisation_id)
+    found = [Waiting(*row) for row in conn.execute(query)]
+    return sorted(found, key=lambda one: one.group)
 
 
 def refusal_keys(conn: Connection) -> dict[tuple[str, str, str, int], tuple[str, str, int]]:

@@ -183,6 +183,7 @@ refusals = sa.Table(
     sa.Column("count", sa.Integer, nullable=False),
     sa.Column("verdicts", Packed(), nullable=False),
     sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("organisation_id", Id, nullable=False),
 )
 
 rounds = sa.Table(
