@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from suanwang.edge.cli import figures, tables
+from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
@@ -125,6 +125,9 @@ def _log(args: Args) -> int:
     found = list(islice(client_of(args).api.pages("/v1/audit-log", query), args.limit))
     if args.json:
         print_json(found)
+        return 0
+    if not found:
+        errors.tell(say("Nothing was done."))
         return 0
     rows = [
         [
