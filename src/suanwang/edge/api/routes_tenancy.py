@@ -339,9 +339,9 @@ async def list_audit_log(
 ) -> Page[AuditView]:
     """Newest first. An operator who names no organisation sees all of them."""
 
-    def query(conn: Connection) -> list[AuditEntry]:
+    def query(conn: Connection) -> tuple[list[AuditEntry], dict[str, str]]:
         of = organisation and service.organisation_of(conn, principal, organisation).id
-        return audit_log(
+        found = audit_log(
             conn,
             principal,
             organisation_id=of,
@@ -349,9 +349,13 @@ async def list_audit_log(
             after=paging.after,
             limit=paging.fetch,
         )
+        return found, people.logins(conn, {one.actor_user_id for one in found})
 
-    rows = await _database(request).read(query)
-    return paging.of(rows, lambda one: one.id, AuditView.of)
+    def view(one: AuditEntry) -> AuditView:
+        return AuditView.of(one).model_copy(update={"actor": names.get(one.actor_user_id)})
+
+    rows, names = await _database(request).read(query)
+    return paging.of(rows, lambda one: one.id, view)
 
 
 router.include_router(_tree)

@@ -132,7 +132,7 @@ def _log(args: Args) -> int:
     rows = [
         [
             figures.local_ms(one["at_ms"]),
-            one["actor_user_id"],
+            one["actor"] or one["actor_user_id"],
             one["action"],
             one["target_id"],
             " ".join(f"{key}={value}" for key, value in one["detail"].items()),
