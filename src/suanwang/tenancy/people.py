@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Connection
@@ -85,6 +86,11 @@ def may_create_user(
     """The question alone, for callers who are about to hash a password for it."""
     owner = organisation_of(conn, principal, organisation_id or principal.organisation_id)
     require_may(principal, Action.WRITE_USERS, owner.id)
+
+
+def logins(conn: Connection, user_ids: Collection[str]) -> dict[str, str]:
+    """Id → login name, of those who have one: the platform itself has none."""
+    return store.logins(conn, sorted(user_ids))
 
 
 def user(conn: Connection, user_id: str) -> User:

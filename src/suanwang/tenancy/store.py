@@ -341,6 +341,11 @@ def user_by(conn: Connection, id_or_login: str) -> User | None:
     return None if row is None else user_from(row)
 
 
+def logins(conn: Connection, user_ids: Sequence[str]) -> dict[str, str]:
+    query = sa.select(users.c.id, users.c.login).where(users.c.id.in_(user_ids))
+    return {row.id: row.login for row in conn.execute(query)}
+
+
 def password_of(conn: Connection, login: str) -> tuple[User, str | None] | None:
     row = conn.execute(sa.select(users).where(users.c.login == login)).one_or_none()
     return None if row is None else (user_from(row), row.password_hash)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from suanwang.edge.cli import completion, figures, specfiles, tables
+from suanwang.edge.cli import completion, figures, jobs, specfiles, tables
 from suanwang.edge.cli.commands import ALL, Command
 from suanwang.edge.cli.doing import Doing
 from suanwang.edge.cli.errors import exit_code, one_line
@@ -264,3 +264,29 @@ def test_loading_stays_light() -> None:
         "concurrent.futures",
     }
     assert not loaded & heavy
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--cpus", "x"], "--cpus takes a number, not x."),
+        (["--cpus"], "--cpus needs a value."),
+        (["--cpsu", "1"], "Not understood: --cpsu."),
+    ],
+)
+def test_a_wrong_option_is_named_in_one_plain_line(words: list[str], complaint: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        Doing(run_options, lambda _args: 0)(ALL["run"], words)
+    line = one_line(error.value)
+    assert line.startswith(complaint)
+    assert "--help`" in line or "Did you mean --cpus?" in line
+
+
+def test_a_wrong_choice_and_what_is_missing_are_named() -> None:
+    for name, words, complaint in (
+        ("ls", ["--state", "dead"], "--state does not know dead; it knows "),
+        ("cancel", [], "Missing: ID. See `suan cancel --help`."),
+    ):
+        with pytest.raises(InvalidInput) as error:
+            jobs.COMMANDS[name](ALL[name], words)
+        assert one_line(error.value).startswith(complaint)

@@ -407,3 +407,16 @@ async def test_the_gate_is_asked_once_for_many_calls(
     for _ in range(10):
         assert (await client.get("/v1/session")).status_code == 200
     assert asked == []
+
+
+async def test_the_log_of_an_organisation_is_found_by_its_name(
+    new_client: NewClient, town: Town
+) -> None:
+    operator = new_client(town.operator.token)
+    by_id = await operator.get(f"/v1/audit-log?organisation={town.east.organisation_id}")
+    by_name = await operator.get("/v1/audit-log?organisation=east")
+    assert by_name.json()["items"] == by_id.json()["items"] != []
+    await operator.post("/v1/tokens", json={"name": "ci"})
+    newest = (await operator.get("/v1/audit-log?limit=1")).json()["items"][0]
+    assert (newest["action"], newest["actor"]) == ("token.issue", "admin")
+    assert _reason(await operator.get("/v1/audit-log?organisation=nowhere"))[0] == 404

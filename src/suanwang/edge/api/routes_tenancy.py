@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Path, Query, Request
+from sqlalchemy.engine import Connection
 
 from suanwang.edge.api.auth import Caller, Context, address_of, gate_of
 from suanwang.edge.api.paging import Page, Paging
@@ -30,7 +31,7 @@ from suanwang.edge.api.tenancy_models import (
 from suanwang.platform.database import Database
 from suanwang.tenancy import access, login, oidc, people, service
 from suanwang.tenancy.audit import audit_log
-from suanwang.tenancy.model import ScoreWeights
+from suanwang.tenancy.model import AuditEntry, ScoreWeights
 from suanwang.tenancy.passwords import check_password, hash_password
 from suanwang.tenancy.people import UserChange
 from suanwang.tenancy.service import OrganisationChange, ProjectChange
@@ -334,14 +335,21 @@ async def list_audit_log(
     target: Annotated[str | None, Query(max_length=120, description="Id of an object.")] = None,
 ) -> Page[AuditView]:
     """Newest first. An operator who names no organisation sees all of them."""
-    rows = await _database(request).read(
-        lambda conn: audit_log(
+
+    def query(conn: Connection) -> tuple[list[AuditEntry], dict[str, str]]:
+        of = organisation and service.organisation_of(conn, principal, organisation).id
+        found = audit_log(
             conn,
             principal,
-            organisation_id=organisation,
+            organisation_id=of,
             target_id=target,
             after=paging.after,
             limit=paging.fetch,
         )
-    )
-    return paging.of(rows, lambda one: one.id, AuditView.of)
+        return found, people.logins(conn, {one.actor_user_id for one in found})
+
+    def view(one: AuditEntry) -> AuditView:
+        return AuditView.of(one).model_copy(update={"actor": names.get(one.actor_user_id)})
+
+    rows, names = await _database(request).read(query)
+    return paging.of(rows, lambda one: one.id, view)

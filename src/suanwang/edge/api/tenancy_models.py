@@ -339,6 +339,7 @@ class AuditView(View):
     id: str
     at_ms: int
     actor_user_id: str
+    actor: str | None = Field(default=None, description="Login name; the platform has none.")
     organisation_id: str
     token_id: str | None
     action: str

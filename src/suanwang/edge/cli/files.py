@@ -17,7 +17,12 @@ _JOB = re.compile(r"^(?:job_)?[0-9a-z]{4,}(?::[^/]+)?$")
 
 def _options(parser: Parser) -> None:
     parser.usage = "suan cp JOB[:OUTPUT] [FOLDER]  |  suan cp PATH…"
-    parser.option("words", help="JOB[:OUTPUT] and a folder, or local paths", nargs="+")
+    parser.option(
+        "words",
+        help="JOB[:OUTPUT] and a folder, or local paths",
+        nargs="+",
+        metavar="JOB[:OUTPUT]|PATH",
+    )
     parser.common()
 
 

@@ -178,6 +178,11 @@ def _why_silent(job: Any, stream: str) -> None:
             id=figures.short(job["id"]),
         )
         errors.tell(text)
+    elif job["state"] == "refused":
+        text = say(
+            "The job was refused. `suan explain {id}` says why.", id=figures.short(job["id"])
+        )
+        errors.tell(text)
     elif stream == "stdout":
         errors.tell(say("No output. `--stderr` shows the error output."))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from suanwang.edge.cli import figures, tables
+from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
@@ -126,10 +126,13 @@ def _log(args: Args) -> int:
     if args.json:
         print_json(found)
         return 0
+    if not found:
+        errors.tell(say("Nothing was done."))
+        return 0
     rows = [
         [
             figures.local_ms(one["at_ms"]),
-            one["actor_user_id"],
+            one["actor"] or one["actor_user_id"],
             one["action"],
             one["target_id"],
             " ".join(f"{key}={value}" for key, value in one["detail"].items()),

@@ -15,6 +15,22 @@ Options = Callable[["Parser"], None]
 Run = Callable[[Args], int]
 
 
+# what the standard library's parser says, and how we say it
+COMPLAINTS = (
+    (r"the following arguments are required: (?P<names>.+)", "Missing: {names}."),
+    (r"unrecognized arguments: (?P<words>.+)", "Not understood: {words}."),
+    (r"argument (?P<name>.+): expected (?:one|at least one) argument", "{name} needs a value."),
+    (
+        r"argument (?P<name>.+): invalid (?:int|float) value: '(?P<value>.*)'",
+        "{name} takes a number, not {value}.",
+    ),
+    (
+        r"argument (?P<name>.+): invalid choice: '(?P<value>.*)' \(choose from (?P<choices>.+)\)",
+        "{name} does not know {value}; it knows {choices}.",
+    ),
+)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that raises instead of printing a page of usage."""
 
@@ -33,7 +49,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         guess = self._guess(message)
         hint = guess or say("See `{prog} --help`.", prog=self.prog)
-        raise InvalidInput("UsageWrong", f"{self.prog}: {message}.", hint=hint)
+        raise InvalidInput("UsageWrong", plainly(message), hint=hint)
 
     def _guess(self, message: str) -> str:
         found = re.match(r"unrecognized arguments: (--[\w-]+)", message)
@@ -55,6 +71,14 @@ class Parser(argparse.ArgumentParser):
         """What every command that asks the server has."""
         self.flag("--json", help="Print JSON and nothing else")
         self.option("--server", help="Another server than the current one", metavar="URL")
+
+
+def plainly(message: str) -> str:
+    """argparse's complaint in our words, or as it is."""
+    for form, text in COMPLAINTS:
+        if found := re.fullmatch(form, message):
+            return say(text, **found.groupdict())
+    return f"{message}."
 
 
 class _Formatter(argparse.HelpFormatter):

@@ -250,7 +250,7 @@ async def audit(
         return {
             "entries": [one for one in kept if one.action.startswith(action)],
             "next_cursor": encode_cursor(kept[-1].id) if len(found) > AUDIT_PAGE else None,
-            "actors": {user_id: _login(conn, user_id) for user_id in who},
+            "actors": people.logins(conn, who),
             "names": names,
             "organisations": tenancy.organisations(conn, principal, limit=MOST),
         }
@@ -264,10 +264,3 @@ async def audit(
         kinds=("job", "site", "session", "token", "user", "project", "organisation", "pool"),
         **await page.context.database.read(query),
     )
-
-
-def _login(conn: Connection, user_id: str) -> str:
-    try:
-        return people.user(conn, user_id).login
-    except SuanwangError:
-        return user_id
