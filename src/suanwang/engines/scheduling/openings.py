@@ -15,7 +15,7 @@ from suanwang.engines.scheduling.capacity import Gang, GridRoom
 from suanwang.engines.scheduling.pools import vector
 from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms
 
-_TRIED_IN_VAIN = 8
+_TRIED_IN_VAIN = 4
 """After so many tries of one list, and twice as many again, all pools are looked at together."""
 
 
