@@ -100,7 +100,7 @@ class AgentHost:
         self._leaving: dict[str, str] = {}
         self._holders: dict[str, Driver] = {}
         self._noted_contact_ms = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self.fatal: SuanwangError | None = None
 
     async def run(self) -> None:
@@ -204,12 +204,12 @@ class AgentHost:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._finished)
         return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             log.error("an action failed: %s", task.exception(), exc_info=task.exception())
 
@@ -390,7 +390,8 @@ class AgentHost:
             asyncio.ensure_future(asyncio.sleep(self._reconcile_every_ms / 1000)),
         ]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done = [task for task in tasks if task.done()]
         finally:
             for task in tasks:
                 task.cancel()

@@ -61,7 +61,7 @@ class ControlPlane:
     policy: Policy
     signals: Signals = field(default_factory=Signals)
     outbox: Outbox = field(default_factory=Outbox)
-    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)
     dispatcher: Dispatcher = field(init=False)
     desk: AgentDesk = field(init=False)
 
@@ -85,8 +85,8 @@ class ControlPlane:
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.ensure_future(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.tasks[task] = None
+        task.add_done_callback(lambda done: self.tasks.pop(done, None))
         return task
 
     async def serve(self, work: Awaitable[T]) -> T:
@@ -98,11 +98,10 @@ class ControlPlane:
         task = self.spawn(handle())
         # whoever asked may be gone by then
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        done, _ = await asyncio.wait({task})
+        await asyncio.wait({task})
         if task.cancelled():
             raise Unavailable("ControlPlaneUnreachable", "the server died")
-        result: T = next(iter(done)).result()
-        return result
+        return task.result()
 
     def crash(self) -> None:
         for task in list(self.tasks):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sqlite3
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,27 +13,17 @@ from suanwang.engines.scheduling.model import Policy
 from suanwang.grid.jobs import submission
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, site_signal
 from suanwang.grid.sites import service as sites
-from suanwang.grid.sites import store as sites_store
-from suanwang.grid.sites.service import SiteDescription
 from suanwang.kernel.errors import SuanwangError
-from suanwang.platform.database import InlineDatabase, Tx
-from suanwang.platform.migrations import load_tables
-from suanwang.protocol.messages import NodeReport, PoolReport, PriceReport, Quantity
 from suanwang.sim.auditor import audit_always, audit_end, unsettled
 from suanwang.sim.engine import Behaviour, Engine
+from suanwang.sim.ground import SITES, START_MS, fresh_database, owners, pool_of
 from suanwang.sim.loop import VirtualClock, VirtualLoop
 from suanwang.sim.network import Weather, Wire
 from suanwang.sim.plane import ControlPlane, StoreFaults
 from suanwang.sim.site import MemoryRecords, SimSite
 from suanwang.sim.workload import Arrival, arrivals
 from suanwang.sim.world import World
-from suanwang.tenancy import people
-from suanwang.tenancy import service as tenancy
-from suanwang.tenancy.model import Role, system_principal
-from suanwang.trade.ledger import service as ledger
 
-START_MS = 1_790_000_000_000
-SITES = ("zhengzhou", "qingyang", "hami")
 LIVENESS_S = 3_600.0
 
 
@@ -71,19 +60,18 @@ class Scenario:
         self.clock = VirtualClock(loop, START_MS)
         self.world = World()
         self.faults = StoreFaults(random.Random(seed + 1))
-        self.database = InlineDatabase(self.clock, random.Random(seed + 2), faults=self.faults)
-        _restore(self.database)
+        self.database = fresh_database(self.clock, random.Random(seed + 2), self.faults)
         self.plane: ControlPlane | None = None
         self.sites: list[SimSite] = []
         self.owners: list[submission.Owner] = []
         self.trace: list[str] = []
         self.violations: list[str] = []
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: list[asyncio.Task[None]] = []
 
     # --- set-up -----------------------------------------------------------------------------
 
     def set_up(self) -> None:
-        self.owners = self.database.read_now(_owners)
+        self.owners = self.database.read_now(owners)
         for number, name in enumerate(SITES):
             site = self.database.read_now(partial(sites.find_site, name_or_id=name))
             self.sites.append(self._site(number, site.site_id, name))
@@ -98,7 +86,7 @@ class Scenario:
         behaviour = Behaviour() if self.options.faults else Behaviour(0, 0, 0)
         engine = Engine(
             site=name,
-            pool=_pool(number),
+            pool=pool_of(number),
             world=self.world,
             dice=dice,
             monotonic_ms=lambda: offset + round(self.loop.time() * 1000 * drift),
@@ -135,8 +123,7 @@ class Scenario:
         self.violations.extend(self.database.read_now(lambda c: audit_end(c, self.world)))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._background.add(task)
+        self._background.append(asyncio.ensure_future(work))
 
     async def _heal(self) -> None:
         for task in self._background:
@@ -251,67 +238,6 @@ class Scenario:
                 self.plane = None
             await asyncio.sleep(self.dice.choice([0.1, 5, 50]) * self.dice.random())
             self.start_plane()
-
-
-def _pool(number: int) -> PoolReport:
-    nodes = [NodeReport(f"n{i}", Quantity(4000, 8192, 10_000, 0)) for i in range(2 + number)]
-    return PoolReport(
-        name="cpu",
-        driver="sim",
-        architecture="x86-64",
-        kind="general",
-        nodes=nodes,
-        prices=PriceReport(core_hour=100_000 * (1 + number), memory_gib_hour=10_000),
-    )
-
-
-_template: sqlite3.Connection | None = None
-
-
-def _restore(database: InlineDatabase) -> None:
-    """Fill an empty database with the schema and the fixed rows, made once per process."""
-    global _template
-    raw = database.engine.raw_connection()
-    target = raw.driver_connection
-    assert isinstance(target, sqlite3.Connection)
-    if _template is None:
-        load_tables().create_all(database.engine)
-        database.write_now(_fixed_rows)
-        _template = sqlite3.connect(":memory:", check_same_thread=False)
-        target.backup(_template)
-    else:
-        _template.backup(target)
-    raw.close()
-
-
-def _fixed_rows(tx: Tx) -> None:
-    system = system_principal()
-    for name in ("henu", "firm"):
-        organisation = tenancy.create_organisation(tx, system, name=name, display_name=name)
-        project = tenancy.create_project(
-            tx, system, name="default", organisation_id=organisation.id
-        )
-        for login in (f"{name}-a", f"{name}-b"):
-            people.create_user(tx, system, login=login, organisation_id=organisation.id)
-            people.set_membership(tx, system, project.id, login, Role.MEMBER)
-        ledger.project_accounts(tx, [project.id])
-        ledger.set_credit_limit(tx, project.id, 10**12)
-    dice = random.Random(7)
-    for name in SITES:
-        organisation = tenancy.organisation(tx.conn, "henu")
-        site, _ = sites.invite(tx, organisation.id, SiteDescription(name, "henan"), dice)
-        sites_store.update_site(tx.conn, site.site_id, state="active")
-
-
-def _owners(conn: Any) -> list[submission.Owner]:
-    system = system_principal()
-    found = []
-    for name in ("henu", "firm"):
-        project = tenancy.project_of(conn, system, f"{name}/default")
-        for login in (f"{name}-a", f"{name}-b"):
-            user = people.user(conn, login)
-            found.append(submission.Owner(project.organisation_id, project.id, user.id))
-    return found
 
 
 def run_seed(seed: int, options: Options | None = None) -> Outcome:

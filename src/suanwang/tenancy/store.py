@@ -273,9 +273,15 @@ def organisation_by(conn: Connection, id_or_name: str) -> Organisation | None:
     return None if row is None else organisation_from(row)
 
 
+# asked at every round: built once
+_organisations = sa.select(organisations).order_by(organisations.c.id)
+_projects = sa.select(projects).order_by(projects.c.id)
+_weights = sa.select(users.c.id, users.c.weight)
+_weights_of = _weights.where(users.c.id.in_(sa.bindparam("one_of", expanding=True)))
+
+
 def all_organisations(conn: Connection) -> list[Organisation]:
-    rows = conn.execute(sa.select(organisations).order_by(organisations.c.id))
-    return [organisation_from(row) for row in rows]
+    return [organisation_from(row) for row in conn.execute(_organisations)]
 
 
 def page_of_organisations(
@@ -331,7 +337,7 @@ def project_states(conn: Connection, organisation_id: str) -> list[tuple[str, Pr
 
 
 def all_projects(conn: Connection) -> list[Project]:
-    return [project_from(row) for row in conn.execute(sa.select(projects).order_by(projects.c.id))]
+    return [project_from(row) for row in conn.execute(_projects)]
 
 
 def user_by(conn: Connection, id_or_login: str) -> User | None:
@@ -359,10 +365,11 @@ def page_of_users(
 
 def user_weights(conn: Connection, user_ids: Iterable[str]) -> dict[str, int]:
     wanted = sorted(set(user_ids))
-    query = sa.select(users.c.id, users.c.weight)
-    if len(wanted) <= 1_000:  # statements have a limit of parameters
-        query = query.where(users.c.id.in_(wanted))
-    return {row.id: row.weight for row in conn.execute(query)}
+    if len(wanted) > 1_000:  # statements have a limit of parameters
+        rows = conn.execute(_weights)
+    else:
+        rows = conn.execute(_weights_of, {"one_of": wanted})
+    return {row.id: row.weight for row in rows}
 
 
 def member_weights(conn: Connection) -> list[tuple[str, str, int]]:

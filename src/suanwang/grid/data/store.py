@@ -207,13 +207,17 @@ def drop_copies(conn: Connection, site_id: str, digests: Iterable[str] | None) -
         conn.execute(query.where(site_blobs.c.digest.in_(chunk)))
 
 
+# asked at every round: built once
+_with_copies = sa.select(site_blobs.c.site_id).distinct().order_by(site_blobs.c.site_id)
+_links = sa.select(links).order_by(links.c.from_site, links.c.to_site)
+
+
 def sites_with_copies(conn: Connection) -> list[str]:
-    query = sa.select(site_blobs.c.site_id).distinct().order_by(site_blobs.c.site_id)
-    return list(conn.execute(query).scalars())
+    return list(conn.execute(_with_copies).scalars())
 
 
 def all_links(conn: Connection) -> list[Row[Any]]:
-    return list(conn.execute(sa.select(links).order_by(links.c.from_site, links.c.to_site)).all())
+    return list(conn.execute(_links).all())
 
 
 def link(conn: Connection, from_site: str, to_site: str, *, lock: bool = False) -> Row[Any] | None:

@@ -10,7 +10,7 @@ from msgspec import msgpack
 from sqlalchemy.engine import Connection, Row
 
 from suanwang.grid.jobs.model import Lease, LeaseState, OpenLease, Outcome, StopReason
-from suanwang.grid.jobs.store import chunks, insert_ignore
+from suanwang.grid.jobs.store import ONE_OF, chunks, insert_ignore
 from suanwang.grid.jobs.tables import leases, log_chunks, rounds, share_usage
 from suanwang.platform.bulk import insert_rows, tuples_of, update_rows
 from suanwang.platform.database import Tx
@@ -36,11 +36,14 @@ def insert_leases(tx: Tx, rows: list[dict[str, Any]]) -> None:
         insert_rows(tx.conn, leases, tuples_of(leases, rows))
 
 
+_by_id = sa.select(leases).where(leases.c.id.in_(ONE_OF)).order_by(leases.c.id)
+_locked = _by_id.with_for_update()
+
+
 def leases_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Lease]:
     found: dict[str, Lease] = {}
     for some in chunks(ids):
-        query = sa.select(leases).where(leases.c.id.in_(some)).order_by(leases.c.id)
-        for row in conn.execute(query.with_for_update() if lock else query):
+        for row in conn.execute(_locked if lock else _by_id, {"one_of": some}):
             found[row.id] = _lease(row)
     return found
 
@@ -65,16 +68,22 @@ def occupying(conn: Connection) -> list[OpenLease]:
     ]
 
 
+_open_at = sa.select(leases).where(OPEN, leases.c.site_id.in_(ONE_OF)).order_by(leases.c.id)
+_open_of_site = (
+    sa.select(leases)
+    .where(OPEN, leases.c.site_id == sa.bindparam("of_site"))
+    .order_by(leases.c.revision)
+)
+
+
 def open_leases_at(conn: Connection, site_ids: Sequence[str]) -> list[Lease]:
     if not site_ids:
         return []
-    query = sa.select(leases).where(OPEN, leases.c.site_id.in_(site_ids)).order_by(leases.c.id)
-    return [_lease(row) for row in conn.execute(query)]
+    return [_lease(row) for row in conn.execute(_open_at, {"one_of": site_ids})]
 
 
 def open_leases_of_site(conn: Connection, site_id: str) -> list[Lease]:
-    query = sa.select(leases).where(OPEN, leases.c.site_id == site_id).order_by(leases.c.revision)
-    return [_lease(row) for row in conn.execute(query)]
+    return [_lease(row) for row in conn.execute(_open_of_site, {"of_site": site_id})]
 
 
 def open_leases_of_job(conn: Connection, job_id: str) -> list[Lease]:
@@ -167,9 +176,22 @@ def update_leases(tx: Tx, updated: Sequence[Lease]) -> None:
     update_rows(tx.conn, leases, "id", _CHANGING, rows)
 
 
+_shares = sa.select(share_usage)
+_shares_locked = (
+    _shares.where(share_usage.c.share_id.in_(ONE_OF))
+    .order_by(share_usage.c.share_id)
+    .with_for_update()
+)
+_set_usage = (
+    sa.update(share_usage)
+    .where(share_usage.c.share_id == sa.bindparam("of_share"))
+    .values(value=sa.bindparam("to_value"), at_ms=sa.bindparam("to_at"))
+)
+
+
 def usage_of_shares(conn: Connection) -> dict[str, tuple[int, int]]:
     """Share → (value, at_ms) as last written; the caller decays it to now."""
-    rows = conn.execute(sa.select(share_usage))
+    rows = conn.execute(_shares)
     return {row.share_id: (row.value, row.at_ms) for row in rows}
 
 
@@ -177,13 +199,8 @@ def locked_shares(tx: Tx, shares: Sequence[str]) -> dict[str, tuple[int, int]]:
     """As `usage_of_shares`, of these, made where missing and locked until the commit."""
     fresh = [{"share_id": share, "value": 0, "at_ms": tx.now_ms} for share in sorted(shares)]
     insert_ignore(tx, share_usage, fresh)
-    query = (
-        sa.select(share_usage)
-        .where(share_usage.c.share_id.in_(shares))
-        .order_by(share_usage.c.share_id)
-        .with_for_update()
-    )
-    return {row.share_id: (row.value, row.at_ms) for row in tx.conn.execute(query)}
+    rows = tx.conn.execute(_shares_locked, {"one_of": shares})
+    return {row.share_id: (row.value, row.at_ms) for row in rows}
 
 
 def write_share_usage(tx: Tx, values: dict[str, int]) -> None:
@@ -195,9 +212,7 @@ def write_share_usage(tx: Tx, values: dict[str, int]) -> None:
     if not rows:
         return
     tx.conn.execute(
-        sa.update(share_usage)
-        .where(share_usage.c.share_id == sa.bindparam("of_share"))
-        .values(value=sa.bindparam("to_value"), at_ms=sa.bindparam("to_at")),
+        _set_usage,
         [{"of_share": r["share_id"], "to_value": r["value"], "to_at": r["at_ms"]} for r in rows],
     )
 

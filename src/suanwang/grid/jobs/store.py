@@ -31,6 +31,10 @@ a ring. (Tasks that a job's end sets free come after jobs; nobody holds those an
 CHUNK = 500
 """Bound on the length of an IN list."""
 
+ONE_OF = sa.bindparam("one_of", expanding=True)
+"""Statements asked all day are built once, with their IN lists bound: building them anew costs
+more than running them."""
+
 JOB_COLUMNS = [c for c in jobs.c if c.name not in ("spec", "terms", "template", "sealed_secrets")]
 
 
@@ -94,11 +98,15 @@ def insert_classes(tx: Tx, rows: list[dict[str, Any]]) -> None:
     insert_ignore(tx, demand_classes, rows)
 
 
+_bodies = sa.select(demand_classes.c.id, demand_classes.c.body).where(
+    demand_classes.c.id.in_(ONE_OF)
+)
+
+
 def class_bodies(conn: Connection, class_ids: Iterable[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for ids in chunks(class_ids):
-        query = sa.select(demand_classes).where(demand_classes.c.id.in_(ids))
-        found.update({row.id: row.body for row in conn.execute(query)})
+        found.update({row.id: row.body for row in conn.execute(_bodies, {"one_of": ids})})
     return found
 
 
@@ -133,17 +141,39 @@ def queue_groups(conn: Connection, now_ms: int) -> list[QueueGroup]:
     return sorted(groups, key=lambda group: group.key)
 
 
-def has_queued(conn: Connection, now_ms: int) -> bool:
-    query = (
-        sa.select(tasks.c.id)
-        .where(tasks.c.state == sa.literal_column("'queued'"), tasks.c.not_before_ms <= now_ms)
-        .limit(1)
+_any_queued = (
+    sa.select(tasks.c.id)
+    .where(
+        tasks.c.state == sa.literal_column("'queued'"),
+        tasks.c.not_before_ms <= sa.bindparam("now_ms"),
     )
-    return conn.execute(query).first() is not None
+    .limit(1)
+)
+_any_refusal = sa.select(refusals.c.class_id).limit(1)
+
+
+def has_queued(conn: Connection, now_ms: int) -> bool:
+    return conn.execute(_any_queued, {"now_ms": now_ms}).first() is not None
 
 
 def has_refusals(conn: Connection) -> bool:
-    return conn.execute(sa.select(refusals.c.class_id).limit(1)).first() is not None
+    return conn.execute(_any_refusal).first() is not None
+
+
+_heads = (
+    sa.select(tasks.c.id, tasks.c.job_id, tasks.c.attempt)
+    .where(
+        tasks.c.state == sa.literal_column("'queued'"),
+        *(
+            tasks.c[name] == sa.bindparam(f"of_{name}")
+            for name in ("organisation_id", "project_id", "user_id", "class_id", "priority")
+        ),
+        tasks.c.not_before_ms <= sa.bindparam("now_ms"),
+    )
+    .order_by(tasks.c.queued_at_ms, tasks.c.id)
+    .limit(sa.bindparam("at_most"))
+    .with_for_update(skip_locked=True)
+)
 
 
 def heads(
@@ -151,29 +181,26 @@ def heads(
 ) -> list[Row[Any]]:
     """The oldest `count` queued tasks of a group: id, job_id, attempt."""
     organisation_id, project_id, user_id, class_id, priority = key
-    query = (
-        sa.select(tasks.c.id, tasks.c.job_id, tasks.c.attempt)
-        .where(
-            tasks.c.state == sa.literal_column("'queued'"),
-            tasks.c.organisation_id == organisation_id,
-            tasks.c.project_id == project_id,
-            tasks.c.user_id == user_id,
-            tasks.c.class_id == class_id,
-            tasks.c.priority == priority,
-            tasks.c.not_before_ms <= now_ms,
-        )
-        .order_by(tasks.c.queued_at_ms, tasks.c.id)
-        .limit(count)
-        .with_for_update(skip_locked=True)
-    )
-    return list(conn.execute(query))
+    values = {
+        "of_organisation_id": organisation_id,
+        "of_project_id": project_id,
+        "of_user_id": user_id,
+        "of_class_id": class_id,
+        "of_priority": priority,
+        "now_ms": now_ms,
+        "at_most": count,
+    }
+    return list(conn.execute(_heads, values))
+
+
+_tasks_by_id = sa.select(tasks).where(tasks.c.id.in_(ONE_OF)).order_by(tasks.c.id)
+_tasks_locked = _tasks_by_id.with_for_update()
 
 
 def tasks_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Task]:
     found: dict[str, Task] = {}
     for some in chunks(ids):
-        query = sa.select(tasks).where(tasks.c.id.in_(some)).order_by(tasks.c.id)
-        for row in conn.execute(query.with_for_update() if lock else query):
+        for row in conn.execute(_tasks_locked if lock else _tasks_by_id, {"one_of": some}):
             found[row.id] = _task(row)
     return found
 
@@ -244,25 +271,33 @@ def mark_leased(tx: Tx, rows: Sequence[tuple[int, str, str]]) -> None:
     update_rows(tx.conn, tasks, "id", ("state", "attempt", "lease_id"), leased)
 
 
+_jobs_by_id = sa.select(*JOB_COLUMNS).where(jobs.c.id.in_(ONE_OF)).order_by(jobs.c.id)
+_jobs_locked = _jobs_by_id.with_for_update()
+_jobs_shared = _jobs_by_id.with_for_update(read=True)
+
+
 def jobs_by_id(
     conn: Connection, ids: Iterable[str], *, lock: bool = False, share: bool = False
 ) -> dict[str, Job]:
     """`lock` against all others until the commit, `share` only against those who would change."""
     found: dict[str, Job] = {}
+    query = _jobs_shared if share else _jobs_locked if lock else _jobs_by_id
     for some in chunks(ids):
-        query = sa.select(*JOB_COLUMNS).where(jobs.c.id.in_(some)).order_by(jobs.c.id)
-        if lock or share:
-            query = query.with_for_update(read=share)
-        for row in conn.execute(query):
+        for row in conn.execute(query, {"one_of": some}):
             found[row.id] = _job(row)
     return found
+
+
+_terms = sa.select(jobs.c.id, jobs.c.terms).where(jobs.c.id.in_(ONE_OF))
+_templates = sa.select(
+    jobs.c.id, jobs.c.name, jobs.c.template, jobs.c.terms, jobs.c.sealed_secrets
+).where(jobs.c.id.in_(ONE_OF))
 
 
 def terms_of(conn: Connection, job_ids: Iterable[str]) -> dict[str, Terms]:
     found: dict[str, Terms] = {}
     for some in chunks(job_ids):
-        query = sa.select(jobs.c.id, jobs.c.terms).where(jobs.c.id.in_(some))
-        found.update({row.id: row.terms for row in conn.execute(query)})
+        found.update({row.id: row.terms for row in conn.execute(_terms, {"one_of": some})})
     return found
 
 
@@ -271,9 +306,8 @@ def templates_of(
 ) -> dict[str, tuple[str, RunTemplate, Terms, bytes | None]]:
     """Name, template, terms and sealed secrets by job."""
     found: dict[str, tuple[str, RunTemplate, Terms, bytes | None]] = {}
-    columns = (jobs.c.id, jobs.c.name, jobs.c.template, jobs.c.terms, jobs.c.sealed_secrets)
     for some in chunks(job_ids):
-        for row in conn.execute(sa.select(*columns).where(jobs.c.id.in_(some))):
+        for row in conn.execute(_templates, {"one_of": some}):
             found[row.id] = (row.name, row.template, row.terms, row.sealed_secrets)
     return found
 
@@ -298,14 +332,16 @@ def request_cancel(tx: Tx, job_ids: Iterable[str]) -> None:
         tx.conn.execute(sa.update(jobs).where(jobs.c.id.in_(some)).values(cancel_requested=True))
 
 
+_dependants = sa.select(job_dependencies.c.job_id).where(
+    job_dependencies.c.needs_job_id.in_(ONE_OF)
+)
+
+
 def dependants_of(conn: Connection, job_ids: Iterable[str]) -> list[str]:
     """Jobs that wait for any of these."""
     found: set[str] = set()
     for some in chunks(job_ids):
-        query = sa.select(job_dependencies.c.job_id).where(
-            job_dependencies.c.needs_job_id.in_(some)
-        )
-        found.update(conn.execute(query).scalars())
+        found.update(conn.execute(_dependants, {"one_of": some}).scalars())
     return sorted(found)
 
 
@@ -382,11 +418,17 @@ def refusal_of(conn: Connection, task: Task) -> Row[Any] | None:
     return conn.execute(query).first()
 
 
+_said = sa.select(
+    *(
+        refusals.c[name]
+        for name in ("project_id", "user_id", "class_id", "priority", "reason", "detail", "count")
+    )
+)
+
+
 def refusal_keys(conn: Connection) -> dict[tuple[str, str, str, int], tuple[str, str, int]]:
     """What was last said to each group: (reason, detail, count)."""
-    columns = [refusals.c[n] for n in ("project_id", "user_id", "class_id", "priority")]
-    said = [refusals.c[n] for n in ("reason", "detail", "count")]
-    rows = conn.execute(sa.select(*columns, *said))
+    rows = conn.execute(_said)
     return {(r[0], r[1], r[2], r[3]): (r[4], r[5], r[6]) for r in rows}
 
 

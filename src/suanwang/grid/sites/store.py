@@ -70,17 +70,18 @@ pools = sa.Table(
 )
 
 
+_SITE_FIELDS = ["site_id" if column.name == "id" else column.name for column in sites.c]
+_POOL_FIELDS = ["pool_id" if column.name == "id" else column.name for column in pools.c]
+
+
 def _site(row: Row[Any]) -> Site:
-    values = dict(row._mapping)
-    values["site_id"] = values.pop("id")
+    values = dict(zip(_SITE_FIELDS, row, strict=True))
     values["state"] = SiteState(values["state"])
     return Site(**values)
 
 
 def _pool(row: Row[Any]) -> PoolRow:
-    values = dict(row._mapping)
-    values["pool_id"] = values.pop("id")
-    return PoolRow(**values)
+    return PoolRow(**dict(zip(_POOL_FIELDS, row, strict=True)))
 
 
 def insert_site(conn: Connection, values: dict[str, Any]) -> None:
@@ -133,15 +134,18 @@ def touch(conn: Connection, site_id: str, session: int, at_ms: int) -> bool:
     return conn.execute(_touch, values).rowcount == 1
 
 
+_next_revisions = (
+    sa.update(sites)
+    .where(sites.c.id == sa.bindparam("of_site"))
+    .values(revision=sites.c.revision + sa.bindparam("more"))
+    .returning(sites.c.revision)
+)
+
+
 def next_revisions(conn: Connection, site_id: str, count: int) -> int:
     """Take `count` revisions of the site; returns the first. Locks the site's row until commit."""
-    query = (
-        sa.update(sites)
-        .where(sites.c.id == site_id)
-        .values(revision=sites.c.revision + count)
-        .returning(sites.c.revision)
-    )
-    return int(conn.execute(query).scalar_one()) - count + 1
+    values = {"of_site": site_id, "more": count}
+    return int(conn.execute(_next_revisions, values).scalar_one()) - count + 1
 
 
 def insert_credential(conn: Connection, values: dict[str, Any]) -> None:
