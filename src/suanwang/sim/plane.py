@@ -101,7 +101,8 @@ class ControlPlane:
         await asyncio.wait({task})
         if task.cancelled():
             raise Unavailable("ControlPlaneUnreachable", "the server died")
-        return task.result()
+        result: T = task.result()
+        return result
 
     def crash(self) -> None:
         for task in list(self.tasks):

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from suanwang.kernel.errors import Conflict, StaleWrite
 from suanwang.kernel.resources import Resources
+from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.platform.schema import Id, Ms, Packed, metadata
 from suanwang.tenancy.model import (
     Membership,
@@ -274,14 +275,14 @@ def organisation_by(conn: Connection, id_or_name: str) -> Organisation | None:
 
 
 # asked at every round: built once
-_organisations = sa.select(organisations).order_by(organisations.c.id)
-_projects = sa.select(projects).order_by(projects.c.id)
-_weights = sa.select(users.c.id, users.c.weight)
-_weights_of = _weights.where(users.c.id.in_(sa.bindparam("one_of", expanding=True)))
+_organisations = Prepared(sa.select(organisations).order_by(organisations.c.id))
+_projects = Prepared(sa.select(projects).order_by(projects.c.id))
+_weights = Prepared(sa.select(users.c.id, users.c.weight))
+_weights_of = Prepared(sa.select(users.c.id, users.c.weight).where(users.c.id.in_(ONE_OF)))
 
 
 def all_organisations(conn: Connection) -> list[Organisation]:
-    return [organisation_from(row) for row in conn.execute(_organisations)]
+    return [organisation_from(row) for row in _organisations.rows(conn)]
 
 
 def page_of_organisations(
@@ -337,7 +338,7 @@ def project_states(conn: Connection, organisation_id: str) -> list[tuple[str, Pr
 
 
 def all_projects(conn: Connection) -> list[Project]:
-    return [project_from(row) for row in conn.execute(_projects)]
+    return [project_from(row) for row in _projects.rows(conn)]
 
 
 def user_by(conn: Connection, id_or_login: str) -> User | None:
@@ -365,10 +366,8 @@ def page_of_users(
 
 def user_weights(conn: Connection, user_ids: Iterable[str]) -> dict[str, int]:
     wanted = sorted(set(user_ids))
-    if len(wanted) > 1_000:  # statements have a limit of parameters
-        rows = conn.execute(_weights)
-    else:
-        rows = conn.execute(_weights_of, {"one_of": wanted})
+    many = len(wanted) > 1_000  # statements have a limit of parameters
+    rows = _weights.rows(conn) if many else _weights_of.rows(conn, {"one_of": wanted})
     return {row.id: row.weight for row in rows}
 
 

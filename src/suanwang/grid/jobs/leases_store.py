@@ -10,10 +10,11 @@ from msgspec import msgpack
 from sqlalchemy.engine import Connection, Row
 
 from suanwang.grid.jobs.model import Lease, LeaseState, OpenLease, Outcome, StopReason
-from suanwang.grid.jobs.store import ONE_OF, chunks, insert_ignore
+from suanwang.grid.jobs.store import chunks, insert_ignore
 from suanwang.grid.jobs.tables import leases, log_chunks, rounds, share_usage
 from suanwang.platform.bulk import insert_rows, tuples_of, update_rows
 from suanwang.platform.database import Tx
+from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.protocol.messages import FailureClass
 
 OPEN = leases.c.state != sa.literal_column("'ended'")
@@ -36,14 +37,16 @@ def insert_leases(tx: Tx, rows: list[dict[str, Any]]) -> None:
         insert_rows(tx.conn, leases, tuples_of(leases, rows))
 
 
-_by_id = sa.select(leases).where(leases.c.id.in_(ONE_OF)).order_by(leases.c.id)
-_locked = _by_id.with_for_update()
+_of_ids = sa.select(leases).where(leases.c.id.in_(ONE_OF)).order_by(leases.c.id)
+_by_id = Prepared(_of_ids)
+_locked = Prepared(_of_ids.with_for_update())
 
 
 def leases_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Lease]:
     found: dict[str, Lease] = {}
+    query = _locked if lock else _by_id
     for some in chunks(ids):
-        for row in conn.execute(_locked if lock else _by_id, {"one_of": some}):
+        for row in query.rows(conn, {"one_of": some}):
             found[row.id] = _lease(row)
     return found
 
@@ -52,7 +55,7 @@ def open_leases(conn: Connection) -> list[Lease]:
     return [_lease(r) for r in conn.execute(sa.select(leases).where(OPEN).order_by(leases.c.id))]
 
 
-_occupying = (
+_occupying = Prepared(
     sa.select(*(leases.c[name] for name in OpenLease.__struct_fields__ if name != "lease_id"))
     .add_columns(leases.c.id)
     .where(OPEN)
@@ -63,13 +66,13 @@ _OCCUPYING = [name for name in OpenLease.__struct_fields__ if name != "lease_id"
 
 def occupying(conn: Connection) -> list[OpenLease]:
     """What planning must know of every open lease; much cheaper than the whole of them."""
-    return [
-        OpenLease(**dict(zip(_OCCUPYING, row, strict=True))) for row in conn.execute(_occupying)
-    ]
+    return [OpenLease(**dict(zip(_OCCUPYING, row, strict=True))) for row in _occupying.rows(conn)]
 
 
-_open_at = sa.select(leases).where(OPEN, leases.c.site_id.in_(ONE_OF)).order_by(leases.c.id)
-_open_of_site = (
+_open_at = Prepared(
+    sa.select(leases).where(OPEN, leases.c.site_id.in_(ONE_OF)).order_by(leases.c.id)
+)
+_open_of_site = Prepared(
     sa.select(leases)
     .where(OPEN, leases.c.site_id == sa.bindparam("of_site"))
     .order_by(leases.c.revision)
@@ -79,11 +82,11 @@ _open_of_site = (
 def open_leases_at(conn: Connection, site_ids: Sequence[str]) -> list[Lease]:
     if not site_ids:
         return []
-    return [_lease(row) for row in conn.execute(_open_at, {"one_of": site_ids})]
+    return [_lease(row) for row in _open_at.rows(conn, {"one_of": site_ids})]
 
 
 def open_leases_of_site(conn: Connection, site_id: str) -> list[Lease]:
-    return [_lease(row) for row in conn.execute(_open_of_site, {"of_site": site_id})]
+    return [_lease(row) for row in _open_of_site.rows(conn, {"of_site": site_id})]
 
 
 def open_leases_of_job(conn: Connection, job_id: str) -> list[Lease]:
@@ -97,7 +100,7 @@ def count_open_of_site(conn: Connection, site_id: str) -> int:
     return int(conn.execute(query).scalar_one())
 
 
-_news = (
+_news = Prepared(
     sa.select(leases)
     .where(
         OPEN,
@@ -112,7 +115,7 @@ _news = (
 def changed_since(conn: Connection, site_id: str, revision: int, limit: int) -> list[Lease]:
     """Open leases of the site whose order is newer than `revision`, in order of revision."""
     values = {"of_site": site_id, "after": revision, "at_most": limit}
-    return [_lease(row) for row in conn.execute(_news, values)]
+    return [_lease(row) for row in _news.rows(conn, values)]
 
 
 def leases_of_tasks(conn: Connection, task_ids: Iterable[str]) -> list[Lease]:
@@ -176,9 +179,10 @@ def update_leases(tx: Tx, updated: Sequence[Lease]) -> None:
     update_rows(tx.conn, leases, "id", _CHANGING, rows)
 
 
-_shares = sa.select(share_usage)
-_shares_locked = (
-    _shares.where(share_usage.c.share_id.in_(ONE_OF))
+_shares = Prepared(sa.select(share_usage))
+_shares_locked = Prepared(
+    sa.select(share_usage)
+    .where(share_usage.c.share_id.in_(ONE_OF))
     .order_by(share_usage.c.share_id)
     .with_for_update()
 )
@@ -191,7 +195,7 @@ _set_usage = (
 
 def usage_of_shares(conn: Connection) -> dict[str, tuple[int, int]]:
     """Share → (value, at_ms) as last written; the caller decays it to now."""
-    rows = conn.execute(_shares)
+    rows = _shares.rows(conn)
     return {row.share_id: (row.value, row.at_ms) for row in rows}
 
 
@@ -199,7 +203,7 @@ def locked_shares(tx: Tx, shares: Sequence[str]) -> dict[str, tuple[int, int]]:
     """As `usage_of_shares`, of these, made where missing and locked until the commit."""
     fresh = [{"share_id": share, "value": 0, "at_ms": tx.now_ms} for share in sorted(shares)]
     insert_ignore(tx, share_usage, fresh)
-    rows = tx.conn.execute(_shares_locked, {"one_of": shares})
+    rows = _shares_locked.rows(tx.conn, {"one_of": shares})
     return {row.share_id: (row.value, row.at_ms) for row in rows}
 
 

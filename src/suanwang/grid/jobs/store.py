@@ -22,6 +22,7 @@ from suanwang.grid.jobs.tables import (
 )
 from suanwang.platform.bulk import insert_rows, tuples_of, update_rows
 from suanwang.platform.database import Tx
+from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.protocol.messages import FailureClass
 
 LOCK_ORDER = ("leases", "tasks", "share_usage", "accounts", "jobs", "sites")
@@ -30,10 +31,6 @@ a ring. (Tasks that a job's end sets free come after jobs; nobody holds those an
 
 CHUNK = 500
 """Bound on the length of an IN list."""
-
-ONE_OF = sa.bindparam("one_of", expanding=True)
-"""Statements asked all day are built once, with their IN lists bound: building them anew costs
-more than running them."""
 
 JOB_COLUMNS = [c for c in jobs.c if c.name not in ("spec", "terms", "template", "sealed_secrets")]
 
@@ -98,19 +95,19 @@ def insert_classes(tx: Tx, rows: list[dict[str, Any]]) -> None:
     insert_ignore(tx, demand_classes, rows)
 
 
-_bodies = sa.select(demand_classes.c.id, demand_classes.c.body).where(
-    demand_classes.c.id.in_(ONE_OF)
+_bodies = Prepared(
+    sa.select(demand_classes.c.id, demand_classes.c.body).where(demand_classes.c.id.in_(ONE_OF))
 )
 
 
 def class_bodies(conn: Connection, class_ids: Iterable[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for ids in chunks(class_ids):
-        found.update({row.id: row.body for row in conn.execute(_bodies, {"one_of": ids})})
+        found.update({row.id: row.body for row in _bodies.rows(conn, {"one_of": ids})})
     return found
 
 
-_queue = (
+_queue = Prepared(
     sa.select(
         tasks.c.organisation_id,
         tasks.c.project_id,
@@ -136,12 +133,12 @@ _queue = (
 
 def queue_groups(conn: Connection, now_ms: int) -> list[QueueGroup]:
     """Equal queued tasks of one user, counted; sorted by key."""
-    rows = conn.execute(_queue, {"now_ms": now_ms})
+    rows = _queue.rows(conn, {"now_ms": now_ms})
     groups = [QueueGroup(r[0], r[1], r[2], r[3], r[4], r[5], r[6]) for r in rows]
     return sorted(groups, key=lambda group: group.key)
 
 
-_any_queued = (
+_any_queued = Prepared(
     sa.select(tasks.c.id)
     .where(
         tasks.c.state == sa.literal_column("'queued'"),
@@ -149,18 +146,18 @@ _any_queued = (
     )
     .limit(1)
 )
-_any_refusal = sa.select(refusals.c.class_id).limit(1)
+_any_refusal = Prepared(sa.select(refusals.c.class_id).limit(1))
 
 
 def has_queued(conn: Connection, now_ms: int) -> bool:
-    return conn.execute(_any_queued, {"now_ms": now_ms}).first() is not None
+    return _any_queued.first(conn, {"now_ms": now_ms}) is not None
 
 
 def has_refusals(conn: Connection) -> bool:
-    return conn.execute(_any_refusal).first() is not None
+    return _any_refusal.first(conn) is not None
 
 
-_heads = (
+_heads = Prepared(
     sa.select(tasks.c.id, tasks.c.job_id, tasks.c.attempt)
     .where(
         tasks.c.state == sa.literal_column("'queued'"),
@@ -190,17 +187,19 @@ def heads(
         "now_ms": now_ms,
         "at_most": count,
     }
-    return list(conn.execute(_heads, values))
+    return list(_heads.rows(conn, values))
 
 
-_tasks_by_id = sa.select(tasks).where(tasks.c.id.in_(ONE_OF)).order_by(tasks.c.id)
-_tasks_locked = _tasks_by_id.with_for_update()
+_of_ids = sa.select(tasks).where(tasks.c.id.in_(ONE_OF)).order_by(tasks.c.id)
+_tasks_by_id = Prepared(_of_ids)
+_tasks_locked = Prepared(_of_ids.with_for_update())
 
 
 def tasks_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Task]:
     found: dict[str, Task] = {}
+    query = _tasks_locked if lock else _tasks_by_id
     for some in chunks(ids):
-        for row in conn.execute(_tasks_locked if lock else _tasks_by_id, {"one_of": some}):
+        for row in query.rows(conn, {"one_of": some}):
             found[row.id] = _task(row)
     return found
 
@@ -271,9 +270,10 @@ def mark_leased(tx: Tx, rows: Sequence[tuple[int, str, str]]) -> None:
     update_rows(tx.conn, tasks, "id", ("state", "attempt", "lease_id"), leased)
 
 
-_jobs_by_id = sa.select(*JOB_COLUMNS).where(jobs.c.id.in_(ONE_OF)).order_by(jobs.c.id)
-_jobs_locked = _jobs_by_id.with_for_update()
-_jobs_shared = _jobs_by_id.with_for_update(read=True)
+_named = sa.select(*JOB_COLUMNS).where(jobs.c.id.in_(ONE_OF)).order_by(jobs.c.id)
+_jobs_by_id = Prepared(_named)
+_jobs_locked = Prepared(_named.with_for_update())
+_jobs_shared = Prepared(_named.with_for_update(read=True))
 
 
 def jobs_by_id(
@@ -283,21 +283,23 @@ def jobs_by_id(
     found: dict[str, Job] = {}
     query = _jobs_shared if share else _jobs_locked if lock else _jobs_by_id
     for some in chunks(ids):
-        for row in conn.execute(query, {"one_of": some}):
+        for row in query.rows(conn, {"one_of": some}):
             found[row.id] = _job(row)
     return found
 
 
-_terms = sa.select(jobs.c.id, jobs.c.terms).where(jobs.c.id.in_(ONE_OF))
-_templates = sa.select(
-    jobs.c.id, jobs.c.name, jobs.c.template, jobs.c.terms, jobs.c.sealed_secrets
-).where(jobs.c.id.in_(ONE_OF))
+_terms = Prepared(sa.select(jobs.c.id, jobs.c.terms).where(jobs.c.id.in_(ONE_OF)))
+_templates = Prepared(
+    sa.select(jobs.c.id, jobs.c.name, jobs.c.template, jobs.c.terms, jobs.c.sealed_secrets).where(
+        jobs.c.id.in_(ONE_OF)
+    )
+)
 
 
 def terms_of(conn: Connection, job_ids: Iterable[str]) -> dict[str, Terms]:
     found: dict[str, Terms] = {}
     for some in chunks(job_ids):
-        found.update({row.id: row.terms for row in conn.execute(_terms, {"one_of": some})})
+        found.update({row.id: row.terms for row in _terms.rows(conn, {"one_of": some})})
     return found
 
 
@@ -307,7 +309,7 @@ def templates_of(
     """Name, template, terms and sealed secrets by job."""
     found: dict[str, tuple[str, RunTemplate, Terms, bytes | None]] = {}
     for some in chunks(job_ids):
-        for row in conn.execute(_templates, {"one_of": some}):
+        for row in _templates.rows(conn, {"one_of": some}):
             found[row.id] = (row.name, row.template, row.terms, row.sealed_secrets)
     return found
 
@@ -332,8 +334,8 @@ def request_cancel(tx: Tx, job_ids: Iterable[str]) -> None:
         tx.conn.execute(sa.update(jobs).where(jobs.c.id.in_(some)).values(cancel_requested=True))
 
 
-_dependants = sa.select(job_dependencies.c.job_id).where(
-    job_dependencies.c.needs_job_id.in_(ONE_OF)
+_dependants = Prepared(
+    sa.select(job_dependencies.c.job_id).where(job_dependencies.c.needs_job_id.in_(ONE_OF))
 )
 
 
@@ -341,7 +343,7 @@ def dependants_of(conn: Connection, job_ids: Iterable[str]) -> list[str]:
     """Jobs that wait for any of these."""
     found: set[str] = set()
     for some in chunks(job_ids):
-        found.update(conn.execute(_dependants, {"one_of": some}).scalars())
+        found.update(row.job_id for row in _dependants.rows(conn, {"one_of": some}))
     return sorted(found)
 
 
@@ -418,17 +420,27 @@ def refusal_of(conn: Connection, task: Task) -> Row[Any] | None:
     return conn.execute(query).first()
 
 
-_said = sa.select(
-    *(
-        refusals.c[name]
-        for name in ("project_id", "user_id", "class_id", "priority", "reason", "detail", "count")
+_said = Prepared(
+    sa.select(
+        *(
+            refusals.c[name]
+            for name in (
+                "project_id",
+                "user_id",
+                "class_id",
+                "priority",
+                "reason",
+                "detail",
+                "count",
+            )
+        )
     )
 )
 
 
 def refusal_keys(conn: Connection) -> dict[tuple[str, str, str, int], tuple[str, str, int]]:
     """What was last said to each group: (reason, detail, count)."""
-    rows = conn.execute(_said)
+    rows = _said.rows(conn)
     return {(r[0], r[1], r[2], r[3]): (r[4], r[5], r[6]) for r in rows}
 
 

@@ -1,0 +1,133 @@
+"""Statements asked all day: written with SQLAlchemy, compiled once, run close to the driver.
+
+For a query of a few indexed rows SQLAlchemy's way through caches, contexts and result objects
+costs several times what SQLite asks. A `Prepared` statement keeps the text, the order of its
+parameters and the columns that need converting, and gives plain tuples. PostgreSQL takes the
+usual way: there the journey to the server costs more than all of that.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.exc import DBAPIError
+
+ONE_OF: sa.BindParameter[Any] = sa.bindparam("one_of", expanding=True)
+"""For IN lists: given a list under its name, at most one in a statement."""
+_MARK = "__[POSTCOMPILE_one_of]"
+_SQLITE_ERROR: type[Exception] = sqlite3.Error
+
+
+@dataclass(slots=True)
+class _Plan:
+    """How SQLite is asked: text, parameters in order, what converts which column."""
+
+    text: str
+    names: list[str]
+    given: Mapping[str, Any]
+    listed: bool
+    convert: list[tuple[int, Callable[[Any], Any]]]
+    row: Callable[[Sequence[Any]], Any]
+    texts: dict[int, str] = field(default_factory=dict)
+    """By length of the IN list."""
+
+    def bound(self, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        given = self.given
+        if not self.listed:
+            return self.text, [values[n] if n in values else given[n] for n in self.names]
+        parameters: list[Any] = []
+        length = 0
+        for name in self.names:
+            if name == "one_of":
+                some = values[name]
+                length = len(some)
+                parameters.extend(some)
+            else:
+                parameters.append(values[name] if name in values else given[name])
+        text = self.texts.get(length)
+        if text is None:
+            marks = ", ".join("?" * length) or "NULL"
+            text = self.texts[length] = self.text.replace(_MARK, marks)
+        return text, parameters
+
+
+def _converter(column: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
+    kind = column.type.dialect_impl(dialect)
+    found: Callable[[Any], Any] | None = kind.result_processor(dialect, None)
+    return found
+
+
+def _row_of(names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
+    made: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]
+    make: Callable[[Sequence[Any]], Any] = made._make
+    return make
+
+
+class Prepared:
+    """One statement; values are given by the names of its `bindparam`s, and need no converting."""
+
+    def __init__(self, statement: Any) -> None:
+        self._statement = statement
+        self._plan: _Plan | None = None
+
+    def _planned(self, dialect: Dialect) -> _Plan:
+        compiled = self._statement.compile(dialect=dialect)
+        columns = getattr(self._statement, "exported_columns", ())
+        converters = [_converter(column, dialect) for column in columns]
+        names = list(compiled.positiontup or ())
+        return _Plan(
+            text=str(compiled),
+            names=names,
+            given=dict(compiled.params),
+            listed="one_of" in names,
+            convert=[(index, one) for index, one in enumerate(converters) if one is not None],
+            row=_row_of([column.name for column in columns]),
+        )
+
+    def _cursor(self, conn: Connection, plan: _Plan, values: Mapping[str, Any]) -> sqlite3.Cursor:
+        text, parameters = plan.bound(values)
+        if not conn.in_transaction():
+            conn.begin()  # as SQLAlchemy's own first statement does
+        raw: Any = conn.connection.driver_connection
+        try:
+            cursor: sqlite3.Cursor = raw.execute(text, parameters)
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(text, parameters, error, _SQLITE_ERROR) from error
+        return cursor
+
+    def rows(self, conn: Connection, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        """All of them: tuples in the order of the columns, which have their names too."""
+        if conn.dialect.name != "sqlite":
+            return conn.execute(self._statement, values or {}).all()
+        plan = self._plan or self._planned(conn.dialect)
+        self._plan = plan
+        found = self._cursor(conn, plan, values or {}).fetchall()
+        if not plan.convert:
+            return list(map(plan.row, found))
+        made = []
+        for row in found:
+            cells = list(row)
+            for index, convert in plan.convert:
+                cells[index] = convert(cells[index])
+            made.append(plan.row(cells))
+        return made
+
+    def first(self, conn: Connection, values: Mapping[str, Any] | None = None) -> Any:
+        """The first row, or None."""
+        found = self.rows(conn, values)
+        return found[0] if found else None
+
+    def run(self, conn: Connection, values: Mapping[str, Any]) -> int:
+        """For a statement that returns no rows: how many it touched."""
+        if conn.dialect.name != "sqlite":
+            touched: int = conn.execute(self._statement, values).rowcount
+            return touched
+        plan = self._plan or self._planned(conn.dialect)
+        self._plan = plan
+        return self._cursor(conn, plan, values).rowcount
