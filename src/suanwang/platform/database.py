@@ -360,7 +360,8 @@ def _is_conflict(error: Exception) -> bool:
 class InlineDatabase:
     """In memory, on the caller's own thread: for the simulation and for unit tests.
 
-    `faults` may raise before or after a commit, as a store does that dies at the wrong moment.
+    `faults` may raise at a read, before a commit and after one, as a store does that dies at the
+    wrong moment.
     """
 
     def __init__(
@@ -379,10 +380,12 @@ class InlineDatabase:
         self._faults = faults
 
     async def read(self, query: Callable[[Connection], T]) -> T:
+        if self._faults is not None:
+            self._faults("read")
         return self.read_now(query)
 
     async def peek(self, query: Callable[[Connection], T]) -> T:
-        return self.read_now(query)
+        return await self.read(query)
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
         return query(self._connection)

@@ -63,6 +63,8 @@ class VirtualClock:
     def __init__(self, loop: VirtualLoop, start_ms: int) -> None:
         self._loop = loop
         self._start_ms = start_ms
+        self.skew_ms = 0
+        """How far the machine's clock is off; another after each start of the server."""
 
     def now_ms(self) -> int:
-        return self._start_ms + round(self._loop.time() * 1000)
+        return self._start_ms + self.skew_ms + round(self._loop.time() * 1000)
