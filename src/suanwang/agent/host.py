@@ -482,6 +482,7 @@ class AgentHost:
 
     async def _log_rounds(self) -> None:
         while True:
+            await self._output.watching()
             await asyncio.sleep(LOG_S)
             try:
                 await self._ship_logs()

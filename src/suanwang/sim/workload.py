@@ -57,8 +57,8 @@ def wishes(dice: random.Random, at_s: float) -> dict[str, Any]:
         }
     elif kind < 10:
         # what others may push aside: it fills the nodes for longer than it is protected
-        asked.update(array=4, priority=-5, preemptible=True, max_runtime=200, count=1)
-        asked["env"] = {"SECONDS_OF_WORK": str(90 + round(60 * dice.random(), 2))}
+        asked.update(array=2, priority=-5, preemptible=True, max_runtime=120, count=1)
+        asked["env"] = {"SECONDS_OF_WORK": str(65 + round(40 * dice.random(), 2))}
         asked["resources"] = {"cpus": 4, "memory": "256MiB"}
     return asked
 

@@ -186,11 +186,6 @@ _shares_locked = Prepared(
     .order_by(share_usage.c.share_id)
     .with_for_update()
 )
-_set_usage = (
-    sa.update(share_usage)
-    .where(share_usage.c.share_id == sa.bindparam("of_share"))
-    .values(value=sa.bindparam("to_value"), at_ms=sa.bindparam("to_at"))
-)
 
 
 def usage_of_shares(conn: Connection) -> dict[str, tuple[int, int]]:
@@ -209,20 +204,12 @@ def locked_shares(tx: Tx, shares: Sequence[str]) -> dict[str, tuple[int, int]]:
 
 def write_share_usage(tx: Tx, values: dict[str, int]) -> None:
     """Set the decayed usage of shares that are there, as of the transaction's instant."""
-    rows = [
-        {"share_id": share, "value": value, "at_ms": tx.now_ms}
-        for share, value in sorted(values.items())
-    ]
-    if not rows:
-        return
-    tx.conn.execute(
-        _set_usage,
-        [{"of_share": r["share_id"], "to_value": r["value"], "to_at": r["at_ms"]} for r in rows],
-    )
+    rows = [(value, tx.now_ms, share) for share, value in sorted(values.items())]
+    update_rows(tx.conn, share_usage, "share_id", ("value", "at_ms"), rows)
 
 
 def insert_round(tx: Tx, values: dict[str, Any]) -> None:
-    tx.conn.execute(sa.insert(rounds), [values])
+    insert_rows(tx.conn, rounds, tuples_of(rounds, [values]))
 
 
 def delete_rounds_before(tx: Tx, at_ms: int, limit: int) -> int:

@@ -20,7 +20,7 @@ from suanwang.grid.jobs.tables import (
     refusals,
     tasks,
 )
-from suanwang.platform.bulk import insert_rows, tuples_of, update_rows
+from suanwang.platform.bulk import insert_new_rows, insert_rows, tuples_of, update_rows
 from suanwang.platform.database import Tx
 from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.protocol.messages import FailureClass
@@ -66,16 +66,7 @@ def _task(row: Row[Any]) -> Task:
 
 def insert_ignore(tx: Tx, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
     """INSERT … ON CONFLICT DO NOTHING, on both databases."""
-    if not rows:
-        return
-    if tx.is_postgres:
-        from sqlalchemy.dialects.postgresql import insert as pg_insert
-
-        tx.conn.execute(pg_insert(table).on_conflict_do_nothing(), rows)
-    else:
-        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-
-        tx.conn.execute(sqlite_insert(table).on_conflict_do_nothing(), rows)
+    insert_new_rows(tx.conn, table, tuples_of(table, rows), ())
 
 
 def insert_jobs(tx: Tx, rows: list[dict[str, Any]]) -> None:
