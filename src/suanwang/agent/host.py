@@ -36,6 +36,7 @@ from suanwang.agent.core import (
 from suanwang.agent.needs import Link, Records
 from suanwang.agent.port import Driver, Observation, PreparedRun
 from suanwang.agent.shipping import Shipper
+from suanwang.agent.strangers import end_strangers
 from suanwang.kernel.errors import PermanentError, SuanwangError, TransientError, Unauthenticated
 from suanwang.protocol.messages import (
     FailureClass,
@@ -128,9 +129,12 @@ class AgentHost:
 
     async def _adopt(self) -> None:
         kept = self._records.load()
+        recorded = {run.spec.lease_id for run in kept}
         seen = {}
         for driver in self._drivers:
-            for observation in await self._known_to(driver):
+            known = await self._known_to(driver)
+            await end_strangers(driver, known, recorded)
+            for observation in known:
                 seen[observation.lease_id] = observation
                 self._holders[observation.lease_id] = driver
         # until the control plane is heard anew, its last word counts from now

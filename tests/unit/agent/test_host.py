@@ -358,3 +358,31 @@ def test_a_forgotten_run_is_gone_and_an_unknown_one_is_no_trouble() -> None:
         await stage.until(lambda: bool(stage.link.ends("lease_never_seen")))
 
     play(scene)
+
+
+def test_what_no_record_is_left_of_is_ended_before_the_agent_says_what_it_has() -> None:
+    """The agent's disk was lost: its room was given to others while the old run went on."""
+
+    async def scene(stage: Stage) -> None:
+        spec = await stage.running()
+        await stage.down()
+        stage.records.runs.clear()
+        await stage.up()
+        assert stage.driver.stopped == [(spec.lease_id, FailureClass.STOPPED)]
+        assert stage.driver.forgotten == [spec.lease_id]
+        assert stage.driver.runs == {}
+
+    play(scene)
+
+
+def test_an_engine_that_fails_while_strangers_are_ended_is_asked_again() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.running()
+        await stage.down()
+        stage.records.runs.clear()
+        stage.driver.stop_errors.extend([DOWN] * 3)
+        await stage.up()
+        await stage.until(lambda: stage.driver.runs == {})
+        assert stage.host.core.runs == {}
+
+    play(scene)

@@ -1,0 +1,46 @@
+"""Runs that an engine still has and its agent has no record of: the agent's disk was lost.
+
+Nobody can report them, so to the control plane they are gone: their room is given to others and
+nothing of them is charged. They are ended before the agent says that it knows nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from suanwang.agent.port import Driver, Observation
+from suanwang.kernel.errors import TransientError
+from suanwang.protocol.messages import FailureClass, Phase
+
+log = logging.getLogger("suanwang.agent")
+
+LOOKS = 60
+LOOK_S = 1.0
+
+
+async def end_strangers(
+    driver: Driver, seen: Collection[Observation], recorded: Collection[str]
+) -> None:
+    """Stop them at once and wait for their ends; what will not end within a minute is told."""
+    strangers = {one.lease_id for one in seen if one.lease_id not in recorded}
+    left = [one.lease_id for one in seen if _runs(one, strangers)]
+    for _ in range(LOOKS):
+        if not left:
+            break
+        log.warning("driver %s: ending what no record is left of: %s", driver.name, left)
+        try:
+            for lease_id in left:
+                await driver.stop(lease_id, 0, FailureClass.STOPPED)
+            await driver.changes(LOOK_S)
+            left = [one.lease_id for one in await driver.observe() if _runs(one, strangers)]
+        except TransientError as error:
+            log.warning("driver %s: %s", driver.name, error)
+    if left:
+        log.error("driver %s: still running without a record: %s", driver.name, left)
+    for lease_id in sorted(strangers.difference(left)):
+        await driver.forget(lease_id)
+
+
+def _runs(one: Observation, strangers: Collection[str]) -> bool:
+    return one.lease_id in strangers and one.phase is not Phase.ENDED
