@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
@@ -38,8 +37,8 @@ HAPPENS = (
 
 
 @pytest.fixture(autouse=True)
-def _hushed(quiet_runs: None) -> Iterator[None]:
-    yield
+def _hushed(quiet_runs: None) -> None:
+    return None
 
 
 @pytest.mark.parametrize("first", range(1, SEEDS + 1, CHUNK))

@@ -6,6 +6,7 @@ nothing of them is charged. They are ended before the agent says that it knows n
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection
 
@@ -36,6 +37,7 @@ async def end_strangers(
             left = [one.lease_id for one in await driver.observe() if _runs(one, strangers)]
         except TransientError as error:
             log.warning("driver %s: %s", driver.name, error)
+            await asyncio.sleep(LOOK_S)
     if left:
         log.error("driver %s: still running without a record: %s", driver.name, left)
     for lease_id in sorted(strangers.difference(left)):

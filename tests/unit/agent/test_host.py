@@ -367,6 +367,7 @@ def test_what_no_record_is_left_of_is_ended_before_the_agent_says_what_it_has() 
         spec = await stage.running()
         await stage.down()
         stage.records.runs.clear()
+        stage.link.open.clear()
         await stage.up()
         assert stage.driver.stopped == [(spec.lease_id, FailureClass.STOPPED)]
         assert stage.driver.forgotten == [spec.lease_id]
@@ -380,6 +381,7 @@ def test_an_engine_that_fails_while_strangers_are_ended_is_asked_again() -> None
         await stage.running()
         await stage.down()
         stage.records.runs.clear()
+        stage.link.open.clear()
         stage.driver.stop_errors.extend([DOWN] * 3)
         await stage.up()
         await stage.until(lambda: stage.driver.runs == {})
