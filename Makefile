@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 SEED ?= 1
-SEEDS ?= 1000
+SEEDS ?=
 .DEFAULT_GOAL := help
 
 .PHONY: help demo demo-stop test test-heavy check format bench sim components clean
@@ -51,7 +51,7 @@ bench: $(VENV)/.test  ## Every bench, figures into bench/RESULTS.md by hand
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 sim: $(VENV)/.test  ## The platform under faults in virtual time: SEED=n for one, SEEDS=n for many
-	@$(BIN)/python -m suanwang.sim --seed $(SEED) $(ARGS)
+	@$(BIN)/python -m suanwang.sim --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 clean:  ## Remove what was built
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .demo
