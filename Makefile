@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 SEED ?= 1
-SEEDS ?= 1000
+SEEDS ?=
 BENCHES ?= planning packing queueing estimates end_to_end api startup \
   authentication spawn transfer two_databases usage_and_charge
 .DEFAULT_GOAL := help
@@ -57,7 +57,7 @@ bench: $(VENV)/.bench components  ## Every bench on a quiet machine: BENCHES="pl
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python bench/$$name.py $(ARGS) || exit 1; done
 
 sim: $(VENV)/.test  ## The platform under faults in virtual time: SEED=n for one, SEEDS=n for many
-	@$(BIN)/python -m suanwang.sim --seed $(SEED) $(ARGS)
+	@$(BIN)/python -m suanwang.sim --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 clean:  ## Remove what was built
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .demo

@@ -1,62 +1,93 @@
-"""Seeds of the simulation: a smoke in chunks, seeds that once failed, and the planted bug."""
+"""Seeds of the simulation: a smoke in chunks, seeds that once failed, and one seed, one run."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections import Counter
 
 import pytest
 
 from suanwang.sim.scenario import Options, run_seed
 
 SEEDS = 200 if os.environ.get("CI") == "true" else 40
-CHUNK = 10
-MUTATION_BOUND = 60
-"""Seeds within which the planted bug must be found; it shows in about every fifth."""
-ONCE_FAILED: dict[int, str] = {}
+CHUNK = 20
+ONCE_FAILED: dict[int, str] = {
+    8: "an agent whose disk was lost left an unfenced run on a node that was then given to others",
+}
 """Seed → what was wrong. They stay for ever."""
+HAPPENS = (
+    "tasks succeeded",
+    "tasks failed",
+    "tasks cancelled",
+    "tasks refused",
+    "leases lost",
+    "leases preempted",
+    "leases cancelled",
+    "stops arrears",
+    "attempts lost",
+    "attempts failed",
+    "gangs run",
+    "array elements run",
+    "runs unfenced",
+    "jobs with dependencies",
+)
+"""What each chunk of seeds has to have in it: clean runs of an idle grid would show nothing."""
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Thousands of warnings of cut lines say nothing here."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    yield
-    logging.disable(before)
+def _hushed(quiet_runs: None) -> None:
+    return None
 
 
 @pytest.mark.parametrize("first", range(1, SEEDS + 1, CHUNK))
 def test_nothing_is_violated(first: int) -> None:
+    seen: Counter[str] = Counter()
     for seed in range(first, first + CHUNK):
         outcome = run_seed(seed)
         assert outcome.violations == [], f"python -m suanwang.sim --trace --seed {seed}"
-        assert outcome.runs > 0
+        seen.update(outcome.seen)
+    assert [kind for kind in HAPPENS if not seen[kind]] == []
 
 
-def test_seeds_that_once_failed() -> None:
-    for seed, trouble in ONCE_FAILED.items():
-        assert run_seed(seed).violations == [], f"{seed}: {trouble}"
+@pytest.mark.parametrize("seed", sorted(ONCE_FAILED))
+def test_seeds_that_once_failed(seed: int) -> None:
+    assert run_seed(seed).violations == [], ONCE_FAILED[seed]
 
 
-def test_a_seed_gives_the_same_run_every_time() -> None:
-    first, second = run_seed(3), run_seed(3)
-    assert first == second
-    assert first.trace != run_seed(4).trace
+def _elsewhere(seeds: list[int], hash_seed: str) -> str:
+    """The last seed's run in a process of its own, after the others."""
+    program = (
+        "import sys\n"
+        "from suanwang.sim.__main__ import quiet\n"
+        "from suanwang.sim.scenario import run_seed\n"
+        "quiet()\n"
+        "runs = [run_seed(int(seed)) for seed in sys.argv[1:]]\n"
+        "sys.stdout.write(repr(runs[-1]))\n"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, seeds)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_a_seed_gives_the_same_run_everywhere() -> None:
+    """In any process, whatever ran before in it, whatever its hashes and addresses."""
+    here = run_seed(6)
+    assert repr(run_seed(6)) == repr(here)
+    assert _elsewhere([6], "1") == repr(here)
+    assert _elsewhere([3, 4, 6], "2") == repr(here)
+    assert here.trace != run_seed(7).trace
 
 
 def test_without_faults_everything_that_can_succeeds_at_once() -> None:
     outcome = run_seed(1, Options(faults=False))
     assert outcome.violations == []
     assert outcome.succeeded > 0
-
-
-def test_the_planted_bug_is_found() -> None:
-    """Sites that work on after their leases ran out: if the auditor is blind to that, it is
-    blind to what it is there for."""
-    options = Options(deaf=True)
-    for seed in range(1, MUTATION_BOUND + 1):
-        if any("DoubleRun" in line for line in run_seed(seed, options).violations):
-            return
-    pytest.fail(f"not found within {MUTATION_BOUND} seeds")
+    assert outcome.seen.get("leases lost", 0) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Collection
 
 from suanwang.agent.port import Driver, Observation
 from suanwang.kernel.errors import TransientError
@@ -12,7 +12,7 @@ from suanwang.protocol.messages import FailureClass, Phase
 
 log = logging.getLogger("suanwang.agent")
 PAUSE_S = 1.0
-DISMISSAL_GRACE_S = 10
+LOOKS = 60
 
 
 async def known_to(driver: Driver) -> list[Observation]:
@@ -25,17 +25,34 @@ async def known_to(driver: Driver) -> list[Observation]:
             await asyncio.sleep(PAUSE_S)
 
 
-async def dismiss(driver: Driver, lease_id: str, ordered_anew: Callable[[], bool]) -> None:
-    """End a run that the engine knows and our records do not: the state folder was damaged.
+async def end_strangers(
+    driver: Driver, seen: Collection[Observation], recorded: Collection[str]
+) -> None:
+    """End the runs that an engine has and its agent has no record of: the agent's disk was lost.
 
-    Nobody could report it, and its task is soon begun elsewhere. Ordered anew, it is let be.
-    Raises TransientError; doing it again goes on from there.
+    Nobody can report them, so to the control plane they are gone: their room is given to others
+    and nothing of them is charged. Hence at once, and before the agent says that it knows
+    nothing. What will not end within a minute is told.
     """
-    log.error("%s: no record of run %s, which it knows; ending it", driver.name, lease_id)
-    while not ordered_anew():
-        known = {seen.lease_id: seen.phase for seen in await driver.observe()}
-        if known.get(lease_id, Phase.ENDED) is Phase.ENDED:
-            await driver.forget(lease_id)
-            return
-        await driver.stop(lease_id, DISMISSAL_GRACE_S, FailureClass.STOPPED)
-        await asyncio.sleep(PAUSE_S)
+    strangers = {one.lease_id for one in seen if one.lease_id not in recorded}
+    left = [one.lease_id for one in seen if _runs(one, strangers)]
+    for _ in range(LOOKS):
+        if not left:
+            break
+        log.warning("driver %s: ending what no record is left of: %s", driver.name, left)
+        try:
+            for lease_id in left:
+                await driver.stop(lease_id, 0, FailureClass.STOPPED)
+            await driver.changes(PAUSE_S)
+            left = [one.lease_id for one in await driver.observe() if _runs(one, strangers)]
+        except TransientError as error:
+            log.warning("driver %s: %s", driver.name, error)
+            await asyncio.sleep(PAUSE_S)
+    if left:
+        log.error("driver %s: still running without a record: %s", driver.name, left)
+    for lease_id in sorted(strangers.difference(left)):
+        await driver.forget(lease_id)
+
+
+def _runs(one: Observation, strangers: Collection[str]) -> bool:
+    return one.lease_id in strangers and one.phase is not Phase.ENDED

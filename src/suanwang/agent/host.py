@@ -101,7 +101,7 @@ class AgentHost:
         self._leaving: dict[str, str] = {}
         self._holders: dict[str, Driver] = {}
         self._noted_contact_ms = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self.fatal: SuanwangError | None = None
 
     async def run(self) -> None:
@@ -129,9 +129,12 @@ class AgentHost:
 
     async def _adopt(self) -> None:
         kept = self._records.load()
+        recorded = {run.spec.lease_id for run in kept}
         seen = {}
         for driver in self._drivers:
-            for observation in await adoption.known_to(driver):
+            known = await adoption.known_to(driver)
+            await adoption.end_strangers(driver, known, recorded)
+            for observation in known:
                 seen[observation.lease_id] = observation
                 self._holders[observation.lease_id] = driver
         # until the control plane is heard anew, its last word counts from now
@@ -141,13 +144,6 @@ class AgentHost:
             self._runs[lease_id] = run
             self._output.watch(lease_id)
             self._feed(Adopted(run.spec, seen.get(lease_id)))
-        for lease_id in sorted(seen.keys() - self._runs.keys()):
-            self._spawn(self._dismiss(self._holders[lease_id], lease_id))
-
-    async def _dismiss(self, driver: Driver, lease_id: str) -> None:
-        await self._patience.through(
-            lambda: adoption.dismiss(driver, lease_id, lambda: lease_id in self.core.runs)
-        )
 
     # --- the core ---------------------------------------------------------------------------
 
@@ -203,12 +199,12 @@ class AgentHost:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._finished)
         return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             log.error("an action failed: %s", task.exception(), exc_info=task.exception())
 
@@ -377,7 +373,8 @@ class AgentHost:
             asyncio.ensure_future(asyncio.sleep(self._reconcile_every_ms / 1000)),
         ]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done = [task for task in tasks if task.done()]
         finally:
             for task in tasks:
                 task.cancel()
@@ -468,6 +465,7 @@ class AgentHost:
 
     async def _log_rounds(self) -> None:
         while True:
+            await self._output.watching()
             await asyncio.sleep(LOG_S)
             try:
                 await self._ship_logs()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,12 +35,20 @@ class Shipper:
         self._link = link
         self._read = read
         self._runs: dict[str, _Streams] = {}
+        self._watched = asyncio.Event()
 
     def watch(self, lease_id: str) -> None:
         self._runs.setdefault(lease_id, _Streams())
+        self._watched.set()
+
+    async def watching(self) -> None:
+        """Until there is a run to watch."""
+        await self._watched.wait()
 
     def drop(self, lease_id: str) -> None:
         self._runs.pop(lease_id, None)
+        if not self._runs:
+            self._watched.clear()
 
     @property
     def lease_ids(self) -> list[str]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from suanwang.platform.database import Database, Tx
+from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.platform.schema import Ms, metadata
 
 outbox = sa.Table(
@@ -33,7 +34,15 @@ outbox = sa.Table(
 )
 
 DELETE_CHUNK = 500
-_first = sa.select(outbox.c.id).where(outbox.c.subscriber == sa.bindparam("of")).limit(1)
+_first = Prepared(sa.select(outbox.c.id).where(outbox.c.subscriber == sa.bindparam("of")).limit(1))
+_batch = Prepared(
+    sa.select(outbox.c.id, outbox.c.body)
+    .where(outbox.c.subscriber == sa.bindparam("of"))
+    .order_by(outbox.c.id)
+    .limit(sa.bindparam("at_most"))
+    .with_for_update(skip_locked=True)
+)
+_delete = Prepared(sa.delete(outbox).where(outbox.c.id.in_(ONE_OF)))
 
 Subscriber = Callable[[Tx, Sequence[Any]], None]
 
@@ -78,25 +87,18 @@ class Outbox:
         """Hand the next batch to a subscriber; returns how many facts it took."""
         kind, action = self._subscribers[name]
         # mostly there is nothing: that much a read can tell
-        if await database.read(lambda conn: conn.execute(_first, {"of": name}).first()) is None:
+        if await database.read(lambda conn: _first.first(conn, {"of": name})) is None:
             return 0
 
         def take(tx: Tx) -> int:
-            query = (
-                sa.select(outbox.c.id, outbox.c.body)
-                .where(outbox.c.subscriber == name)
-                .order_by(outbox.c.id)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            )
-            rows = tx.conn.execute(query).all()
+            rows = _batch.rows(tx.conn, {"of": name, "at_most": limit})
             if not rows:
                 return 0
             decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(kind)
             action(tx, [decoder.decode(row.body) for row in rows])
             for start in range(0, len(rows), DELETE_CHUNK):
                 taken = [row.id for row in rows[start : start + DELETE_CHUNK]]
-                tx.conn.execute(sa.delete(outbox).where(outbox.c.id.in_(taken)))
+                _delete.run(tx.conn, {"one_of": taken})
             return len(rows)
 
         return await database.write(take)

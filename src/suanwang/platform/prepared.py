@@ -1,106 +1,144 @@
-"""A query that is built once and run many times, on SQLite straight through its driver.
+"""Statements asked all day: written with SQLAlchemy, compiled once, run close to the driver.
 
-For a few indexed rows SQLAlchemy's way to the driver costs four times what SQLite asks for them.
-Only a query that is under way in the same connection goes straight: what opens a transaction, and
-what fails, takes the long way, which knows how to begin and what an error means.
+For a query of a few indexed rows SQLAlchemy's way through caches, contexts and result objects
+costs several times what SQLite asks. A `Prepared` statement keeps the text, the order of its
+parameters and the columns that need converting, and gives plain tuples. PostgreSQL takes the
+usual way: there the journey to the server costs more than all of that.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.exc import DBAPIError
 
-from suanwang.platform.schema import Packed
-
-Converter = Callable[[Any], Any]
-
-
-def _converter_of(column: Any, dialect: Dialect) -> Converter | None:
-    if isinstance(column.type, Packed):
-        decode = column.type.decode
-        return lambda value: None if value is None else decode(value)
-    converter: Converter | None = column.type.dialect_impl(dialect).result_processor(dialect, None)
-    return converter
+ONE_OF: sa.BindParameter[Any] = sa.bindparam("one_of", expanding=True)
+"""For the IN list of a statement that has one; with several, give each an expanding `bindparam`."""
+_MARK = re.compile(r"__\[POSTCOMPILE_(\w+)\]")
+_SQLITE_ERROR: type[Exception] = sqlite3.Error
 
 
-class _Direct:
-    """The query in SQLite's words, the order of its values, and what its columns go through."""
+@dataclass(slots=True)
+class _Plan:
+    """How SQLite is asked: text, parameters in order, what converts which column."""
 
-    __slots__ = ("_converters", "_defaults", "_names", "_sql")
+    text: str
+    names: list[str]
+    given: Mapping[str, Any]
+    lists: frozenset[str]
+    convert: list[tuple[int, Callable[[Any], Any]]]
+    row: Callable[[Sequence[Any]], Any]
+    texts: dict[tuple[int, ...], str] = field(default_factory=dict)
+    """By the room of the IN lists, in the order of the names."""
 
-    def __init__(self, query: sa.Select[Any], dialect: Dialect) -> None:
-        compiled: Any = query.compile(dialect=dialect)
-        self._sql = str(compiled)
-        self._names: list[str] = list(compiled.positiontup or ())
-        self._defaults: dict[str, Any] = dict(compiled.params)
-        found = [
-            (place, _converter_of(column, dialect))
-            for place, column in enumerate(query.selected_columns)
-        ]
-        self._converters: list[tuple[int, Converter]] = [
-            (place, convert) for place, convert in found if convert is not None
-        ]
-
-    def run(self, connection: Connection, values: Mapping[str, Any]) -> list[Sequence[Any]]:
-        raw: Any = connection.connection.dbapi_connection
-        defaults = self._defaults
-        given = [values[name] if name in values else defaults[name] for name in self._names]
-        rows: list[Any] = raw.execute(self._sql, given).fetchall()
-        if self._converters:
-            rows = [self._converted(row) for row in rows]
-        return rows
-
-    def _converted(self, row: tuple[Any, ...]) -> list[Any]:
-        changed = list(row)
-        for place, convert in self._converters:
-            changed[place] = convert(changed[place])
-        return changed
-
-
-def is_among(column: sa.Column[Any], room: int) -> sa.ColumnElement[bool]:
-    """The column's value is one of a list, whose values `listed` gives."""
-    return column.in_(
-        [sa.bindparam(f"{column.name}_{place}", type_=column.type) for place in range(room)]
-    )
+    def bound(self, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        given = self.given
+        if not self.lists:
+            return self.text, [values[n] if n in values else given[n] for n in self.names]
+        parameters: list[Any] = []
+        rooms: list[int] = []
+        for name in self.names:
+            if name in self.lists:
+                some = values[name]
+                room = _room_for(len(some))
+                parameters.extend(some)
+                parameters.extend(some[-1:] * (room - len(some)))
+                rooms.append(room)
+            else:
+                parameters.append(values[name] if name in values else given[name])
+        key = tuple(rooms)
+        text = self.texts.get(key)
+        if text is None:
+            left = iter(rooms)
+            text = _MARK.sub(lambda _: ", ".join("?" * next(left)) or "NULL", self.text)
+            self.texts[key] = text
+        return text, parameters
 
 
-def listed(column: sa.Column[Any], values: Sequence[Any]) -> dict[str, Any]:
-    """What `is_among(column, room_for(values))` wants; the last value fills what is left."""
-    last = len(values) - 1
-    return {f"{column.name}_{place}": values[min(place, last)] for place in range(room_for(values))}
+def _room_for(length: int) -> int:
+    """A power of two (the last value fills what is left): few texts for lists of all lengths."""
+    return 1 << (length - 1).bit_length() if length else 0
 
 
-def room_for(values: Sequence[Any]) -> int:
-    """A power of two, so that lists of all lengths make few different queries."""
-    return 1 << (len(values) - 1).bit_length() if values else 0
+def _converter(column: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
+    kind = column.type.dialect_impl(dialect)
+    found: Callable[[Any], Any] | None = kind.result_processor(dialect, None)
+    return found
 
 
-class PreparedQuery:
-    """Give it a query whose values are `bindparam`s, none of them expanding."""
+def _row_of(names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
+    made: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]
+    make: Callable[[Sequence[Any]], Any] = made._make
+    return make
 
-    __slots__ = ("_direct", "query")
 
-    def __init__(self, query: sa.Select[Any]) -> None:
-        self.query = query
-        self._direct: _Direct | None = None
+class Prepared:
+    """One statement; values are given by the names of its `bindparam`s, and need no converting."""
 
-    def all(self, conn: Connection, values: Mapping[str, Any]) -> list[Sequence[Any]]:
-        """Rows in the order of the query's columns."""
-        if conn.dialect.name == "sqlite" and conn.in_transaction():
-            direct = self._direct
-            if direct is None:
-                direct = self._direct = _Direct(self.query, conn.dialect)
-            try:
-                return direct.run(conn, values)
-            except sqlite3.Error:
-                pass
-        return list(conn.execute(self.query, dict(values)))
+    __slots__ = ("_plan", "_statement")
 
-    def first(self, conn: Connection, values: Mapping[str, Any]) -> Sequence[Any] | None:
-        """Of a query that finds one row at most."""
-        rows = self.all(conn, values)
-        return rows[0] if rows else None
+    def __init__(self, statement: Any) -> None:
+        self._statement = statement
+        self._plan: _Plan | None = None
+
+    def _planned(self, dialect: Dialect) -> _Plan:
+        compiled = self._statement.compile(dialect=dialect)
+        columns = getattr(self._statement, "exported_columns", ())
+        converters = [_converter(column, dialect) for column in columns]
+        return _Plan(
+            text=str(compiled),
+            names=list(compiled.positiontup or ()),
+            given=dict(compiled.params),
+            lists=frozenset(_MARK.findall(str(compiled))),
+            convert=[(index, one) for index, one in enumerate(converters) if one is not None],
+            row=_row_of([column.name for column in columns]),
+        )
+
+    def _cursor(self, conn: Connection, plan: _Plan, values: Mapping[str, Any]) -> sqlite3.Cursor:
+        text, parameters = plan.bound(values)
+        if not conn.in_transaction():
+            conn.begin()  # as SQLAlchemy's own first statement does
+        raw: Any = conn.connection.driver_connection
+        try:
+            cursor: sqlite3.Cursor = raw.execute(text, parameters)
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(text, parameters, error, _SQLITE_ERROR) from error
+        return cursor
+
+    def rows(self, conn: Connection, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        """All of them: tuples in the order of the columns, which have their names too."""
+        if conn.dialect.name != "sqlite":
+            return conn.execute(self._statement, values or {}).all()
+        plan = self._plan or self._planned(conn.dialect)
+        self._plan = plan
+        found = self._cursor(conn, plan, values or {}).fetchall()
+        if not plan.convert:
+            return list(map(plan.row, found))
+        made = []
+        for row in found:
+            cells = list(row)
+            for index, convert in plan.convert:
+                cells[index] = convert(cells[index])
+            made.append(plan.row(cells))
+        return made
+
+    def first(self, conn: Connection, values: Mapping[str, Any] | None = None) -> Any:
+        """The first row, or None."""
+        found = self.rows(conn, values)
+        return found[0] if found else None
+
+    def run(self, conn: Connection, values: Mapping[str, Any]) -> int:
+        """For a statement that returns no rows: how many it touched."""
+        if conn.dialect.name != "sqlite":
+            touched: int = conn.execute(self._statement, values).rowcount
+            return touched
+        plan = self._plan or self._planned(conn.dialect)
+        self._plan = plan
+        return self._cursor(conn, plan, values).rowcount

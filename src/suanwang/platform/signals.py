@@ -18,7 +18,8 @@ class Signals:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiters: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        # dicts, not sets: those who wait are woken in the order in which they came
+        self._waiters: dict[str, dict[asyncio.Future[None], None]] = defaultdict(dict)
         self._forward: Callable[[Sequence[str]], None] | None = None
 
     def relay_through(self, forward: Callable[[Sequence[str]], None]) -> None:
@@ -56,14 +57,14 @@ class Signals:
         await."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         for name in names:
-            self._waiters[name].add(waiter)
+            self._waiters[name][waiter] = None
             waiter.add_done_callback(partial(self._discard, name))
         return waiter
 
     def _discard(self, name: str, waiter: asyncio.Future[None]) -> None:
         waiting = self._waiters.get(name)
         if waiting is not None:
-            waiting.discard(waiter)
+            waiting.pop(waiter, None)
             if not waiting:
                 del self._waiters[name]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -13,16 +14,74 @@ from suanwang.platform.outbox import outbox
 from suanwang.sim.world import World
 from suanwang.trade.billing import reports as billing_reports
 from suanwang.trade.billing.store import charges, usage
-from suanwang.trade.ledger.store import accounts
+from suanwang.trade.ledger.store import accounts, postings
 
+STATES = (
+    "waiting",
+    "queued",
+    "leased",
+    "running",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "refused",
+)
+SKEWS_MS = 4_000
+"""Two lives of the server may tell the time so differently."""
+ROUNDING = 3
 FINAL = ("succeeded", "failed", "cancelled", "refused")
 
 
 def audit_always(conn: Connection) -> list[str]:
-    """True at any instant: books balance, holds are those of open leases, no node is overfull."""
+    """True at any instant: books balance, holds are those of open leases, counts are true."""
     found = [f"Ledger: {difference}" for difference in billing_reports.verify(conn)]
+    found.extend(_books(conn))
     found.extend(_holds(conn))
+    found.extend(_counts(conn))
     found.extend(_current_leases(conn))
+    return found
+
+
+def _books(conn: Connection) -> list[str]:
+    """Sums made here, row by row: what is posted is what balances say and what was charged."""
+    balance: dict[str, int] = defaultdict(int)
+    of_entry: dict[str, int] = defaultdict(int)
+    for row in conn.execute(sa.select(postings)):
+        balance[row.account_id] += row.amount
+        of_entry[row.entry_id] += row.amount
+    found = [f"EntryUnbalanced: {entry} by {left}" for entry, left in of_entry.items() if left]
+    paid: dict[str, int] = defaultdict(int)
+    for charge in conn.execute(sa.select(charges.c.project_id, charges.c.amount)):
+        paid[charge.project_id] -= charge.amount
+    for account in conn.execute(sa.select(accounts)):
+        posted = balance[account.id]
+        if account.balance != posted:
+            found.append(f"BalanceWrong: {account.id} has {account.balance}, posted {posted}")
+        # nobody is topped up in a run: what a project has is what it was charged
+        if account.kind == "prepaid" and account.balance != paid[account.owner_id]:
+            found.append(
+                f"ChargesWrong: {account.owner_id} has {account.balance}, {paid[account.owner_id]}"
+            )
+    return found
+
+
+def _counts(conn: Connection) -> list[str]:
+    """A job's counts are those of its tasks; a leased task has its lease."""
+    of_tasks: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    leased: dict[str, str] = {}
+    for row in conn.execute(sa.select(tasks.c.id, tasks.c.job_id, tasks.c.state, tasks.c.lease_id)):
+        of_tasks[row.job_id][row.state] += 1
+        if row.state in ("leased", "running"):
+            leased[row.id] = row.lease_id
+    found = []
+    for job in conn.execute(sa.select(jobs)):
+        for state in STATES:
+            if getattr(job, state) != of_tasks[job.id][state]:
+                found.append(f"CountsWrong: {job.id} {state}")
+    open_ones = set(conn.execute(sa.select(leases.c.id).where(leases.c.state != "ended")).scalars())
+    for task_id, lease_id in leased.items():
+        if lease_id not in open_ones:
+            found.append(f"TaskWithoutLease: {task_id} is under {lease_id}")
     return found
 
 
@@ -88,7 +147,9 @@ def audit_end(conn: Connection, world: World) -> list[str]:
     for task_id, still in world.running.items():
         found.extend(f"RunLeaked: {task_id} still runs at {run.site}" for run in still)
     found.extend(_truth(conn, world))
+    found.extend(_requests(conn, world))
     found.extend(_usage(conn, world))
+    found.extend(_prices(conn))
     return found
 
 
@@ -103,6 +164,54 @@ def _truth(conn: Connection, world: World) -> list[str]:
         for task_id in conn.execute(query).scalars()
         if not succeeded[task_id]
     ]
+
+
+def _requests(conn: Connection, world: World) -> list[str]:
+    """Each accepted job is on the books as it was asked for, and nothing else is."""
+    found: list[str] = []
+    of_job: dict[str, list[Any]] = defaultdict(list)
+    for task in conn.execute(sa.select(tasks.c.job_id, tasks.c.state, tasks.c.failures)):
+        of_job[task.job_id].append(task)
+    for job_id, asked in world.accepted.items():
+        mine = of_job[job_id]
+        if len(mine) != (asked.spec.array or 1):
+            found.append(f"TasksMissing: {job_id} has {len(mine)}")
+        most = asked.spec.retries.max
+        for task in mine:
+            if task.failures > most + 1:
+                found.append(f"RetriedTooOften: {job_id} failed {task.failures}, retries {most}")
+            if task.state == "cancelled" and asked.cancelled_ms is None and not asked.needs:
+                found.append(f"CancelledUnasked: {job_id}")
+            if task.state == "failed" and task.failures <= most and asked.spec.partition.replace:
+                found.append(f"GivenUpEarly: {job_id}")
+    columns = (leases.c.id, leases.c.job_id, leases.c.granted_at_ms, leases.c.rate)
+    for lease in conn.execute(sa.select(*columns)):
+        whose = world.accepted.get(lease.job_id)
+        if whose is None:
+            continue
+        cap = whose.spec.max_price
+        if cap is not None and lease.rate > cap:
+            found.append(f"TooDear: {lease.id} costs {lease.rate}, at most {cap}")
+        if whose.cancelled_ms is not None and lease.granted_at_ms > whose.cancelled_ms + SKEWS_MS:
+            found.append(f"GrantedAfterCancel: {lease.id}")
+    return found
+
+
+def _prices(conn: Connection) -> list[str]:
+    """What was charged is the grant's rate times the seconds."""
+    of_usage = sa.and_(charges.c.source == usage.c.source, charges.c.usage_id == usage.c.id)
+    query = (
+        sa.select(leases.c.id, leases.c.rate, usage.c.billable_seconds, charges.c.amount)
+        .select_from(usage)
+        .join(leases, leases.c.id == usage.c.lease_id)
+        .outerjoin(charges, of_usage)
+    )
+    found = []
+    for row in conn.execute(query):
+        expected = scale(row.rate, row.billable_seconds, 3600)
+        if row.amount is None or abs(row.amount - expected) > ROUNDING:
+            found.append(f"PriceWrong: {row.id} charged {row.amount}, by its rate {expected}")
+    return found
 
 
 def _usage(conn: Connection, world: World) -> list[str]:

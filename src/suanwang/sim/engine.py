@@ -12,8 +12,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from suanwang.agent.port import Observation, PreparedRun
-from suanwang.protocol.messages import FailureClass, Meters, Phase, PoolReport
+from suanwang.protocol.messages import FailureClass, Meters, Phase, PoolReport, Quantity
 from suanwang.sim.world import TrueRun, World
 
 
@@ -55,6 +57,26 @@ class Engine:
     runs: dict[str, EngineRun] = field(default_factory=dict)
     contact_ms: int = 0
     listeners: list[Callable[[str], None]] = field(default_factory=list)
+    withdrawn: bool = False
+    """The provider offers the pool no more."""
+    down: frozenset[str] = frozenset()
+    busy: dict[str, Quantity] = field(default_factory=dict)
+    """What others use of a node."""
+
+    def offered(self) -> list[PoolReport]:
+        """What the site says that it has, now."""
+        if self.withdrawn:
+            return []
+        nodes = [
+            msgspec.structs.replace(
+                node, up=node.name not in self.down, foreign=self.busy.get(node.name, Quantity())
+            )
+            for node in self.pool.nodes
+        ]
+        return [msgspec.structs.replace(self.pool, nodes=nodes)]
+
+    def offer_all(self) -> None:
+        self.withdrawn, self.down, self.busy = False, frozenset(), {}
 
     def start(self, run: PreparedRun) -> EngineRun:
         """Idempotent by lease id."""
@@ -62,10 +84,7 @@ class Engine:
         known = self.runs.get(lease_id)
         if known is not None:
             return known
-        fenced = run.spec.stop_on_client_after_s is not None
-        true = self.world.start(
-            TrueRun(lease_id, run.spec.task_id, self.site, fenced, self.true_ms())
-        )
+        true = self.world.start(TrueRun(run.spec, self.site, self.true_ms()))
         made = EngineRun(run, true, self.monotonic_ms())
         self.runs[lease_id] = made
         seconds = float(run.spec.env.get("SECONDS_OF_WORK", "1"))
@@ -156,7 +175,7 @@ class EngineDriver:
         self._news.set()
 
     async def inventory(self) -> list[PoolReport]:
-        return [self._engine.pool]
+        return self._engine.offered()
 
     async def start(self, runs: Sequence[PreparedRun]) -> list[Observation]:
         await asyncio.sleep(self._engine.dice.random() * 0.05)

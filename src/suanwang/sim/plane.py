@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from suanwang.engines.scheduling.model import Plan, Policy
 from suanwang.grid.jobs.desk import AgentDesk
+from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
+from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
 from suanwang.kernel.errors import SuanwangError, Unavailable
 from suanwang.kernel.time import Clock
@@ -35,21 +37,18 @@ class Limits:
 
 @dataclass(slots=True)
 class StoreFaults:
-    """Errors of the store, per mille of writes; off while healed."""
+    """Errors of the store, per mille of reads, writes and commits; off while healed."""
 
     dice: random.Random
-    before_pm: int = 0
-    after_pm: int = 0
+    odds_pm: dict[str, int] = field(default_factory=dict)
+    """By moment: read, before_commit, after_commit."""
+    away: bool = False
+    """The store answers nobody."""
 
     def __call__(self, moment: str) -> None:
-        odds = self.before_pm if moment == "before_commit" else self.after_pm
-        if odds and self.dice.randrange(1000) < odds:
-            raise Unavailable("DatabaseUnavailable", f"the store failed {moment}")
-
-
-async def at_once(compute: Callable[[], Plan]) -> Plan:
-    """No threads in virtual time."""
-    return compute()
+        odds = self.odds_pm.get(moment, 0)
+        if self.away or (odds and self.dice.randrange(1000) < odds):
+            raise Unavailable("DatabaseUnavailable", f"the store failed: {moment}")
 
 
 @dataclass(slots=True)
@@ -59,17 +58,23 @@ class ControlPlane:
     database: InlineDatabase
     clock: Clock
     policy: Policy
+    dice: random.Random
+    thinks_s: float
+    """The longest that planning takes; what happens meanwhile makes the plan stale."""
     signals: Signals = field(default_factory=Signals)
     outbox: Outbox = field(default_factory=Outbox)
-    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    estimates: RuntimeEstimates = field(default_factory=RuntimeEstimates)
+    tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)
     dispatcher: Dispatcher = field(init=False)
     desk: AgentDesk = field(init=False)
 
     def __post_init__(self) -> None:
         self.signals.bind(asyncio.get_running_loop())
+        self.database.read_now(self.estimates.load)
         billing.subscribe(self.outbox)
+        self.outbox.subscribe(ESTIMATES, RunEnded, self.estimates.learn)
         self.dispatcher = Dispatcher(
-            self.database, self.clock, self.signals, policy=self.policy, offload=at_once
+            self.database, self.clock, self.signals, policy=self.policy, offload=self._plan_slowly
         )
         self.desk = AgentDesk(
             self.database,
@@ -83,10 +88,16 @@ class ControlPlane:
         for loop in (self._rounds, self._sweeps, self._deliveries):
             self.spawn(self._for_ever(loop))
 
+    async def _plan_slowly(self, compute: Callable[[], Plan]) -> Plan:
+        """No threads in virtual time, but time passes."""
+        made = compute()
+        await asyncio.sleep(self.dice.random() * self.thinks_s)
+        return made
+
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.ensure_future(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.tasks[task] = None
+        task.add_done_callback(lambda done: self.tasks.pop(done, None))
         return task
 
     async def serve(self, work: Awaitable[T]) -> T:
@@ -98,10 +109,10 @@ class ControlPlane:
         task = self.spawn(handle())
         # whoever asked may be gone by then
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        done, _ = await asyncio.wait({task})
+        await asyncio.wait({task})
         if task.cancelled():
             raise Unavailable("ControlPlaneUnreachable", "the server died")
-        result: T = next(iter(done)).result()
+        result: T = task.result()
         return result
 
     def crash(self) -> None:

@@ -92,8 +92,12 @@ class SimSite:
 
     def wipe(self) -> None:
         """The site's disk is gone with all that ran; a new agent with a new identity comes."""
-        self.crash_agent()
+        self.lose_records()
         self.engine.wipe()
+
+    def lose_records(self) -> None:
+        """Only the agent's own disk is gone: the engine's runs go on, and nobody knows of them."""
+        self.crash_agent()
         self.records.runs.clear()
         self.records.instance_id = f"{self.name}-{self.lives}"
         self.records.sequence = 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from suanwang.grid.jobs.spec import LOSS_MARGIN_S, JobSpec
+from suanwang.sim.ground import PLACES, START_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,35 @@ def partition_settings(dice: random.Random, grace_s: int) -> dict[str, Any]:
     return {"lost_after": lost, "stop_on_client_after": stop}
 
 
+def wishes(dice: random.Random, at_s: float) -> dict[str, Any]:
+    """What some jobs ask for beyond room and time."""
+    asked: dict[str, Any] = {}
+    kind = dice.randrange(16)
+    if kind == 0:
+        asked["constraints"] = {"sites": dice.sample(list(PLACES), dice.choice([1, 2]))}
+    elif kind == 1:
+        asked["constraints"] = {"excluded_sites": dice.sample(list(PLACES), 1)}
+    elif kind == 2:
+        asked["constraints"] = {"regions": dice.choice(["henan", "gansu", "atlantis"])}
+    elif kind == 3:
+        asked["constraints"] = {"architectures": dice.choice(["x86-64", "aarch64"])}
+    elif kind == 4:
+        asked["max_price"] = dice.choice(["0.05", "0.15", "0.4", "1"])
+    elif kind == 5:
+        by_s = at_s + dice.choice([10, 60, 300])
+        asked["deadline"] = datetime.fromtimestamp(START_MS / 1000 + by_s, UTC)
+    elif kind == 6:
+        asked["resources"] = {
+            "any_of": [{"cpus": 8, "memory": "1GiB"}, {"cpus": 3, "memory": "512MiB"}]
+        }
+    elif kind < 10:
+        # what others may push aside: it fills the nodes for longer than it is protected
+        asked.update(array=2, priority=-5, preemptible=True, max_runtime=120, count=1)
+        asked["env"] = {"SECONDS_OF_WORK": str(65 + round(40 * dice.random(), 2))}
+        asked["resources"] = {"cpus": 4, "memory": "256MiB"}
+    return asked
+
+
 def arrivals(dice: random.Random, jobs: int, span_s: float, users: int) -> list[Arrival]:
     """`jobs` submissions over the span, sorted by time."""
     found = []
@@ -53,13 +84,15 @@ def arrivals(dice: random.Random, jobs: int, span_s: float, users: int) -> list[
             "grace": grace,
             "partition": partition_settings(dice, grace),
         }
+        at_s = dice.random() * span_s
+        spec.update(wishes(dice, at_s))
         found.append(
             Arrival(
-                at_s=dice.random() * span_s,
+                at_s=at_s,
                 user=dice.randrange(users),
                 spec=JobSpec.model_validate(spec),
                 cancel_after_s=dice.random() * 30 if dice.random() < 0.1 else None,
-                needs_previous=dice.random() < 0.05,
+                needs_previous=dice.random() < 0.1,
             )
         )
     return sorted(found, key=lambda arrival: (arrival.at_s, arrival.spec.name))

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from suanwang.kernel.errors import Conflict, StaleWrite
 from suanwang.kernel.resources import Resources
+from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.platform.schema import Id, Ms, Packed, metadata
 from suanwang.tenancy.model import (
     Membership,
@@ -273,9 +274,15 @@ def organisation_by(conn: Connection, id_or_name: str) -> Organisation | None:
     return None if row is None else organisation_from(row)
 
 
+# asked at every round: built once
+_organisations = Prepared(sa.select(organisations).order_by(organisations.c.id))
+_projects = Prepared(sa.select(projects).order_by(projects.c.id))
+_weights = Prepared(sa.select(users.c.id, users.c.weight))
+_weights_of = Prepared(sa.select(users.c.id, users.c.weight).where(users.c.id.in_(ONE_OF)))
+
+
 def all_organisations(conn: Connection) -> list[Organisation]:
-    rows = conn.execute(sa.select(organisations).order_by(organisations.c.id))
-    return [organisation_from(row) for row in rows]
+    return [organisation_from(row) for row in _organisations.rows(conn)]
 
 
 def page_of_organisations(
@@ -331,7 +338,7 @@ def project_states(conn: Connection, organisation_id: str) -> list[tuple[str, Pr
 
 
 def all_projects(conn: Connection) -> list[Project]:
-    return [project_from(row) for row in conn.execute(sa.select(projects).order_by(projects.c.id))]
+    return [project_from(row) for row in _projects.rows(conn)]
 
 
 def user_by(conn: Connection, id_or_login: str) -> User | None:
@@ -364,10 +371,9 @@ def page_of_users(
 
 def user_weights(conn: Connection, user_ids: Iterable[str]) -> dict[str, int]:
     wanted = sorted(set(user_ids))
-    query = sa.select(users.c.id, users.c.weight)
-    if len(wanted) <= 1_000:  # statements have a limit of parameters
-        query = query.where(users.c.id.in_(wanted))
-    return {row.id: row.weight for row in conn.execute(query)}
+    many = len(wanted) > 1_000  # statements have a limit of parameters
+    rows = _weights.rows(conn) if many else _weights_of.rows(conn, {"one_of": wanted})
+    return {row.id: row.weight for row in rows}
 
 
 def member_weights(conn: Connection) -> list[tuple[str, str, int]]:

@@ -9,15 +9,12 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
 from manual_clock import ManualClock
 from suanwang.kernel.errors import Unavailable
 from suanwang.kernel.time import Random
 from suanwang.platform.database import Database, PostgresDatabase, SqliteDatabase, Tx
 from suanwang.platform.outbox import outbox
-from suanwang.platform.prepared import PreparedQuery, is_among, listed, room_for
-from suanwang.platform.schema import Packed
 
 
 def _row(topic: str) -> dict[str, object]:
@@ -172,57 +169,3 @@ async def test_a_lost_connection_is_told_as_unavailable_and_the_pool_recovers(
 async def test_a_wrong_statement_is_not_taken_for_an_outage(any_database: Database) -> None:
     with pytest.raises(sa.exc.DBAPIError):
         await any_database.write(lambda tx: tx.conn.exec_driver_sql("SELECT * FROM nowhere"))
-
-
-marks = sa.Table(
-    "prepared_marks",
-    sa.MetaData(),
-    sa.Column("name", sa.String(40), primary_key=True),
-    sa.Column("kept", sa.Boolean, nullable=False),
-    sa.Column("body", Packed(list[int])),
-)
-_marks = PreparedQuery(
-    sa.select(marks)
-    .where(is_among(marks.c.name, 2), marks.c.name < sa.bindparam("before"))
-    .order_by(marks.c.name)
-)
-
-
-async def test_a_prepared_query_sees_what_was_just_committed(any_database: Database) -> None:
-    await any_database.write(lambda tx: marks.create(tx.conn))
-    values = {"before": "z", **listed(marks.c.name, ["a", "b"])}
-    seen: list[list[tuple[object, ...]]] = []
-    for name, body in (("a", None), ("b", [1, 2])):
-
-        def look(conn: sa.Connection) -> list[tuple[object, ...]]:
-            return [tuple(row) for row in _marks.all(conn, values)]
-
-        seen.append(await any_database.peek(look))
-        row = {"name": name, "kept": True, "body": body}
-        seen.append(await any_database.write(lambda tx, r=row: (_insert(tx, r), look(tx.conn))[1]))
-        seen.append(await any_database.read(lambda conn: look(conn) and look(conn)))
-        seen.append(await any_database.peek(look))
-    one = [("a", True, None)]
-    two = [*one, ("b", True, [1, 2])]
-    assert seen == [[], one, one, one, one, two, two, two]
-
-
-def _insert(tx: Tx, row: dict[str, object]) -> None:
-    tx.conn.execute(sa.insert(marks), [row])
-
-
-async def test_a_prepared_query_fails_as_any_other(any_database: Database) -> None:
-    values = {"before": "z", **listed(marks.c.name, ["a"])}
-    no_such_table = PreparedQuery(sa.select(marks).where(is_among(marks.c.name, 1)))
-    for _ in range(2):
-        with pytest.raises(DBAPIError):
-            await any_database.peek(lambda conn: no_such_table.all(conn, values))
-
-
-@pytest.mark.parametrize("count", range(6))
-def test_a_list_of_any_length_has_room(count: int) -> None:
-    names = [f"n{number}" for number in range(count)]
-    given = listed(marks.c.name, names)
-    assert sorted(set(given.values())) == names
-    assert len(given) == room_for(names)
-    assert len(given) in (0, 1, 2, 4, 8)

@@ -253,38 +253,6 @@ def test_a_restart_adopts_and_reports_what_ended_meanwhile() -> None:
     play(scene)
 
 
-def test_a_run_that_only_the_engine_knows_is_ended() -> None:
-    """Its order was lost with the state folder: nobody could report it, and it runs elsewhere."""
-
-    async def scene(stage: Stage) -> None:
-        await stage.running()
-        await stage.down()
-        stage.records.runs.clear()
-        stage.link.close("lease_a")
-        stage.driver.stop_errors.append(DOWN)
-        await stage.up()
-        await stage.until(lambda: stage.driver.forgotten == ["lease_a"])
-        assert stage.driver.stopped == [("lease_a", FailureClass.STOPPED)]
-
-    play(scene)
-
-
-def test_a_run_that_only_the_engine_knows_and_that_is_ordered_anew_goes_on() -> None:
-    async def scene(stage: Stage) -> None:
-        await stage.running()
-        await stage.down()
-        stage.records.runs.clear()
-        stage.driver.stop_errors.extend([DOWN] * 3)
-        await stage.up()
-        await asyncio.sleep(30)
-        stage.driver.end(seen_ended())
-        await stage.until(lambda: bool(stage.link.ends()))
-        await stage.until(lambda: stage.records.runs == {})
-        assert stage.driver.forgotten.count("lease_a") == 1
-
-    play(scene)
-
-
 def test_a_fault_of_the_agents_own_ends_the_run_and_is_told() -> None:
     async def scene(stage: Stage) -> None:
         stage.records.prepare_errors.append(RuntimeError("never thought of"))
@@ -423,5 +391,35 @@ def test_a_forgotten_run_is_gone_and_an_unknown_one_is_no_trouble() -> None:
         await stage.until(lambda: stage.records.runs == {})
         stage.link.order(stop_order("lease_never_seen"))
         await stage.until(lambda: bool(stage.link.ends("lease_never_seen")))
+
+    play(scene)
+
+
+def test_what_no_record_is_left_of_is_ended_before_the_agent_says_what_it_has() -> None:
+    """The agent's disk was lost: its room was given to others while the old run went on."""
+
+    async def scene(stage: Stage) -> None:
+        spec = await stage.running()
+        await stage.down()
+        stage.records.runs.clear()
+        stage.link.open.clear()
+        await stage.up()
+        assert stage.driver.stopped == [(spec.lease_id, FailureClass.STOPPED)]
+        assert stage.driver.forgotten == [spec.lease_id]
+        assert stage.driver.runs == {}
+
+    play(scene)
+
+
+def test_an_engine_that_fails_while_strangers_are_ended_is_asked_again() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.running()
+        await stage.down()
+        stage.records.runs.clear()
+        stage.link.open.clear()
+        stage.driver.stop_errors.extend([DOWN] * 3)
+        await stage.up()
+        await stage.until(lambda: stage.driver.runs == {})
+        assert stage.host.core.runs == {}
 
     play(scene)

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Row
 from suanwang.grid.data.model import BlobKind, Usage
 from suanwang.kernel.time import MS_PER_MINUTE
 from suanwang.platform.bulk import insert_new_rows
+from suanwang.platform.prepared import Prepared
 from suanwang.platform.schema import Id, Ms, metadata
 
 Digest = sa.String(71)
@@ -207,13 +208,17 @@ def drop_copies(conn: Connection, site_id: str, digests: Iterable[str] | None) -
         conn.execute(query.where(site_blobs.c.digest.in_(chunk)))
 
 
+# asked at every round: built once
+_with_copies = Prepared(sa.select(site_blobs.c.site_id).distinct().order_by(site_blobs.c.site_id))
+_links = Prepared(sa.select(links).order_by(links.c.from_site, links.c.to_site))
+
+
 def sites_with_copies(conn: Connection) -> list[str]:
-    query = sa.select(site_blobs.c.site_id).distinct().order_by(site_blobs.c.site_id)
-    return list(conn.execute(query).scalars())
+    return [row.site_id for row in _with_copies.rows(conn)]
 
 
 def all_links(conn: Connection) -> list[Row[Any]]:
-    return list(conn.execute(sa.select(links).order_by(links.c.from_site, links.c.to_site)).all())
+    return list(_links.rows(conn))
 
 
 def link(conn: Connection, from_site: str, to_site: str, *, lock: bool = False) -> Row[Any] | None:

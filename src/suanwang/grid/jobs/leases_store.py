@@ -14,7 +14,7 @@ from suanwang.grid.jobs.store import chunks, insert_ignore
 from suanwang.grid.jobs.tables import leases, log_chunks, rounds, share_usage
 from suanwang.platform.bulk import insert_rows, tuples_of, update_rows
 from suanwang.platform.database import Tx
-from suanwang.platform.prepared import PreparedQuery
+from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.protocol.messages import FailureClass
 
 OPEN = leases.c.state != sa.literal_column("'ended'")
@@ -46,59 +46,68 @@ def insert_leases(tx: Tx, rows: list[dict[str, Any]]) -> None:
 
 
 _leases = sa.select(*LEASE_COLUMNS)
-_by_id = _leases.where(leases.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(leases.c.id)
-_by_id_locked = _by_id.with_for_update()
-_open = _leases.where(OPEN).order_by(leases.c.id)
-_open_of_site = _leases.where(OPEN, leases.c.site_id == sa.bindparam("of_site")).order_by(
+_of_ids = _leases.where(leases.c.id.in_(ONE_OF)).order_by(leases.c.id)
+_by_id = Prepared(_of_ids)
+_by_id_locked = Prepared(_of_ids.with_for_update())
+_all_open = _leases.where(OPEN).order_by(leases.c.id)
+_open = Prepared(_all_open)
+_open_at_sites = Prepared(_all_open.where(leases.c.site_id.in_(ONE_OF)))
+_open_of_job_locked = Prepared(
+    _all_open.where(leases.c.job_id == sa.bindparam("of_job")).with_for_update()
+)
+_at_site = _leases.where(OPEN, leases.c.site_id == sa.bindparam("of_site")).order_by(
     leases.c.revision
 )
-_open_at_sites = _open.where(leases.c.site_id.in_(sa.bindparam("ids", expanding=True)))
-_open_of_job_locked = _open.where(leases.c.job_id == sa.bindparam("of_job")).with_for_update()
+_open_of_site = Prepared(_at_site)
+_news = Prepared(
+    _at_site.where(leases.c.revision > sa.bindparam("after")).limit(sa.bindparam("at_most"))
+)
 
 
 def leases_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Lease]:
     query = _by_id_locked if lock else _by_id
     found: dict[str, Lease] = {}
     for some in chunks(ids):
-        for row in conn.execute(query, {"ids": some}):
+        for row in query.rows(conn, {"one_of": some}):
             found[row[0]] = as_lease(row)
     return found
 
 
 def open_leases(conn: Connection) -> list[Lease]:
-    return [as_lease(row) for row in conn.execute(_open)]
+    return [as_lease(row) for row in _open.rows(conn)]
 
 
 _OF_OPEN_LEASE = [
     leases.c["id" if name == "lease_id" else name] for name in OpenLease.__struct_fields__
 ]
-_occupying = sa.select(*_OF_OPEN_LEASE).where(OPEN).order_by(leases.c.id)
-_occupying_there = _occupying.where(leases.c.pool_id.in_(sa.bindparam("pools", expanding=True)))
+_all_occupying = sa.select(*_OF_OPEN_LEASE).where(OPEN).order_by(leases.c.id)
+_occupying = Prepared(_all_occupying)
+_occupying_there = Prepared(_all_occupying.where(leases.c.pool_id.in_(ONE_OF)))
 
 
 def occupying(conn: Connection, pool_ids: Collection[str] | None = None) -> list[OpenLease]:
     """What planning must know of open leases (of these pools only); much cheaper than all of it."""
     if pool_ids is None:
-        return [OpenLease(*row) for row in conn.execute(_occupying)]
+        return [OpenLease(*row) for row in _occupying.rows(conn)]
     found: list[OpenLease] = []
     for some in chunks(pool_ids):
-        found += [OpenLease(*row) for row in conn.execute(_occupying_there, {"pools": some})]
+        found += [OpenLease(*row) for row in _occupying_there.rows(conn, {"one_of": some})]
     return found
 
 
 def open_leases_at(conn: Connection, site_ids: Sequence[str]) -> list[Lease]:
     if not site_ids:
         return []
-    return [as_lease(row) for row in conn.execute(_open_at_sites, {"ids": list(site_ids)})]
+    return [as_lease(row) for row in _open_at_sites.rows(conn, {"one_of": site_ids})]
 
 
 def open_leases_of_site(conn: Connection, site_id: str) -> list[Lease]:
-    return [as_lease(row) for row in conn.execute(_open_of_site, {"of_site": site_id})]
+    return [as_lease(row) for row in _open_of_site.rows(conn, {"of_site": site_id})]
 
 
 def open_leases_of_job(conn: Connection, job_id: str) -> list[Lease]:
     """Locked until the transaction ends."""
-    return [as_lease(row) for row in conn.execute(_open_of_job_locked, {"of_job": job_id})]
+    return [as_lease(row) for row in _open_of_job_locked.rows(conn, {"of_job": job_id})]
 
 
 def count_open_of_site(conn: Connection, site_id: str) -> int:
@@ -106,15 +115,10 @@ def count_open_of_site(conn: Connection, site_id: str) -> int:
     return int(conn.execute(query).scalar_one())
 
 
-_news = PreparedQuery(
-    _open_of_site.where(leases.c.revision > sa.bindparam("after")).limit(sa.bindparam("at_most"))
-)
-
-
 def changed_since(conn: Connection, site_id: str, revision: int, limit: int) -> list[Lease]:
     """Open leases of the site whose order is newer than `revision`, in order of revision."""
     values = {"of_site": site_id, "after": revision, "at_most": limit}
-    return [as_lease(row) for row in _news.all(conn, values)]
+    return [as_lease(row) for row in _news.rows(conn, values)]
 
 
 _CHANGING = (
@@ -171,9 +175,18 @@ def update_leases(tx: Tx, updated: Sequence[Lease]) -> None:
     update_rows(tx.conn, leases, "id", _CHANGING, rows)
 
 
+_shares = Prepared(sa.select(share_usage))
+_shares_locked = Prepared(
+    sa.select(share_usage)
+    .where(share_usage.c.share_id.in_(ONE_OF))
+    .order_by(share_usage.c.share_id)
+    .with_for_update()
+)
+
+
 def usage_of_shares(conn: Connection) -> dict[str, tuple[int, int]]:
     """Share → (value, at_ms) as last written; the caller decays it to now."""
-    rows = conn.execute(sa.select(share_usage))
+    rows = _shares.rows(conn)
     return {row.share_id: (row.value, row.at_ms) for row in rows}
 
 
@@ -181,33 +194,18 @@ def locked_shares(tx: Tx, shares: Sequence[str]) -> dict[str, tuple[int, int]]:
     """As `usage_of_shares`, of these, made where missing and locked until the commit."""
     fresh = [{"share_id": share, "value": 0, "at_ms": tx.now_ms} for share in sorted(shares)]
     insert_ignore(tx, share_usage, fresh)
-    query = (
-        sa.select(share_usage)
-        .where(share_usage.c.share_id.in_(shares))
-        .order_by(share_usage.c.share_id)
-        .with_for_update()
-    )
-    return {row.share_id: (row.value, row.at_ms) for row in tx.conn.execute(query)}
+    rows = _shares_locked.rows(tx.conn, {"one_of": shares})
+    return {row.share_id: (row.value, row.at_ms) for row in rows}
 
 
 def write_share_usage(tx: Tx, values: dict[str, int]) -> None:
     """Set the decayed usage of shares that are there, as of the transaction's instant."""
-    rows = [
-        {"share_id": share, "value": value, "at_ms": tx.now_ms}
-        for share, value in sorted(values.items())
-    ]
-    if not rows:
-        return
-    tx.conn.execute(
-        sa.update(share_usage)
-        .where(share_usage.c.share_id == sa.bindparam("of_share"))
-        .values(value=sa.bindparam("to_value"), at_ms=sa.bindparam("to_at")),
-        [{"of_share": r["share_id"], "to_value": r["value"], "to_at": r["at_ms"]} for r in rows],
-    )
+    rows = [(value, tx.now_ms, share) for share, value in sorted(values.items())]
+    update_rows(tx.conn, share_usage, "share_id", ("value", "at_ms"), rows)
 
 
 def insert_round(tx: Tx, values: dict[str, Any]) -> None:
-    tx.conn.execute(sa.insert(rounds), [values])
+    insert_rows(tx.conn, rounds, tuples_of(rounds, [values]))
 
 
 def delete_rounds_before(tx: Tx, at_ms: int, limit: int) -> int:

@@ -16,11 +16,11 @@ from suanwang.grid.jobs.leases_store import LEASE_COLUMNS, as_lease
 from suanwang.grid.jobs.model import Job, Lease, Task
 from suanwang.grid.jobs.store import JOB_COLUMNS, TASK_COLUMNS, as_job, as_task
 from suanwang.grid.jobs.tables import jobs, leases, tasks
-from suanwang.platform.prepared import PreparedQuery, is_among, listed, room_for
+from suanwang.platform.prepared import Prepared
 
 _this_job = jobs.c.id == sa.bindparam("id")
-_job = PreparedQuery(sa.select(*JOB_COLUMNS).where(_this_job))
-_spec = PreparedQuery(sa.select(jobs.c.spec).where(_this_job))
+_job = Prepared(sa.select(*JOB_COLUMNS).where(_this_job))
+_spec = Prepared(sa.select(jobs.c.spec).where(_this_job))
 
 
 def job(conn: Connection, job_id: str) -> Job | None:
@@ -33,18 +33,18 @@ def spec_of(conn: Connection, job_id: str) -> dict[str, Any] | None:
     return None if row is None else row[0]
 
 
-@lru_cache(maxsize=256)
-def _page_query(organisation: bool, projects: int, states: int, before: bool) -> PreparedQuery:
+@lru_cache(maxsize=16)
+def _page_query(organisation: bool, projects: bool, states: bool, before: bool) -> Prepared:
     query = sa.select(*JOB_COLUMNS).order_by(jobs.c.id.desc()).limit(sa.bindparam("at_most"))
     if organisation:
         query = query.where(jobs.c.organisation_id == sa.bindparam("organisation_id"))
     if projects:
-        query = query.where(is_among(jobs.c.project_id, projects))
+        query = query.where(jobs.c.project_id.in_(sa.bindparam("projects", expanding=True)))
     if states:
-        query = query.where(is_among(jobs.c.state, states))
+        query = query.where(jobs.c.state.in_(sa.bindparam("states", expanding=True)))
     if before:
         query = query.where(jobs.c.id < sa.bindparam("before_id"))
-    return PreparedQuery(query)
+    return Prepared(query)
 
 
 def page_of_jobs(
@@ -59,18 +59,20 @@ def page_of_jobs(
     """Newest first; `None` for the organisation or the projects means all."""
     if project_ids is not None and not project_ids:
         return []
-    projects = project_ids or ()
     query = _page_query(
-        organisation_id is not None, room_for(projects), room_for(states), before_id is not None
+        organisation_id is not None,
+        project_ids is not None,
+        bool(states),
+        before_id is not None,
     )
     values = {
         "at_most": limit,
         "organisation_id": organisation_id,
         "before_id": before_id,
-        **listed(jobs.c.project_id, projects),
-        **listed(jobs.c.state, states),
+        "projects": project_ids,
+        "states": states,
     }
-    return [as_job(row) for row in query.all(conn, values)]
+    return [as_job(row) for row in query.rows(conn, values)]
 
 
 def jobs_ending_with(conn: Connection, text: str, organisation_id: str | None) -> list[Job]:
@@ -88,17 +90,17 @@ _listed = (
     .order_by(tasks.c.index)
     .limit(sa.bindparam("at_most"))
 )
-_tasks_of_job = PreparedQuery(_listed.with_only_columns(*TASK_COLUMNS))
+_tasks_of_job = Prepared(_listed.with_only_columns(*TASK_COLUMNS))
 
 
 def tasks_of_job(
     conn: Connection, job_id: str, *, after_index: int = -1, limit: int = 1000
 ) -> list[Task]:
     values = {"of_job": job_id, "after": after_index, "at_most": limit}
-    return [as_task(row) for row in _tasks_of_job.all(conn, values)]
+    return [as_task(row) for row in _tasks_of_job.rows(conn, values)]
 
 
-_of_listed_tasks = PreparedQuery(
+_of_listed_tasks = Prepared(
     sa.select(*LEASE_COLUMNS).where(leases.c.task_id.in_(_listed)).order_by(leases.c.id)
 )
 
@@ -106,4 +108,4 @@ _of_listed_tasks = PreparedQuery(
 def leases_of_job(conn: Connection, job_id: str, *, after_index: int, limit: int) -> list[Lease]:
     """All attempts of the tasks that `tasks_of_job` lists, the oldest first."""
     values = {"of_job": job_id, "after": after_index, "at_most": limit}
-    return [as_lease(row) for row in _of_listed_tasks.all(conn, values)]
+    return [as_lease(row) for row in _of_listed_tasks.rows(conn, values)]

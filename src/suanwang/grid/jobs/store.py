@@ -19,8 +19,9 @@ from suanwang.grid.jobs.tables import (
     refusals,
     tasks,
 )
-from suanwang.platform.bulk import insert_rows, tuples_of, update_rows
+from suanwang.platform.bulk import insert_new_rows, insert_rows, tuples_of, update_rows
 from suanwang.platform.database import Tx
+from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.protocol.messages import FailureClass
 
 LOCK_ORDER = ("leases", "tasks", "share_usage", "accounts", "jobs", "sites")
@@ -64,16 +65,7 @@ def as_task(row: Sequence[Any]) -> Task:
 
 def insert_ignore(tx: Tx, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
     """INSERT … ON CONFLICT DO NOTHING, on both databases."""
-    if not rows:
-        return
-    if tx.is_postgres:
-        from sqlalchemy.dialects.postgresql import insert as pg_insert
-
-        tx.conn.execute(pg_insert(table).on_conflict_do_nothing(), rows)
-    else:
-        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-
-        tx.conn.execute(sqlite_insert(table).on_conflict_do_nothing(), rows)
+    insert_new_rows(tx.conn, table, tuples_of(table, rows), ())
 
 
 def insert_jobs(tx: Tx, rows: list[dict[str, Any]]) -> None:
@@ -93,15 +85,19 @@ def insert_classes(tx: Tx, rows: list[dict[str, Any]]) -> None:
     insert_ignore(tx, demand_classes, rows)
 
 
+_bodies = Prepared(
+    sa.select(demand_classes.c.id, demand_classes.c.body).where(demand_classes.c.id.in_(ONE_OF))
+)
+
+
 def class_bodies(conn: Connection, class_ids: Iterable[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for ids in chunks(class_ids):
-        query = sa.select(demand_classes).where(demand_classes.c.id.in_(ids))
-        found.update({row.id: row.body for row in conn.execute(query)})
+        found.update({row.id: row.body for row in _bodies.rows(conn, {"one_of": ids})})
     return found
 
 
-_queue = (
+_queue = Prepared(
     sa.select(
         tasks.c.organisation_id,
         tasks.c.project_id,
@@ -127,22 +123,44 @@ _queue = (
 
 def queue_groups(conn: Connection, now_ms: int) -> list[QueueGroup]:
     """Equal queued tasks of one user, counted; sorted by key."""
-    rows = conn.execute(_queue, {"now_ms": now_ms})
+    rows = _queue.rows(conn, {"now_ms": now_ms})
     groups = [QueueGroup(r[0], r[1], r[2], r[3], r[4], r[5], r[6]) for r in rows]
     return sorted(groups, key=lambda group: group.key)
 
 
-def has_queued(conn: Connection, now_ms: int) -> bool:
-    query = (
-        sa.select(tasks.c.id)
-        .where(tasks.c.state == sa.literal_column("'queued'"), tasks.c.not_before_ms <= now_ms)
-        .limit(1)
+_any_queued = Prepared(
+    sa.select(tasks.c.id)
+    .where(
+        tasks.c.state == sa.literal_column("'queued'"),
+        tasks.c.not_before_ms <= sa.bindparam("now_ms"),
     )
-    return conn.execute(query).first() is not None
+    .limit(1)
+)
+_any_refusal = Prepared(sa.select(refusals.c.class_id).limit(1))
+
+
+def has_queued(conn: Connection, now_ms: int) -> bool:
+    return _any_queued.first(conn, {"now_ms": now_ms}) is not None
 
 
 def has_refusals(conn: Connection) -> bool:
-    return conn.execute(sa.select(refusals.c.class_id).limit(1)).first() is not None
+    return _any_refusal.first(conn) is not None
+
+
+_heads = Prepared(
+    sa.select(tasks.c.id, tasks.c.job_id, tasks.c.attempt)
+    .where(
+        tasks.c.state == sa.literal_column("'queued'"),
+        *(
+            tasks.c[name] == sa.bindparam(f"of_{name}")
+            for name in ("organisation_id", "project_id", "user_id", "class_id", "priority")
+        ),
+        tasks.c.not_before_ms <= sa.bindparam("now_ms"),
+    )
+    .order_by(tasks.c.queued_at_ms, tasks.c.id)
+    .limit(sa.bindparam("at_most"))
+    .with_for_update(skip_locked=True)
+)
 
 
 def heads(
@@ -150,37 +168,28 @@ def heads(
 ) -> list[Row[Any]]:
     """The oldest `count` queued tasks of a group: id, job_id, attempt."""
     organisation_id, project_id, user_id, class_id, priority = key
-    query = (
-        sa.select(tasks.c.id, tasks.c.job_id, tasks.c.attempt)
-        .where(
-            tasks.c.state == sa.literal_column("'queued'"),
-            tasks.c.organisation_id == organisation_id,
-            tasks.c.project_id == project_id,
-            tasks.c.user_id == user_id,
-            tasks.c.class_id == class_id,
-            tasks.c.priority == priority,
-            tasks.c.not_before_ms <= now_ms,
-        )
-        .order_by(tasks.c.queued_at_ms, tasks.c.id)
-        .limit(count)
-        .with_for_update(skip_locked=True)
-    )
-    return list(conn.execute(query))
+    values = {
+        "of_organisation_id": organisation_id,
+        "of_project_id": project_id,
+        "of_user_id": user_id,
+        "of_class_id": class_id,
+        "of_priority": priority,
+        "now_ms": now_ms,
+        "at_most": count,
+    }
+    return list(_heads.rows(conn, values))
 
 
-_tasks_by_id = (
-    sa.select(*TASK_COLUMNS)
-    .where(tasks.c.id.in_(sa.bindparam("ids", expanding=True)))
-    .order_by(tasks.c.id)
-)
-_tasks_locked = _tasks_by_id.with_for_update()
+_of_ids = sa.select(*TASK_COLUMNS).where(tasks.c.id.in_(ONE_OF)).order_by(tasks.c.id)
+_tasks_by_id = Prepared(_of_ids)
+_tasks_locked = Prepared(_of_ids.with_for_update())
 
 
 def tasks_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Task]:
     query = _tasks_locked if lock else _tasks_by_id
     found: dict[str, Task] = {}
     for some in chunks(ids):
-        for row in conn.execute(query, {"ids": some}):
+        for row in query.rows(conn, {"one_of": some}):
             found[row[0]] = as_task(row)
     return found
 
@@ -246,13 +255,10 @@ def mark_leased(tx: Tx, rows: Sequence[tuple[int, str, str]]) -> None:
     update_rows(tx.conn, tasks, "id", ("state", "attempt", "lease_id"), leased)
 
 
-_jobs_by_id = (
-    sa.select(*JOB_COLUMNS)
-    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
-    .order_by(jobs.c.id)
-)
-_jobs_locked = _jobs_by_id.with_for_update()
-_jobs_shared = _jobs_by_id.with_for_update(read=True)
+_named = sa.select(*JOB_COLUMNS).where(jobs.c.id.in_(ONE_OF)).order_by(jobs.c.id)
+_jobs_by_id = Prepared(_named)
+_jobs_locked = Prepared(_named.with_for_update())
+_jobs_shared = Prepared(_named.with_for_update(read=True))
 
 
 def jobs_by_id(
@@ -262,16 +268,23 @@ def jobs_by_id(
     query = _jobs_locked if lock else _jobs_shared if share else _jobs_by_id
     found: dict[str, Job] = {}
     for some in chunks(ids):
-        for row in conn.execute(query, {"ids": some}):
+        for row in query.rows(conn, {"one_of": some}):
             found[row[0]] = as_job(row)
     return found
+
+
+_terms = Prepared(sa.select(jobs.c.id, jobs.c.terms).where(jobs.c.id.in_(ONE_OF)))
+_templates = Prepared(
+    sa.select(jobs.c.id, jobs.c.name, jobs.c.template, jobs.c.terms, jobs.c.sealed_secrets).where(
+        jobs.c.id.in_(ONE_OF)
+    )
+)
 
 
 def terms_of(conn: Connection, job_ids: Iterable[str]) -> dict[str, Terms]:
     found: dict[str, Terms] = {}
     for some in chunks(job_ids):
-        query = sa.select(jobs.c.id, jobs.c.terms).where(jobs.c.id.in_(some))
-        found.update({row.id: row.terms for row in conn.execute(query)})
+        found.update({row.id: row.terms for row in _terms.rows(conn, {"one_of": some})})
     return found
 
 
@@ -280,9 +293,8 @@ def templates_of(
 ) -> dict[str, tuple[str, RunTemplate, Terms, bytes | None]]:
     """Name, template, terms and sealed secrets by job."""
     found: dict[str, tuple[str, RunTemplate, Terms, bytes | None]] = {}
-    columns = (jobs.c.id, jobs.c.name, jobs.c.template, jobs.c.terms, jobs.c.sealed_secrets)
     for some in chunks(job_ids):
-        for row in conn.execute(sa.select(*columns).where(jobs.c.id.in_(some))):
+        for row in _templates.rows(conn, {"one_of": some}):
             found[row.id] = (row.name, row.template, row.terms, row.sealed_secrets)
     return found
 
@@ -300,14 +312,16 @@ def request_cancel(tx: Tx, job_ids: Iterable[str]) -> None:
         tx.conn.execute(sa.update(jobs).where(jobs.c.id.in_(some)).values(cancel_requested=True))
 
 
+_dependants = Prepared(
+    sa.select(job_dependencies.c.job_id).where(job_dependencies.c.needs_job_id.in_(ONE_OF))
+)
+
+
 def dependants_of(conn: Connection, job_ids: Iterable[str]) -> list[str]:
     """Jobs that wait for any of these."""
     found: set[str] = set()
     for some in chunks(job_ids):
-        query = sa.select(job_dependencies.c.job_id).where(
-            job_dependencies.c.needs_job_id.in_(some)
-        )
-        found.update(conn.execute(query).scalars())
+        found.update(row.job_id for row in _dependants.rows(conn, {"one_of": some}))
     return sorted(found)
 
 
@@ -347,11 +361,27 @@ def waiting(conn: Connection, organisation_id: str | None) -> list[Waiting]:
     return sorted(found, key=lambda one: one.group)
 
 
+_said = Prepared(
+    sa.select(
+        *(
+            refusals.c[name]
+            for name in (
+                "project_id",
+                "user_id",
+                "class_id",
+                "priority",
+                "reason",
+                "detail",
+                "count",
+            )
+        )
+    )
+)
+
+
 def refusal_keys(conn: Connection) -> dict[tuple[str, str, str, int], tuple[str, str, int]]:
     """What was last said to each group: (reason, detail, count)."""
-    columns = [refusals.c[n] for n in ("project_id", "user_id", "class_id", "priority")]
-    said = [refusals.c[n] for n in ("reason", "detail", "count")]
-    rows = conn.execute(sa.select(*columns, *said))
+    rows = _said.rows(conn)
     return {(r[0], r[1], r[2], r[3]): (r[4], r[5], r[6]) for r in rows}
 
 

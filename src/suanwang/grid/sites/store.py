@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from suanwang.grid.sites.model import PoolRow, Site, SiteState
-from suanwang.platform.prepared import PreparedQuery, is_among, listed, room_for
+from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.platform.schema import Id, Ms, Packed, metadata
 from suanwang.protocol.messages import AcceleratorReport, NodeReport
 
@@ -72,17 +71,18 @@ pools = sa.Table(
 )
 
 
+_SITE_FIELDS = ["site_id" if column.name == "id" else column.name for column in sites.c]
+_POOL_FIELDS = ["pool_id" if column.name == "id" else column.name for column in pools.c]
+
+
 def _site(row: Row[Any]) -> Site:
-    values = dict(row._mapping)
-    values["site_id"] = values.pop("id")
+    values = dict(zip(_SITE_FIELDS, row, strict=True))
     values["state"] = SiteState(values["state"])
     return Site(**values)
 
 
 def _pool(row: Row[Any]) -> PoolRow:
-    values = dict(row._mapping)
-    values["pool_id"] = values.pop("id")
-    return PoolRow(**values)
+    return PoolRow(**dict(zip(_POOL_FIELDS, row, strict=True)))
 
 
 def insert_site(conn: Connection, values: dict[str, Any]) -> None:
@@ -94,22 +94,25 @@ def update_site(conn: Connection, site_id: str, **values: Any) -> int:
 
 
 # asked at every poll: built once
-_by_id = sa.select(sites).where(sites.c.id == sa.bindparam("of_site"))
-_by_id_locked = _by_id.with_for_update()
-_not_removed = sa.select(sites).where(sites.c.state != SiteState.REMOVED).order_by(sites.c.id)
+_named = sa.select(sites).where(sites.c.id == sa.bindparam("of_site"))
+_by_id = Prepared(_named)
+_by_id_locked = Prepared(_named.with_for_update())
+_not_removed = Prepared(
+    sa.select(sites).where(sites.c.state != SiteState.REMOVED).order_by(sites.c.id)
+)
 
 
 def site_by_id(conn: Connection, site_id: str, *, lock: bool = False) -> Site | None:
-    row = conn.execute(_by_id_locked if lock else _by_id, {"of_site": site_id}).first()
+    row = (_by_id_locked if lock else _by_id).first(conn, {"of_site": site_id})
     return _site(row) if row else None
 
 
-_session = sa.select(sites.c.session).where(sites.c.id == sa.bindparam("of_site"))
+_session = Prepared(sa.select(sites.c.session).where(sites.c.id == sa.bindparam("of_site")))
 
 
 def session_of(conn: Connection, site_id: str) -> int | None:
-    session: int | None = conn.execute(_session, {"of_site": site_id}).scalar()
-    return session
+    row = _session.first(conn, {"of_site": site_id})
+    return None if row is None else int(row.session)
 
 
 def site_by_name(conn: Connection, name: str) -> Site | None:
@@ -119,10 +122,10 @@ def site_by_name(conn: Connection, name: str) -> Site | None:
 
 def all_sites(conn: Connection) -> list[Site]:
     """Every site that is not removed, by id."""
-    return [_site(row) for row in conn.execute(_not_removed)]
+    return [_site(row) for row in _not_removed.rows(conn)]
 
 
-_touch = (
+_touch = Prepared(
     sa.update(sites)
     .where(sites.c.id == sa.bindparam("of_site"), sites.c.session == sa.bindparam("of_session"))
     .values(last_contact_ms=sa.bindparam("at_ms"))
@@ -132,18 +135,21 @@ _touch = (
 def touch(conn: Connection, site_id: str, session: int, at_ms: int) -> bool:
     """Note a contact; False if the session is no longer the site's."""
     values = {"of_site": site_id, "of_session": session, "at_ms": at_ms}
-    return conn.execute(_touch, values).rowcount == 1
+    return _touch.run(conn, values) == 1
+
+
+_next_revisions = Prepared(
+    sa.update(sites)
+    .where(sites.c.id == sa.bindparam("of_site"))
+    .values(revision=sites.c.revision + sa.bindparam("more"))
+    .returning(sites.c.revision)
+)
 
 
 def next_revisions(conn: Connection, site_id: str, count: int) -> int:
     """Take `count` revisions of the site; returns the first. Locks the site's row until commit."""
-    query = (
-        sa.update(sites)
-        .where(sites.c.id == site_id)
-        .values(revision=sites.c.revision + count)
-        .returning(sites.c.revision)
-    )
-    return int(conn.execute(query).scalar_one()) - count + 1
+    values = {"of_site": site_id, "more": count}
+    return int(_next_revisions.first(conn, values).revision) - count + 1
 
 
 def insert_credential(conn: Connection, values: dict[str, Any]) -> None:
@@ -184,16 +190,18 @@ def end_credentials(
     return conn.execute(query).rowcount
 
 
-_pools_of = sa.select(pools).where(pools.c.site_id == sa.bindparam("of_site")).order_by(pools.c.id)
-_present = sa.select(pools).where(pools.c.present).order_by(pools.c.id)
+_pools_of = Prepared(
+    sa.select(pools).where(pools.c.site_id == sa.bindparam("of_site")).order_by(pools.c.id)
+)
+_present = Prepared(sa.select(pools).where(pools.c.present).order_by(pools.c.id))
 
 
 def pools_of(conn: Connection, site_id: str) -> list[PoolRow]:
-    return [_pool(row) for row in conn.execute(_pools_of, {"of_site": site_id})]
+    return [_pool(row) for row in _pools_of.rows(conn, {"of_site": site_id})]
 
 
 def present_pools(conn: Connection) -> list[PoolRow]:
-    return [_pool(row) for row in conn.execute(_present)]
+    return [_pool(row) for row in _present.rows(conn)]
 
 
 def pools_by_id(conn: Connection, pool_ids: Sequence[str]) -> dict[str, PoolRow]:
@@ -209,17 +217,17 @@ def update_pool(conn: Connection, pool_id: str, **values: Any) -> None:
     conn.execute(sa.update(pools).where(pools.c.id == pool_id).values(**values))
 
 
-@lru_cache(maxsize=32)
-def _names_query(table: sa.Table, count: int) -> PreparedQuery:
-    return PreparedQuery(sa.select(table.c.id, table.c.name).where(is_among(table.c.id, count)))
+_names = [
+    Prepared(sa.select(table.c.id, table.c.name).where(table.c.id.in_(ONE_OF)))
+    for table in (sites, pools)
+]
 
 
 def names_of(conn: Connection, site_ids: Sequence[str], pool_ids: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for table, ids in ((sites, site_ids), (pools, pool_ids)):
+    for query, ids in zip(_names, (site_ids, pool_ids), strict=True):
         if ids:
-            query = _names_query(table, room_for(ids))
-            found.update({row[0]: row[1] for row in query.all(conn, listed(table.c.id, ids))})
+            found.update({row[0]: row[1] for row in query.rows(conn, {"one_of": ids})})
     return found
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Row
 
 from suanwang.platform.bulk import insert_new_rows
 from suanwang.platform.database import Tx
+from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.platform.schema import Id, Money, Ms, metadata
 from suanwang.trade.billing.model import (
     Charge,
@@ -101,9 +102,7 @@ troubles = sa.Table(
     sa.Column("at_ms", Ms, nullable=False),
 )
 
-_PRICES_BY_ID = sa.select(price_lists).where(
-    price_lists.c.id.in_(sa.bindparam("ids", expanding=True))
-)
+_PRICES_BY_ID = Prepared(sa.select(price_lists).where(price_lists.c.id.in_(ONE_OF)))
 # a record is written as the tuple of its fields
 _RECORD_COLUMNS = [usage.c[name] for name in UsageRecord.__struct_fields__]
 
@@ -128,7 +127,7 @@ def _price_list(row: Row[Any]) -> PriceList:
 def prices(conn: Connection, ids: Sequence[str]) -> dict[str, PriceList]:
     found = {}
     for chunk in _chunks(ids):
-        for row in conn.execute(_PRICES_BY_ID, {"ids": chunk}):
+        for row in _PRICES_BY_ID.rows(conn, {"one_of": chunk}):
             found[row.id] = _price_list(row)
     return found
 

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection, Row
 
 from suanwang.platform.bulk import insert_new_rows, insert_rows
 from suanwang.platform.database import Tx
+from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.platform.schema import Id, Money, Ms, metadata
 from suanwang.trade.ledger.model import (
     NORMAL_SIDES,
@@ -81,11 +82,9 @@ postings = sa.Table(
     sqlite_with_rowid=False,
 )
 
-_OF_OWNERS = sa.select(accounts).where(
-    accounts.c.owner_id.in_(sa.bindparam("owners", expanding=True))
-)
-_CURRENCIES = sa.select(accounts.c.id, accounts.c.currency).where(
-    accounts.c.id.in_(sa.bindparam("ids", expanding=True))
+_OF_OWNERS = Prepared(sa.select(accounts).where(accounts.c.owner_id.in_(ONE_OF)))
+_CURRENCIES = Prepared(
+    sa.select(accounts.c.id, accounts.c.currency).where(accounts.c.id.in_(ONE_OF))
 )
 _MOVE = (
     sa.update(accounts)
@@ -122,7 +121,7 @@ def find_accounts(conn: Connection, keys: Sequence[AccountKey]) -> dict[AccountK
     owners = sorted({key.owner_id for key in keys})
     found = {}
     for chunk in _chunks(owners):
-        for row in conn.execute(_OF_OWNERS, {"owners": chunk}):
+        for row in _OF_OWNERS.rows(conn, {"one_of": chunk}):
             account = _account(row)
             if account.key in wanted:
                 found[account.key] = account
@@ -153,7 +152,7 @@ def insert_accounts(tx: Tx, keys: Sequence[AccountKey]) -> None:
 def currencies(conn: Connection, account_ids: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for chunk in _chunks(account_ids):
-        found.update((row[0], row[1]) for row in conn.execute(_CURRENCIES, {"ids": chunk}))
+        found.update((row[0], row[1]) for row in _CURRENCIES.rows(conn, {"one_of": chunk}))
     return found
 
 
