@@ -18,7 +18,8 @@ from suanwang.sim.scenario import Options, run_seed
 from suanwang.trade.billing import service as billing
 
 BOUND = 60
-"""Seeds within which a planted bug must be found; each shows in every tenth or more often."""
+"""Seeds within which a planted bug must be found. Most show in the first or second; a site that
+works on needs a long silence and a replacement meanwhile: it shows in about every thirtieth."""
 
 
 def _ignores(found: Any) -> Callable[..., Any]:

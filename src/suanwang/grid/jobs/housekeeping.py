@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs import keys_store, leases_store
 from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.database import Tx
 
@@ -15,6 +15,6 @@ BATCH = 2_000
 
 def tidy(tx: Tx) -> bool:
     """Drop what is too old, a batch at most; True if there may be more."""
-    keys = store.forget_keys_before(tx, tx.now_ms - KEYS_KEPT_MS, BATCH)
+    keys = keys_store.forget_keys_before(tx, tx.now_ms - KEYS_KEPT_MS, BATCH)
     rounds = leases_store.delete_rounds_before(tx, tx.now_ms - ROUNDS_KEPT_MS, BATCH)
     return max(keys, rounds) >= BATCH

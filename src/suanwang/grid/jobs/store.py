@@ -12,7 +12,6 @@ from suanwang.engines.scheduling.model import QueueGroup
 from suanwang.grid.jobs.model import FINAL, Job, RunTemplate, Task, TaskState, Terms, Waiting
 from suanwang.grid.jobs.tables import (
     demand_classes,
-    idempotency_keys,
     job_dependencies,
     jobs,
     leases,
@@ -401,38 +400,6 @@ def replace_refusals(
         )
     if rows:
         tx.conn.execute(sa.insert(refusals), rows)
-
-
-def remembered(conn: Connection, user_id: str, key: str) -> Row[Any] | None:
-    query = sa.select(idempotency_keys).where(
-        idempotency_keys.c.user_id == user_id, idempotency_keys.c.key == key
-    )
-    return conn.execute(query).first()
-
-
-def remember(tx: Tx, user_id: str, key: str, request_digest: str, result: Any) -> None:
-    row = {
-        "user_id": user_id,
-        "key": key,
-        "request_digest": request_digest,
-        "result": result,
-        "at_ms": tx.now_ms,
-    }
-    tx.conn.execute(sa.insert(idempotency_keys), [row])
-
-
-def forget_keys_before(tx: Tx, at_ms: int, limit: int) -> int:
-    """The oldest of them; returns how many went."""
-    table = idempotency_keys
-    oldest = (
-        sa.select(table.c.user_id, table.c.key)
-        .where(table.c.at_ms < at_ms)
-        .order_by(table.c.at_ms)
-        .limit(limit)
-    )
-    return tx.conn.execute(
-        sa.delete(table).where(sa.tuple_(table.c.user_id, table.c.key).in_(oldest))
-    ).rowcount
 
 
 def named_digests(conn: Connection, organisation_id: str) -> set[str]:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from suanwang.engines.estimation.model import Estimate, JobFacts
 from suanwang.grid.data import service as data
 from suanwang.grid.data.model import BlobKind
-from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs import keys_store, leases_store, store
 from suanwang.grid.jobs.demand import BlobFact, Demand, demand_of, facts_of
 from suanwang.grid.jobs.estimates import RuntimeEstimates, on_grid
 from suanwang.grid.jobs.model import FINAL, Job, StopReason, TaskState
@@ -69,7 +69,7 @@ def submit(
     demands = _demands(tx, specs, owners, estimates)
     job_ids = _insert(tx, owners, specs, demands, seal)
     if idempotency_key is not None and owners:
-        store.remember(tx, owners[0].user_id, idempotency_key, digest, job_ids)
+        keys_store.remember(tx, owners[0].user_id, idempotency_key, digest, job_ids)
     return job_ids
 
 
@@ -82,7 +82,7 @@ def _digest(owners: Sequence[Owner], specs: Sequence[JobSpec]) -> str:
 
 
 def _earlier(conn: Connection, user_id: str, key: str, digest: str) -> list[str] | None:
-    row = store.remembered(conn, user_id, key)
+    row = keys_store.remembered(conn, user_id, key)
     if row is None:
         return None
     if row.request_digest != digest:
