@@ -111,7 +111,7 @@ def bare() -> Iterator[tuple[str, int]]:
         process.wait()
 
 
-def processor_us(pid: int, before_s: float, requests: float) -> float:
+def cost_us(pid: int, before_s: float, requests: float) -> float:
     return (cpu_seconds(pid) - before_s) / requests * 1e6
 
 
@@ -153,7 +153,7 @@ def main() -> None:
                 before_s = cpu_seconds(pid)
                 rate, p99 = requests_per_s(url, grid.token, args.seconds)
                 figures[name] = round(rate)
-                costs[name] = round(processor_us(pid, before_s, rate * args.seconds))
+                costs[name] = round(cost_us(pid, before_s, rate * args.seconds))
                 print(
                     f"{name}: {rate:.0f} requests/s, p99 {p99:.1f} ms, "
                     f"{costs[name]} us of the server's processor each"

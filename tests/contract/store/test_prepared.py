@@ -11,11 +11,11 @@ from sqlalchemy.exc import DBAPIError
 
 from suanwang.platform.database import Database, Tx
 from suanwang.platform.prepared import ONE_OF, Prepared
-from suanwang.platform.schema import Packed, metadata
+from suanwang.platform.schema import Packed
 
 things = sa.Table(
     "prepared_things",
-    metadata,
+    sa.MetaData(),  # not one of the program's tables
     sa.Column("id", sa.String(10), primary_key=True),
     sa.Column("up", sa.Boolean, nullable=False),
     sa.Column("body", Packed(list[int])),
@@ -41,6 +41,7 @@ _twice = Prepared(sa.insert(things).values(id="a", up=True))
 
 
 def _fill(tx: Tx) -> None:
+    things.create(tx.conn)
     rows = [{"id": name, "up": name != "d", "body": [1, 2]} for name in "abcd"]
     rows.append({"id": "e", "up": True, "body": None})
     tx.conn.execute(sa.insert(things), rows)
