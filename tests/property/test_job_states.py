@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from grid_world import GridWorld, PlayedSite, ended_report, report_of
 from manual_clock import ManualClock
-from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs import leases_store, shown_store
 from suanwang.grid.jobs.model import (
     FINAL,
     LEASE_RANK,
@@ -145,8 +145,13 @@ class Story:
         assert self.world.wrong() == []
 
     def _all(self, conn: Connection) -> tuple[list[Task], list[Lease]]:
-        tasks = [task for job in self.jobs for task in store.tasks_of_job(conn, job)]
-        return tasks, leases_store.leases_of_tasks(conn, [task.task_id for task in tasks])
+        tasks = [task for job in self.jobs for task in shown_store.tasks_of_job(conn, job)]
+        leases = [
+            lease
+            for job in self.jobs
+            for lease in shown_store.leases_of_job(conn, job, after_index=-1, limit=1000)
+        ]
+        return tasks, leases
 
     def finish(self) -> None:
         """Both sites come back and do as they are told."""

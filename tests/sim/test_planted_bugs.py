@@ -37,9 +37,9 @@ def _crowds_nodes(patch: pytest.MonkeyPatch) -> None:
 
 def _sends_anywhere(patch: pytest.MonkeyPatch) -> None:
     def everywhere(self: Any, _demand: Any) -> Any:
-        return np.zeros(self._size, dtype=np.int8)
+        return np.full(self._size, filters._PASSES, dtype=np.int8)
 
-    patch.setattr(filters.Filters, "_place_codes", everywhere)
+    patch.setattr(filters.Filters, "_place", everywhere)
 
 
 def _keeps_holds(patch: pytest.MonkeyPatch) -> None:

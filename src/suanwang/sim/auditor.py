@@ -14,6 +14,7 @@ from suanwang.platform.outbox import outbox
 from suanwang.sim.world import World
 from suanwang.trade.billing import reports as billing_reports
 from suanwang.trade.billing.store import charges, usage
+from suanwang.trade.ledger.model import EntryKind
 from suanwang.trade.ledger.store import accounts, postings
 
 STATES = (
@@ -46,8 +47,11 @@ def _books(conn: Connection) -> list[str]:
     """Sums made here, row by row: what is posted is what balances say and what was charged."""
     balance: dict[str, int] = defaultdict(int)
     of_entry: dict[str, int] = defaultdict(int)
+    charged: dict[str, int] = defaultdict(int)
     for row in conn.execute(sa.select(postings)):
         balance[row.account_id] += row.amount
+        if row.kind == EntryKind.CHARGE.value:
+            charged[row.account_id] += row.amount
         of_entry[row.entry_id] += row.amount
     found = [f"EntryUnbalanced: {entry} by {left}" for entry, left in of_entry.items() if left]
     paid: dict[str, int] = defaultdict(int)
@@ -57,10 +61,10 @@ def _books(conn: Connection) -> list[str]:
         posted = balance[account.id]
         if account.balance != posted:
             found.append(f"BalanceWrong: {account.id} has {account.balance}, posted {posted}")
-        # nobody is topped up in a run: what a project has is what it was charged
-        if account.kind == "prepaid" and account.balance != paid[account.owner_id]:
+        booked, asked = charged[account.id], paid[account.owner_id]
+        if account.kind == "prepaid" and booked != asked:
             found.append(
-                f"ChargesWrong: {account.owner_id} has {account.balance}, {paid[account.owner_id]}"
+                f"ChargesWrong: {account.owner_id} was booked {booked}, charges say {asked}"
             )
     return found
 
