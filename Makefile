@@ -38,7 +38,7 @@ components:  ## What the tests need beside Python (apt, as root on Debian)
 	@sh scripts/components.sh
 
 test: $(VENV)/.test components  ## The whole suite
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not heavy" $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not heavy" $(ARGS)
 
 test-heavy: $(VENV)/.test components  ## What takes minutes
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m heavy $(ARGS)
