@@ -19,6 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 
+from suanwang.platform.schema import Packed
+
 ONE_OF: sa.BindParameter[Any] = sa.bindparam("one_of", expanding=True)
 """For the IN list of a statement that has one; with several, give each an expanding `bindparam`."""
 _MARK = re.compile(r"__\[POSTCOMPILE_(\w+)\]")
@@ -34,7 +36,7 @@ class _Plan:
     given: Mapping[str, Any]
     lists: frozenset[str]
     convert: list[tuple[int, Callable[[Any], Any]]]
-    row: Callable[[Sequence[Any]], Any]
+    row: Callable[[Any], Any]
     texts: dict[tuple[int, ...], str] = field(default_factory=dict)
     """By the room of the IN lists, in the order of the names."""
 
@@ -68,6 +70,9 @@ def _room_for(length: int) -> int:
 
 
 def _converter(column: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
+    if isinstance(column.type, Packed):
+        decode = column.type.decode
+        return lambda value: None if value is None else decode(value)
     kind = column.type.dialect_impl(dialect)
     found: Callable[[Any], Any] | None = kind.result_processor(dialect, None)
     return found
@@ -82,10 +87,12 @@ def _row_of(names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
 class Prepared:
     """One statement; values are given by the names of its `bindparam`s, and need no converting."""
 
-    __slots__ = ("_plan", "_statement")
+    __slots__ = ("_make", "_plan", "_statement")
 
-    def __init__(self, statement: Any) -> None:
+    def __init__(self, statement: Any, make: Callable[[list[Any]], Any] | None = None) -> None:
+        """`make` gets the columns of a row, in a list of its own, and gives what stands for it."""
         self._statement = statement
+        self._make = make
         self._plan: _Plan | None = None
 
     def _planned(self, dialect: Dialect) -> _Plan:
@@ -98,7 +105,7 @@ class Prepared:
             given=dict(compiled.params),
             lists=frozenset(_MARK.findall(str(compiled))),
             convert=[(index, one) for index, one in enumerate(converters) if one is not None],
-            row=_row_of([column.name for column in columns]),
+            row=self._make or _row_of([column.name for column in columns]),
         )
 
     def _cursor(self, conn: Connection, plan: _Plan, values: Mapping[str, Any]) -> sqlite3.Cursor:
@@ -113,16 +120,19 @@ class Prepared:
         return cursor
 
     def rows(self, conn: Connection, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
-        """All of them: tuples in the order of the columns, which have their names too."""
+        """All of them: tuples in the order of the columns, which have their names too; or what
+        `make` made of them."""
+        make = self._make
         if conn.dialect.name != "sqlite":
-            return conn.execute(self._statement, values or {}).all()
+            found = conn.execute(self._statement, values or {}).all()
+            return found if make is None else [make(list(row)) for row in found]
         plan = self._plan or self._planned(conn.dialect)
         self._plan = plan
-        found = self._cursor(conn, plan, values or {}).fetchall()
-        if not plan.convert:
-            return list(map(plan.row, found))
+        rows = self._cursor(conn, plan, values or {}).fetchall()
+        if make is None and not plan.convert:
+            return list(map(plan.row, rows))
         made = []
-        for row in found:
+        for row in rows:
             cells = list(row)
             for index, convert in plan.convert:
                 cells[index] = convert(cells[index])

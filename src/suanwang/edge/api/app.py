@@ -47,6 +47,8 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        # our own figures are Prometheus's; asking OpenTelemetry costs each request otherwise
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.context = context
     directory.install(app)

@@ -24,6 +24,7 @@ def json_response(body: Any, status: int = 200, headers: dict[str, str] | None =
     )
 
 
+@lru_cache(maxsize=16_384)
 def instant(at_ms: int | None) -> str | None:
     """RFC 3339 in UTC with milliseconds."""
     if at_ms is None:

@@ -32,9 +32,8 @@ _WORDS: list[tuple[int, dict[str, Any]]] = [
 ]
 
 
-def as_lease(row: Sequence[Any]) -> Lease:
+def as_lease(values: list[Any]) -> Lease:
     """Of LEASE_COLUMNS."""
-    values = list(row)
     for place, words in _WORDS:
         values[place] = words[values[place]]
     return Lease(*values)
@@ -47,20 +46,21 @@ def insert_leases(tx: Tx, rows: list[dict[str, Any]]) -> None:
 
 _leases = sa.select(*LEASE_COLUMNS)
 _of_ids = _leases.where(leases.c.id.in_(ONE_OF)).order_by(leases.c.id)
-_by_id = Prepared(_of_ids)
-_by_id_locked = Prepared(_of_ids.with_for_update())
+_by_id = Prepared(_of_ids, as_lease)
+_by_id_locked = Prepared(_of_ids.with_for_update(), as_lease)
 _all_open = _leases.where(OPEN).order_by(leases.c.id)
-_open = Prepared(_all_open)
-_open_at_sites = Prepared(_all_open.where(leases.c.site_id.in_(ONE_OF)))
+_open = Prepared(_all_open, as_lease)
+_open_at_sites = Prepared(_all_open.where(leases.c.site_id.in_(ONE_OF)), as_lease)
 _open_of_job_locked = Prepared(
-    _all_open.where(leases.c.job_id == sa.bindparam("of_job")).with_for_update()
+    _all_open.where(leases.c.job_id == sa.bindparam("of_job")).with_for_update(), as_lease
 )
 _at_site = _leases.where(OPEN, leases.c.site_id == sa.bindparam("of_site")).order_by(
     leases.c.revision
 )
-_open_of_site = Prepared(_at_site)
+_open_of_site = Prepared(_at_site, as_lease)
 _news = Prepared(
-    _at_site.where(leases.c.revision > sa.bindparam("after")).limit(sa.bindparam("at_most"))
+    _at_site.where(leases.c.revision > sa.bindparam("after")).limit(sa.bindparam("at_most")),
+    as_lease,
 )
 
 
@@ -69,45 +69,47 @@ def leases_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) ->
     found: dict[str, Lease] = {}
     for some in chunks(ids):
         for row in query.rows(conn, {"one_of": some}):
-            found[row[0]] = as_lease(row)
+            found[row.lease_id] = row
     return found
 
 
 def open_leases(conn: Connection) -> list[Lease]:
-    return [as_lease(row) for row in _open.rows(conn)]
+    return list(_open.rows(conn))
 
 
 _OF_OPEN_LEASE = [
     leases.c["id" if name == "lease_id" else name] for name in OpenLease.__struct_fields__
 ]
 _all_occupying = sa.select(*_OF_OPEN_LEASE).where(OPEN).order_by(leases.c.id)
-_occupying = Prepared(_all_occupying)
-_occupying_there = Prepared(_all_occupying.where(leases.c.pool_id.in_(ONE_OF)))
+_occupying = Prepared(_all_occupying, lambda values: OpenLease(*values))
+_occupying_there = Prepared(
+    _all_occupying.where(leases.c.pool_id.in_(ONE_OF)), lambda values: OpenLease(*values)
+)
 
 
 def occupying(conn: Connection, pool_ids: Collection[str] | None = None) -> list[OpenLease]:
     """What planning must know of open leases (of these pools only); much cheaper than all of it."""
     if pool_ids is None:
-        return [OpenLease(*row) for row in _occupying.rows(conn)]
+        return list(_occupying.rows(conn))
     found: list[OpenLease] = []
     for some in chunks(pool_ids):
-        found += [OpenLease(*row) for row in _occupying_there.rows(conn, {"one_of": some})]
+        found += _occupying_there.rows(conn, {"one_of": some})
     return found
 
 
 def open_leases_at(conn: Connection, site_ids: Sequence[str]) -> list[Lease]:
     if not site_ids:
         return []
-    return [as_lease(row) for row in _open_at_sites.rows(conn, {"one_of": site_ids})]
+    return list(_open_at_sites.rows(conn, {"one_of": site_ids}))
 
 
 def open_leases_of_site(conn: Connection, site_id: str) -> list[Lease]:
-    return [as_lease(row) for row in _open_of_site.rows(conn, {"of_site": site_id})]
+    return list(_open_of_site.rows(conn, {"of_site": site_id}))
 
 
 def open_leases_of_job(conn: Connection, job_id: str) -> list[Lease]:
     """Locked until the transaction ends."""
-    return [as_lease(row) for row in _open_of_job_locked.rows(conn, {"of_job": job_id})]
+    return list(_open_of_job_locked.rows(conn, {"of_job": job_id}))
 
 
 def count_open_of_site(conn: Connection, site_id: str) -> int:
@@ -118,7 +120,7 @@ def count_open_of_site(conn: Connection, site_id: str) -> int:
 def changed_since(conn: Connection, site_id: str, revision: int, limit: int) -> list[Lease]:
     """Open leases of the site whose order is newer than `revision`, in order of revision."""
     values = {"of_site": site_id, "after": revision, "at_most": limit}
-    return [as_lease(row) for row in _news.rows(conn, values)]
+    return list(_news.rows(conn, values))
 
 
 _CHANGING = (

@@ -19,13 +19,13 @@ from suanwang.grid.jobs.tables import jobs, leases, tasks
 from suanwang.platform.prepared import Prepared
 
 _this_job = jobs.c.id == sa.bindparam("id")
-_job = Prepared(sa.select(*JOB_COLUMNS).where(_this_job))
+_job = Prepared(sa.select(*JOB_COLUMNS).where(_this_job), as_job)
 _spec = Prepared(sa.select(jobs.c.spec).where(_this_job))
 
 
 def job(conn: Connection, job_id: str) -> Job | None:
-    row = _job.first(conn, {"id": job_id})
-    return None if row is None else as_job(row)
+    found: Job | None = _job.first(conn, {"id": job_id})
+    return found
 
 
 def spec_of(conn: Connection, job_id: str) -> dict[str, Any] | None:
@@ -44,7 +44,7 @@ def _page_query(organisation: bool, projects: bool, states: bool, before: bool) 
         query = query.where(jobs.c.state.in_(sa.bindparam("states", expanding=True)))
     if before:
         query = query.where(jobs.c.id < sa.bindparam("before_id"))
-    return Prepared(query)
+    return Prepared(query, as_job)
 
 
 def page_of_jobs(
@@ -72,7 +72,7 @@ def page_of_jobs(
         "projects": project_ids,
         "states": states,
     }
-    return [as_job(row) for row in query.rows(conn, values)]
+    return list(query.rows(conn, values))
 
 
 def jobs_ending_with(conn: Connection, text: str, organisation_id: str | None) -> list[Job]:
@@ -81,7 +81,7 @@ def jobs_ending_with(conn: Connection, text: str, organisation_id: str | None) -
     query = sa.select(*JOB_COLUMNS).where(jobs.c.id.like(f"%{escaped}", escape="\\")).limit(2)
     if organisation_id is not None:
         query = query.where(jobs.c.organisation_id == organisation_id)
-    return [as_job(row) for row in conn.execute(query)]
+    return [as_job(list(row)) for row in conn.execute(query)]
 
 
 _listed = (
@@ -90,22 +90,23 @@ _listed = (
     .order_by(tasks.c.index)
     .limit(sa.bindparam("at_most"))
 )
-_tasks_of_job = Prepared(_listed.with_only_columns(*TASK_COLUMNS))
+_tasks_of_job = Prepared(_listed.with_only_columns(*TASK_COLUMNS), as_task)
 
 
 def tasks_of_job(
     conn: Connection, job_id: str, *, after_index: int = -1, limit: int = 1000
 ) -> list[Task]:
     values = {"of_job": job_id, "after": after_index, "at_most": limit}
-    return [as_task(row) for row in _tasks_of_job.rows(conn, values)]
+    return list(_tasks_of_job.rows(conn, values))
 
 
 _of_listed_tasks = Prepared(
-    sa.select(*LEASE_COLUMNS).where(leases.c.task_id.in_(_listed)).order_by(leases.c.id)
+    sa.select(*LEASE_COLUMNS).where(leases.c.task_id.in_(_listed)).order_by(leases.c.id),
+    as_lease,
 )
 
 
 def leases_of_job(conn: Connection, job_id: str, *, after_index: int, limit: int) -> list[Lease]:
     """All attempts of the tasks that `tasks_of_job` lists, the oldest first."""
     values = {"of_job": job_id, "after": after_index, "at_most": limit}
-    return [as_lease(row) for row in _of_listed_tasks.rows(conn, values)]
+    return list(_of_listed_tasks.rows(conn, values))

@@ -47,16 +47,14 @@ _TASK_STATE = Task.__struct_fields__.index("state")
 _TASK_FAILURE = Task.__struct_fields__.index("failure")
 
 
-def as_job(row: Sequence[Any]) -> Job:
-    """Of JOB_COLUMNS; more of them may follow."""
-    values = list(row[: len(JOB_COLUMNS)])
+def as_job(values: list[Any]) -> Job:
+    """Of JOB_COLUMNS."""
     values[_JOB_STATE] = _STATES[values[_JOB_STATE]]
     return Job(*values)
 
 
-def as_task(row: Sequence[Any]) -> Task:
+def as_task(values: list[Any]) -> Task:
     """Of TASK_COLUMNS."""
-    values = list(row)
     values[_TASK_STATE] = _STATES[values[_TASK_STATE]]
     values[_TASK_FAILURE] = _FAILURES[values[_TASK_FAILURE]]
     return Task(*values)
@@ -180,8 +178,8 @@ def heads(
 
 
 _of_ids = sa.select(*TASK_COLUMNS).where(tasks.c.id.in_(ONE_OF)).order_by(tasks.c.id)
-_tasks_by_id = Prepared(_of_ids)
-_tasks_locked = Prepared(_of_ids.with_for_update())
+_tasks_by_id = Prepared(_of_ids, as_task)
+_tasks_locked = Prepared(_of_ids.with_for_update(), as_task)
 
 
 def tasks_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Task]:
@@ -189,7 +187,7 @@ def tasks_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> 
     found: dict[str, Task] = {}
     for some in chunks(ids):
         for row in query.rows(conn, {"one_of": some}):
-            found[row[0]] = as_task(row)
+            found[row.task_id] = row
     return found
 
 
@@ -207,7 +205,7 @@ _open_tasks = (
 def open_tasks_of_jobs(conn: Connection, job_ids: Iterable[str]) -> list[Task]:
     found: list[Task] = []
     for some in chunks(job_ids):
-        found.extend(as_task(row) for row in conn.execute(_open_tasks, {"ids": some}))
+        found.extend(as_task(list(row)) for row in conn.execute(_open_tasks, {"ids": some}))
     return found
 
 
@@ -255,9 +253,9 @@ def mark_leased(tx: Tx, rows: Sequence[tuple[int, str, str]]) -> None:
 
 
 _named = sa.select(*JOB_COLUMNS).where(jobs.c.id.in_(ONE_OF)).order_by(jobs.c.id)
-_jobs_by_id = Prepared(_named)
-_jobs_locked = Prepared(_named.with_for_update())
-_jobs_shared = Prepared(_named.with_for_update(read=True))
+_jobs_by_id = Prepared(_named, as_job)
+_jobs_locked = Prepared(_named.with_for_update(), as_job)
+_jobs_shared = Prepared(_named.with_for_update(read=True), as_job)
 
 
 def jobs_by_id(
@@ -268,7 +266,7 @@ def jobs_by_id(
     found: dict[str, Job] = {}
     for some in chunks(ids):
         for row in query.rows(conn, {"one_of": some}):
-            found[row[0]] = as_job(row)
+            found[row.job_id] = row
     return found
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from suanwang.grid.sites.model import PoolRow, Site, SiteState
-from suanwang.platform.prepared import ONE_OF, Prepared
+from suanwang.platform.prepared import Prepared
 from suanwang.platform.schema import Id, Ms, Packed, metadata
 from suanwang.protocol.messages import AcceleratorReport, NodeReport
 
@@ -217,18 +217,23 @@ def update_pool(conn: Connection, pool_id: str, **values: Any) -> None:
     conn.execute(sa.update(pools).where(pools.c.id == pool_id).values(**values))
 
 
-_names = [
-    Prepared(sa.select(table.c.id, table.c.name).where(table.c.id.in_(ONE_OF)))
-    for table in (sites, pools)
-]
+_names_of = Prepared(
+    sa.union_all(
+        *(
+            sa.select(table.c.id, table.c.name).where(
+                table.c.id.in_(sa.bindparam(of, expanding=True))
+            )
+            for table, of in ((sites, "of_sites"), (pools, "of_pools"))
+        )
+    )
+)
 
 
 def names_of(conn: Connection, site_ids: Sequence[str], pool_ids: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for query, ids in zip(_names, (site_ids, pool_ids), strict=True):
-        if ids:
-            found.update({row[0]: row[1] for row in query.rows(conn, {"one_of": ids})})
-    return found
+    if not (site_ids or pool_ids):
+        return {}
+    rows = _names_of.rows(conn, {"of_sites": site_ids, "of_pools": pool_ids})
+    return {row[0]: row[1] for row in rows}
 
 
 def names(conn: Connection) -> dict[str, str]:
