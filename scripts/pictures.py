@@ -62,8 +62,8 @@ def take(browser: Browser, ids: dict[str, str]) -> None:
         page = browser.signed_in(**looks)
         page.context.add_cookies([{"name": "suan_language", "value": language, "url": browser.url}])
         page.goto(address)
-        page.wait_for_load_state("networkidle")
-        page.wait_for_timeout(600)
+        page.wait_for_load_state("load")
+        page.wait_for_timeout(1_500)  # live parts never rest, so neither does the network
         page.screenshot(path=str(IMAGES / f"{name}.png"))
         page.context.close()
         print(f"{name}: {address}")
