@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,6 +26,7 @@ __all__ = [
     "cases",
     "end_warden",
     "files_holding",
+    "group_folders",
     "groups_of",
     "keeper_pid",
     "limited",
@@ -84,5 +86,20 @@ async def limited(open_case: Maker, **options: str) -> DriverCase:
 
 def groups_of(case: DriverCase) -> list[Path]:
     """The runs' groups, in every hierarchy."""
+    return [
+        Path(entry.path)
+        for top in group_folders(case)
+        for entry in os.scandir(top)
+        if entry.is_dir() and "-" in entry.name
+    ]
+
+
+def group_folders(case: DriverCase) -> list[Path]:
+    """The agent's own folder in each hierarchy. Others' come and go while one looks."""
     mark = (state_of(case) / "process" / "warden.id").read_text()
-    return [p for p in Path("/sys/fs/cgroup").rglob(f"suanwang-{mark[:12]}/*-*") if p.is_dir()]
+    return [
+        Path(folder) / name
+        for folder, names, _ in os.walk("/sys/fs/cgroup")
+        for name in names
+        if name.startswith(f"suanwang-{mark[:12]}")
+    ]

@@ -12,6 +12,7 @@ from process_cases import (
     UP,
     Maker,
     end_warden,
+    group_folders,
     groups_of,
     keeper_pid,
     limited,
@@ -98,11 +99,9 @@ async def test_groups_are_removed(open_case: Maker) -> None:
         await case.start(case.shell(f"next{_}", "exit 0"))
         await case.end(f"next{_}")
     assert len(groups_of(case)) <= 3, "at most the last run's, one per hierarchy"
-    mark = (state_of(case) / "process" / "warden.id").read_text()
     await case.driver.close()
     await end_warden(state_of(case))
-    left = list(Path("/sys/fs/cgroup").rglob(f"suanwang-{mark[:12]}*"))
-    assert left == []
+    assert group_folders(case) == []
 
 
 async def test_groups_of_a_killed_warden_are_emptied_and_removed(open_case: Maker) -> None:
