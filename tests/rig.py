@@ -247,7 +247,7 @@ class LiveGrid:
         except urllib.error.HTTPError as error:
             error.close()
             return False
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
         return True
 
@@ -294,8 +294,8 @@ class LiveGrid:
                 if error.code < 500:
                     raise
                 error.close()
-            except OSError:
-                pass
+            except (OSError, http.client.HTTPException):
+                pass  # the server died before it answered, or in the middle of its answer
             return None
 
         return until(attempt, f"{method} {path}")[0]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,8 +41,8 @@ def test_a_server_killed_in_the_middle_of_sixty_jobs(tmp_path: Path) -> None:
                 script = telling(seen / f"j{number}", "sleep 0.2")
                 jobs[f"j{number}"] = grid.submit(script, name=f"j{number}")
 
-        client = threading.Thread(target=submit)
-        client.start()
+        client = ThreadPoolExecutor(1)
+        submitting = client.submit(submit)
         dice = random.Random(3)
         for _ in range(3):
             goal = len(list(seen.iterdir())) + 8
@@ -50,7 +50,8 @@ def test_a_server_killed_in_the_middle_of_sixty_jobs(tmp_path: Path) -> None:
             time.sleep(dice.random() / 4)
             grid.kill_server()
             grid.start_server()
-        client.join()
+        submitting.result()
+        client.shutdown()
         each_ran_once(grid, seen, jobs)
         assert Counter(len(grid.leases(job)) for job in jobs.values()) == {1: 60}
         grid.check_books()
