@@ -8,6 +8,7 @@ which lease.
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import random
