@@ -24,11 +24,11 @@ from suanwang.agent.machine import Machine
 from suanwang.agent.port import Driver
 from suanwang.agent.records import FolderRecords, identity, write_atomically
 from suanwang.kernel.errors import Conflict, InvalidInput, SuanwangError, Unauthenticated
+from suanwang.kernel.time import MS_PER_DAY, MS_PER_SECOND
 from suanwang.protocol.messages import EnrolRequest
 
 log = logging.getLogger("suanwang.agent")
 GIB = 1024**3
-SECONDS_PER_DAY = 86_400
 RENEWAL_LOOK_S = 3_600.0
 
 
@@ -93,10 +93,10 @@ async def renew_credential(
     The platform takes the old one until the new one was used, so neither a lost answer nor a
     crash on the way locks the agent out.
     """
-    every_s = days * SECONDS_PER_DAY
+    every_s = days * MS_PER_DAY / MS_PER_SECOND
     while days > 0:
         try:
-            if machine.wall_ms() / 1_000 - path.stat().st_mtime >= every_s:
+            if machine.wall_ms() / MS_PER_SECOND - path.stat().st_mtime >= every_s:
                 reply = await HttpLink(http).rotate()
                 write_atomically(path, reply.credential.encode())
                 http.headers["Authorization"] = f"Bearer {reply.credential}"

@@ -81,10 +81,15 @@ _OF_OPEN_LEASE = [
     leases.c["id" if name == "lease_id" else name] for name in OpenLease.__struct_fields__
 ]
 _all_occupying = sa.select(*_OF_OPEN_LEASE).where(OPEN).order_by(leases.c.id)
-_occupying = Prepared(_all_occupying, lambda values: OpenLease(*values))
-_occupying_there = Prepared(
-    _all_occupying.where(leases.c.pool_id.in_(ONE_OF)), lambda values: OpenLease(*values)
-)
+
+
+def _as_open_lease(values: list[Any]) -> OpenLease:
+    """Of _OF_OPEN_LEASE."""
+    return OpenLease(*values)
+
+
+_occupying = Prepared(_all_occupying, _as_open_lease)
+_occupying_there = Prepared(_all_occupying.where(leases.c.pool_id.in_(ONE_OF)), _as_open_lease)
 
 
 def occupying(conn: Connection, pool_ids: Collection[str] | None = None) -> list[OpenLease]:

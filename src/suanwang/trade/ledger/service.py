@@ -154,13 +154,27 @@ def top_up(tx: Tx, project_id: str, amount: int, *, key: str, description: str =
             hint="Give a positive amount.",
             field="amount",
         )
+    key = f"top_up:{project_id}:{key}"
+    return _give(tx, project_id, amount, CASH, EntryKind.TOP_UP, key, description)
+
+
+def _give(
+    tx: Tx,
+    project_id: str,
+    amount: int,
+    other: AccountKey,
+    kind: EntryKind,
+    key: str,
+    description: str,
+) -> PostResult:
+    """An entry between a project and one other account; a negative amount takes."""
     wanted = project_key(project_id)
-    found = ensure_accounts(tx, [wanted, CASH])
+    found = ensure_accounts(tx, [wanted, other])
     draft = EntryDraft(
-        key=f"top_up:{project_id}:{key}",
-        kind=EntryKind.TOP_UP,
+        key=key,
+        kind=kind,
         at_ms=tx.now_ms,
-        postings=((found[wanted].id, amount), (found[CASH].id, -amount)),
+        postings=((found[wanted].id, amount), (found[other].id, -amount)),
         description=description,
     )
     return post(tx, [draft])
@@ -203,16 +217,8 @@ def adjust(tx: Tx, project_id: str, amount: int, *, key: str, description: str) 
             hint="Give a positive amount for the project, a negative one against it.",
             field="amount",
         )
-    wanted = project_key(project_id)
-    found = ensure_accounts(tx, [wanted, FEES])
-    draft = EntryDraft(
-        key=f"adjust:{project_id}:{key}",
-        kind=EntryKind.TRANSFER,
-        at_ms=tx.now_ms,
-        postings=((found[wanted].id, amount), (found[FEES].id, -amount)),
-        description=description,
-    )
-    return post(tx, [draft])
+    key = f"adjust:{project_id}:{key}"
+    return _give(tx, project_id, amount, FEES, EntryKind.TRANSFER, key, description)
 
 
 def owners_of(conn: Connection, entry_id: str) -> list[AccountKey]:
