@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 from cli_platform import SUAN, environment
-from portal_world import CHROMIUM, LOGIN, PASSWORD, Browser, Plane, browsing, wait_until
+from portal_world import CHROMIUM, LOGIN, PASSWORD, Browser, Plane, wait_until
 
+from components.lacking import needs
 from suanwang.platform.settings import Oidc
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.xdist_group("browser-login"),
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Chromium is not installed"),
+    needs(Path(CHROMIUM).exists(), "Chromium is not installed"),
 ]
 CODE = re.compile(r"^  ([A-Z]{4}-[A-Z]{4})$", re.M)
 
@@ -49,12 +50,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory, issuer: str) -> Iterator[Pla
     made = Plane(tmp_path_factory.mktemp("plane") / "plane", oidc=oidc)
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def browser(plane: Plane) -> Iterator[Browser]:
-    with browsing(plane.url) as opened:
-        yield opened
 
 
 class Terminal:

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from portal_world import CHROMIUM, PASSWORD, Browser, Plane, browsing
+from portal_world import CHROMIUM, PASSWORD, Browser, Plane
+
+from components.lacking import needs
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.usefixtures("no_complaints"),
     pytest.mark.xdist_group("portal-books"),
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Chromium is not installed"),
+    needs(Path(CHROMIUM).exists(), "Chromium is not installed"),
 ]
 
 
@@ -27,24 +30,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     made.call("POST", "/v1/users", member)
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def browser(plane: Plane) -> Iterator[Browser]:
-    with browsing(plane.url) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Any:
-    return browser.signed_in()
-
-
-@pytest.fixture(autouse=True)
-def no_complaints(browser: Browser) -> Iterator[None]:
-    browser.complaints.clear()
-    yield
-    assert browser.complaints == []
 
 
 def _project(plane: Plane) -> str:

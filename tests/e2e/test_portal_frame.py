@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from portal_world import CHROMIUM, PASSWORD, Browser, Plane, Stage, browsing, wait_until
+from portal_world import CHROMIUM, PASSWORD, Browser, Plane, Stage, wait_until
 
 from components.lacking import needs
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.usefixtures("no_complaints"),
     pytest.mark.xdist_group("portal-frame"),
     needs(Path(CHROMIUM).exists(), "Chromium is not installed"),
 ]
@@ -80,19 +81,6 @@ def fill(plane: Plane) -> None:
 def _first(plane: Plane, state: str) -> str | None:
     found = plane.call("GET", f"/v1/jobs?state={state}")["items"]
     return f"/jobs/{found[0]['id']}" if found else None
-
-
-@pytest.fixture(scope="module")
-def browser(plane: Plane) -> Iterator[Browser]:
-    with browsing(plane.url) as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def no_complaints(browser: Browser) -> Iterator[None]:
-    browser.complaints.clear()
-    yield
-    assert browser.complaints == []
 
 
 def test_one_signs_in_where_one_wanted_to_go_and_out_again(browser: Browser) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from portal_world import CHROMIUM, Browser, Plane, browsing, spawn_agent, wait_until
+from portal_world import CHROMIUM, Plane, spawn_agent, wait_until
 
 from components.lacking import needs
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.usefixtures("no_complaints"),
     pytest.mark.xdist_group("portal-work"),
     needs(Path(CHROMIUM).exists(), "Chromium is not installed"),
 ]
@@ -31,25 +32,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     with spawn_agent(made, folder / "agent"):
         yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def browser(plane: Plane) -> Iterator[Browser]:
-    with browsing(plane.url) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Any:
-    return browser.signed_in()
-
-
-@pytest.fixture(autouse=True)
-def no_complaints(browser: Browser) -> Iterator[None]:
-    """No script failed, nothing broke the content security policy, nothing was injected."""
-    browser.complaints.clear()
-    yield
-    assert browser.complaints == []
 
 
 def job_of(page: Any) -> str:

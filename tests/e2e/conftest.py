@@ -1,0 +1,28 @@
+"""What the browser tests share; each module has a `plane` of its own for them to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from portal_world import Browser, Plane, browsing
+
+
+@pytest.fixture(scope="module")
+def browser(plane: Plane) -> Iterator[Browser]:
+    with browsing(plane.url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Any:
+    return browser.signed_in()
+
+
+@pytest.fixture
+def no_complaints(browser: Browser) -> Iterator[None]:
+    """No script failed, nothing broke the content security policy, nothing was injected."""
+    browser.complaints.clear()
+    yield
+    assert browser.complaints == []
