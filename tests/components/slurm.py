@@ -379,28 +379,26 @@ def _make_card(path: Path) -> None:
 def _start_accounting(cluster: SlurmCluster) -> None:
     """MariaDB and slurmdbd, then the cluster, one account, the user and a QoS `scavenger`."""
     folder, dbd_port, sql_port = cluster.folder, cluster.ports[1], cluster.ports[2]
-    data = folder / "mysql"
-    data.mkdir()
+    # Its own folder for temporary tables: a starting server clears the one it is given of every
+    # such file, and in a shared one those are another's that is just being made.
+    data, temporary = folder / "mysql", folder / "mysql-tmp"
     as_root = os.getuid() == 0
     user = "mysql" if as_root else getpass.getuser()
-    if as_root:
-        shutil.chown(data, "mysql", "mysql")
-    subprocess.run(
-        [
-            "mariadb-install-db",
-            f"--user={user}",
-            f"--datadir={data}",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-        ],
-        check=True,
-        stdout=(folder / "log" / "mysql-install.log").open("wb"),
-        stderr=subprocess.STDOUT,
+    for made in (data, temporary):
+        made.mkdir()
+        if as_root:
+            shutil.chown(made, "mysql", "mysql")
+    where = [f"--user={user}", f"--datadir={data}", f"--tmpdir={temporary}"]
+    cluster.run(
+        "mariadb-install-db",
+        "--no-defaults",
+        *where,
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
     )
     flags = [
         "--no-defaults",
-        f"--user={user}",
-        f"--datadir={data}",
+        *where,
         f"--socket={data}/socket",
         f"--port={sql_port}",
         "--bind-address=127.0.0.1",
