@@ -164,7 +164,7 @@ def sqlite_engine(url: str, *, writer: bool) -> Engine:
 
 
 def peeking_connection(url: str) -> Connection:
-    """One connection without transactions: each statement sees the latest commit."""
+    """One connection whose transactions are begun and ended by who peeks."""
     engine = sa.create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
     _configure_sqlite(engine, begin=None)
     return engine.connect()
@@ -198,8 +198,14 @@ class SqliteDatabase:
         return await loop.run_in_executor(self._executor, self.read_now, query)
 
     async def peek(self, query: Callable[[Connection], T]) -> T:
+        # one transaction, told to the driver: all statements see one commit, and lock once
+        raw: Any = self._peeking.connection.driver_connection
         with translated(self.troubles):
-            return query(self._peeking)
+            raw.execute("BEGIN")
+            try:
+                return query(self._peeking)
+            finally:
+                raw.rollback()
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
         with translated(self.troubles), self._reader.connect() as connection:

@@ -12,9 +12,11 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Header, Query, Request
 from fastapi.routing import APIRoute
 from starlette.responses import JSONResponse, Response
 
-from suanwang.edge.api import directory, problems, routes_jobs
+from suanwang.edge.api import problems, routes_jobs
+from suanwang.edge.api.application import Application
 from suanwang.edge.api.direct import DirectRoute
 from suanwang.edge.api.paging import Paging
+from suanwang.edge.api.security import SecurityMiddleware
 from suanwang.kernel.errors import Forbidden
 
 
@@ -86,8 +88,7 @@ def routes(kind: type[APIRoute]) -> APIRouter:
 @pytest.fixture
 async def both() -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient]]:
     """(ours, FastAPI's own), with the same routes."""
-    apps = [FastAPI(), FastAPI()]
-    directory.install(apps[0])
+    apps = [Application(), FastAPI()]
     for app, kind in zip(apps, (DirectRoute, APIRoute), strict=True):
         problems.install(app)
         app.routes.extend(routes(kind).routes)
@@ -186,14 +187,38 @@ def test_what_is_asked_most_is_called_directly() -> None:
 
 
 async def test_overridden_dependencies_are_heeded() -> None:
-    app = FastAPI()
-    app.include_router(routes(DirectRoute))
+    app = Application()
+    app.directory.route_class = DirectRoute
+
+    @app.get("/me")
+    async def me(name: Name) -> Response:
+        return JSONResponse(name)
 
     async def somebody() -> str:
         return "somebody"
 
-    app.dependency_overrides[caller] = somebody
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-        answer = await client.get("/v1/things/a?size=1")
-    assert answer.json() == ["a", "somebody", 1.0]
+        assert (await client.get("/me")).json() == ""
+        app.dependency_overrides[caller] = somebody
+        assert (await client.get("/me")).json() == "somebody"
+
+
+@pytest.mark.parametrize("kind", [DirectRoute, APIRoute])
+async def test_an_unforeseen_error_is_answered_within_our_own_layers(kind: type[APIRoute]) -> None:
+    """Its hint asks for the X-Request-Id of the answer, so the answer has one."""
+    app = Application()
+    app.directory.route_class = kind
+    problems.install(app)
+    app.add_middleware(SecurityMiddleware)
+
+    @app.get("/broken")
+    async def broken() -> Response:
+        raise RuntimeError("nobody thought of this")
+
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        answer = await client.get("/broken")
+    assert (answer.status_code, answer.json()["reason"]) == (500, "InternalError")
+    assert answer.headers["x-request-id"]
+    assert answer.headers["x-content-type-options"] == "nosniff"

@@ -12,7 +12,8 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 import suanwang
-from suanwang.edge.api import directory, metrics, problems
+from suanwang.edge.api import metrics, problems
+from suanwang.edge.api.application import Application
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.routes_agent import AgentRoutes
 from suanwang.edge.api.routes_agent_blobs import AgentBlobRoutes
@@ -39,7 +40,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
     """Routes over a context that bootstrap has made."""
-    app = FastAPI(
+    app = Application(
         title="Suanwang",
         version=suanwang.__version__,
         description="One market and one dispatch desk over everybody's computers.",
@@ -51,7 +52,6 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.context = context
-    directory.install(app)
     problems.install(app)
     for name in ROUTERS:
         app.routes.extend(importlib.import_module(name).router.routes)

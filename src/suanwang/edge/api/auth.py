@@ -179,7 +179,6 @@ def gate_of(request: Request) -> Gate:
 
 async def authenticate(request: Request) -> Principal:
     known = await gate_of(request).known(request)
-    request.state.principal = known.principal
     return known.principal
 
 
@@ -194,7 +193,6 @@ async def current_session(request: Request) -> Known | None:
         known = await gate_of(request).known(request)
     except Unauthenticated:
         return None
-    request.state.principal = known.principal
     return known
 
 

@@ -44,8 +44,12 @@ def job_for(
 ) -> Job:
     """The job, if the caller may; foreign jobs do not exist for him."""
     job = reading.find_job(conn, job_id, _visible_organisation(principal))
-    require_may(principal, action, job.organisation_id, job.project_id, kind="job", identity=job_id)
+    _require_job(principal, action, job, job_id)
     return job
+
+
+def _require_job(principal: Principal, action: Action, job: Job, asked: str) -> None:
+    require_may(principal, action, job.organisation_id, job.project_id, kind="job", identity=asked)
 
 
 def _visible_organisation(principal: Principal) -> str | None:
@@ -181,9 +185,10 @@ async def show_job(request: Request, job_id: str, principal: Caller) -> Response
     context = context_of(request)
 
     def query(conn: Connection) -> dict[str, Any]:
-        job = job_for(conn, principal, job_id)
+        job, spec = reading.find_job_and_spec(conn, job_id, _visible_organisation(principal))
+        _require_job(principal, Action.READ_JOBS, job, job_id)
         view = job_view(job)
-        view["spec"] = reading.job_spec(conn, job.job_id)
+        view["spec"] = spec
         view["task_list"] = _tasks(conn, job, -1, 100)
         return view
 

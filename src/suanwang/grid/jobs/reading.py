@@ -29,8 +29,21 @@ def find_job(conn: Connection, text: str, organisation_id: str | None) -> Job:
     `organisation_id` bounds where to look; None looks everywhere.
     """
     exact = shown_store.job(conn, text)
+    return exact if exact is not None else _near_job(conn, text, organisation_id)
+
+
+def find_job_and_spec(
+    conn: Connection, text: str, organisation_id: str | None
+) -> tuple[Job, Mapping[str, Any]]:
+    """As `find_job`, with its specification."""
+    exact = shown_store.job_and_spec(conn, text)
     if exact is not None:
         return exact
+    near = _near_job(conn, text, organisation_id)
+    return near, job_spec(conn, near.job_id)
+
+
+def _near_job(conn: Connection, text: str, organisation_id: str | None) -> Job:
     searched = len(text) >= 4 and not is_whole_id(text)
     near = shown_store.jobs_ending_with(conn, text, organisation_id) if searched else []
     if len(near) > 1:
@@ -62,10 +75,10 @@ def job_page(
 
 
 def job_spec(conn: Connection, job_id: str) -> Mapping[str, Any]:
-    spec = shown_store.spec_of(conn, job_id)
-    if spec is None:
+    found = shown_store.job_and_spec(conn, job_id)
+    if found is None:
         raise not_found("job", job_id)
-    return spec
+    return found[1]
 
 
 def tasks_with_leases(
@@ -74,7 +87,7 @@ def tasks_with_leases(
     """Tasks by index, each with all its attempts, the oldest first."""
     tasks = shown_store.tasks_of_job(conn, job_id, after_index=after_index, limit=limit)
     by_task: dict[str, list[Lease]] = {}
-    for lease in shown_store.leases_of_job(conn, job_id, after_index=after_index, limit=limit):
+    for lease in shown_store.leases_of_tasks(conn, [task.task_id for task in tasks]):
         by_task.setdefault(lease.task_id, []).append(lease)
     return [(task, by_task.get(task.task_id, [])) for task in tasks]
 

@@ -14,13 +14,16 @@ from sqlalchemy.engine import Connection
 
 from suanwang.grid.jobs.leases_store import LEASE_COLUMNS, as_lease
 from suanwang.grid.jobs.model import Job, Lease, Task
-from suanwang.grid.jobs.store import JOB_COLUMNS, TASK_COLUMNS, as_job, as_task
+from suanwang.grid.jobs.store import CHUNK, JOB_COLUMNS, TASK_COLUMNS, as_job, as_task
 from suanwang.grid.jobs.tables import jobs, leases, tasks
-from suanwang.platform.prepared import Prepared
+from suanwang.platform.prepared import ONE_OF, Prepared
 
 _this_job = jobs.c.id == sa.bindparam("id")
 _job = Prepared(sa.select(*JOB_COLUMNS).where(_this_job), as_job)
-_spec = Prepared(sa.select(jobs.c.spec).where(_this_job))
+_job_and_spec = Prepared(
+    sa.select(*JOB_COLUMNS, jobs.c.spec).where(_this_job),
+    lambda values: (values.pop(), as_job(values)),
+)
 
 
 def job(conn: Connection, job_id: str) -> Job | None:
@@ -28,9 +31,9 @@ def job(conn: Connection, job_id: str) -> Job | None:
     return found
 
 
-def spec_of(conn: Connection, job_id: str) -> dict[str, Any] | None:
-    row = _spec.first(conn, {"id": job_id})
-    return None if row is None else row[0]
+def job_and_spec(conn: Connection, job_id: str) -> tuple[Job, dict[str, Any]] | None:
+    found = _job_and_spec.first(conn, {"id": job_id})
+    return None if found is None else (found[1], found[0])
 
 
 @lru_cache(maxsize=16)
@@ -84,13 +87,13 @@ def jobs_ending_with(conn: Connection, text: str, organisation_id: str | None) -
     return [as_job(list(row)) for row in conn.execute(query)]
 
 
-_listed = (
-    sa.select(tasks.c.id)
+_tasks_of_job = Prepared(
+    sa.select(*TASK_COLUMNS)
     .where(tasks.c.job_id == sa.bindparam("of_job"), tasks.c.index > sa.bindparam("after"))
     .order_by(tasks.c.index)
-    .limit(sa.bindparam("at_most"))
+    .limit(sa.bindparam("at_most")),
+    as_task,
 )
-_tasks_of_job = Prepared(_listed.with_only_columns(*TASK_COLUMNS), as_task)
 
 
 def tasks_of_job(
@@ -100,13 +103,16 @@ def tasks_of_job(
     return list(_tasks_of_job.rows(conn, values))
 
 
-_of_listed_tasks = Prepared(
-    sa.select(*LEASE_COLUMNS).where(leases.c.task_id.in_(_listed)).order_by(leases.c.id),
+_of_tasks = Prepared(
+    sa.select(*LEASE_COLUMNS).where(leases.c.task_id.in_(ONE_OF)).order_by(leases.c.id),
     as_lease,
 )
 
 
-def leases_of_job(conn: Connection, job_id: str, *, after_index: int, limit: int) -> list[Lease]:
-    """All attempts of the tasks that `tasks_of_job` lists, the oldest first."""
-    values = {"of_job": job_id, "after": after_index, "at_most": limit}
-    return list(_of_listed_tasks.rows(conn, values))
+def leases_of_tasks(conn: Connection, task_ids: Sequence[str]) -> list[Lease]:
+    """All their attempts, the oldest of each first."""
+    return [
+        lease
+        for start in range(0, len(task_ids), CHUNK)
+        for lease in _of_tasks.rows(conn, {"one_of": task_ids[start : start + CHUNK]})
+    ]
