@@ -32,7 +32,7 @@ from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
 from suanwang.kernel.errors import SuanwangError, Unavailable
 from suanwang.kernel.money import parse_yuan
 from suanwang.kernel.time import MS_PER_DAY
-from suanwang.platform.blobs import open_blob_store
+from suanwang.platform.blob_stores import open_blob_store
 from suanwang.platform.clock import SystemClock, SystemRandom
 from suanwang.platform.database import Tx, open_database
 from suanwang.platform.entropy import nonce_text

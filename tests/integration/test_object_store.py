@@ -24,7 +24,7 @@ from suanwang.edge.client.download import download_tree
 from suanwang.edge.client.transfer import upload_folder
 from suanwang.edge.client.transport import HttpTransport
 from suanwang.kernel.errors import Conflict
-from suanwang.platform.blobs import open_blob_store
+from suanwang.platform.blob_stores import open_blob_store
 from suanwang.platform.settings import Settings
 from suanwang.protocol.messages import InputFile, OutputFile
 

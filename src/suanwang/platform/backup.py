@@ -27,7 +27,8 @@ from sqlalchemy.engine import URL, Connection
 
 from suanwang.kernel.errors import Conflict, InvalidInput, SuanwangError, Unavailable
 from suanwang.platform import migrations
-from suanwang.platform.blobs import BlobStore, open_blob_store
+from suanwang.platform.blob_stores import open_blob_store
+from suanwang.platform.blobs import BlobStore
 from suanwang.platform.settings import Settings
 
 FORMAT = 1

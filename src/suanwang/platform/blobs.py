@@ -11,11 +11,9 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from pathlib import Path
 from typing import Protocol
-from urllib.parse import parse_qs, urlsplit
 
-from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, NotFound, PermanentError
+from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, NotFound
 
 CHUNK_BYTES = 1 << 20
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
@@ -147,28 +145,3 @@ def too_large(limit: int) -> LimitExceeded:
 
 def absent(digest: str) -> NotFound:
     return NotFound("BlobNotFound", f"There is no blob {digest}.", hint="Upload it first.")
-
-
-def open_blob_store(url: str) -> BlobStore:
-    """By the URL's scheme: folder:///path or s3://bucket/prefix?endpoint=https://…&region=…"""
-    parts = urlsplit(url)
-    if parts.scheme == "folder" and parts.path:
-        from suanwang.platform.blobs_folder import FolderBlobs
-
-        return FolderBlobs(Path(parts.path))
-    if parts.scheme == "s3" and parts.netloc:
-        from suanwang.platform.blobs_s3 import S3Blobs
-
-        options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        return S3Blobs(
-            parts.netloc,
-            prefix=parts.path.strip("/"),
-            endpoint=options.get("endpoint"),
-            region=options.get("region"),
-        )
-    raise PermanentError(
-        "InvalidBlobStore",
-        f"{url!r} names no blob store.",
-        hint="Use folder:///path or s3://bucket/prefix?endpoint=https://….",
-        field="blobs",
-    )

@@ -16,12 +16,12 @@ from suanwang.grid.data import garbage
 from suanwang.grid.data.depot import Depot, Sender
 from suanwang.grid.data.model import Limits
 from suanwang.kernel.errors import InvalidInput, LimitExceeded, NotFound, Unavailable
+from suanwang.platform.blob_stores import open_blob_store
 from suanwang.platform.blobs import (
     BlobStore,
     DigestMismatch,
     OffsetMismatch,
     digest_of,
-    open_blob_store,
 )
 from suanwang.platform.database import InlineDatabase
 

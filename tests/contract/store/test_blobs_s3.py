@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from suanwang.platform.blobs import digest_of, open_blob_store
+from suanwang.platform.blob_stores import open_blob_store
+from suanwang.platform.blobs import digest_of
 
 
 async def test_many_small_blobs_are_read_over_few_connections(
