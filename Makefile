@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 SEED ?= 1
 SEEDS ?=
-BENCHES ?= planning packing queueing estimates end_to_end api startup \
+BENCHES ?= planning explaining packing queueing estimates end_to_end api startup \
   authentication spawn transfer two_databases usage_and_charge
 .DEFAULT_GOAL := help
 

@@ -15,6 +15,7 @@ from suanwang.engines.scheduling.forecast import Explanation
 from suanwang.engines.scheduling.model import PERMANENT_REASONS
 from suanwang.grid.jobs import explaining
 from suanwang.grid.jobs.model import Job, Task, TaskState
+from suanwang.grid.jobs.planned import Planned
 from suanwang.grid.jobs.snapshot import Gathered
 from suanwang.kernel.money import scale
 from suanwang.protocol.messages import FailureClass
@@ -33,12 +34,11 @@ class Why:
     candidates: list[dict[str, Any]] = field(default_factory=list)
 
 
-def why(
-    conn: Connection, page: Page, gathered: Gathered, job: Job, tasks: list[Task]
-) -> Why | None:
+def why(conn: Connection, page: Page, planned: Planned, job: Job, tasks: list[Task]) -> Why | None:
     """None for what needs no explanation."""
     now_ms = page.now_ms
-    answer = explaining.explain_job(conn, gathered, job, now_ms)
+    gathered = planned.gathered
+    answer = explaining.explain_job(conn, planned, job, now_ms)
     names = names_of(gathered)
     waiting = answer.get("waiting")
     if isinstance(waiting, Explanation) and waiting.reason is not None:

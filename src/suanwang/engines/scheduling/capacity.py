@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from suanwang.engines.scheduling.arithmetic import Ints
 from suanwang.engines.scheduling.model import Node, Pool, Running
 from suanwang.engines.scheduling.pools import Bools, copies, vector
+from suanwang.engines.scheduling.releases import Releases
 from suanwang.kernel.resources import Resources
 
 Vector = tuple[int, int, int, int]
@@ -29,6 +30,10 @@ Spread = tuple[tuple[int, int], ...]
 
 Owner = tuple[str, str, str, str, int]
 """A queue group's key."""
+
+
+Start = tuple[tuple[tuple[str, int], ...], Vector, int]
+"""((node id, members on it), ...), of one member, declared end."""
 
 
 class Gang(NamedTuple):
@@ -43,77 +48,6 @@ class Gang(NamedTuple):
 
 NEVER_MS = 1 << 61
 _PLENTY = 1 << 60
-_NONE: Ints = np.zeros(0, dtype=np.int64)
-
-
-class Releases:
-    """When members leave their nodes, by declared ends. Columns are built when first asked for."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._first: tuple[Ints, Ints, Ints] = (_NONE, _NONE, _NONE.reshape(0, 4))
-        self._noted: list[tuple[int, Ints, Ints]] = []
-        self._columns: tuple[Ints, Ints, Ints] | None = None
-        self._timeline: Timeline | None = None
-
-    def start_with(self, ends_ms: Ints, nodes: Ints, amounts: Ints) -> None:
-        self._first = (ends_ms, nodes, amounts)
-
-    def note(self, at_ms: int, nodes: Ints, amounts: Ints) -> None:
-        """`amounts[i]` leaves `nodes[i]` then."""
-        self._noted.append((at_ms, nodes, amounts))
-        self._columns = self._timeline = None
-
-    def until(self, at_ms: int) -> Ints:
-        """[node] what has left by then."""
-        ends, nodes, amounts = self._sorted()
-        stop = int(np.searchsorted(ends, at_ms, side="right"))
-        out = np.zeros((self._size, 4), dtype=np.int64)
-        np.add.at(out, nodes[:stop], amounts[:stop])
-        return out
-
-    def timeline(self) -> Timeline:
-        if self._timeline is None:
-            ends, nodes, amounts = self._sorted()
-            by_node = nodes.argsort(kind="stable")
-            ends, nodes = ends[by_node], nodes[by_node]
-            begins = np.ones(len(nodes), dtype=bool)
-            begins[1:] = nodes[1:] != nodes[:-1]
-            first = begins.nonzero()[0]
-            left = amounts[by_node].cumsum(axis=0)
-            before = np.zeros((len(first), 4), dtype=np.int64)
-            before[1:] = left[first[1:] - 1]
-            left -= before[begins.cumsum() - 1]
-            by_time = ends.argsort(kind="stable")
-            self._timeline = Timeline(nodes, left, first, by_time, ends[by_time])
-        return self._timeline
-
-    def _sorted(self) -> tuple[Ints, Ints, Ints]:
-        """By end: (end, node, amount)."""
-        if self._columns is None:
-            ends, nodes, amounts = self._first
-            if self._noted:
-                late, where, what = zip(*self._noted, strict=True)
-                ends = np.concatenate((ends, np.repeat(late, [len(n) for n in where])))
-                nodes, amounts = np.concatenate((nodes, *where)), np.concatenate((amounts, *what))
-            order = ends.argsort(kind="stable")
-            self._first = (ends, nodes, amounts)
-            self._noted = []
-            self._columns = (ends[order], nodes[order], amounts[order])
-        return self._columns
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """Releases node by node, each with what has left the node by then."""
-
-    nodes: Ints
-    left: Ints
-    first: NDArray[np.intp]
-    """Where each node's releases begin."""
-    by_time: NDArray[np.intp]
-    ends_ms: Ints
-    """In order of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +79,13 @@ class PoolRoom:
         self.kept: list[Kept] = []
         """One per layer of the grid's tables."""
         self._peaks: list[tuple[int, list[int]]] = []
+
+    def reopen(self) -> None:
+        self.releases = Releases(len(self.node_ids))
+        self.reserved.fill(0)
+        self.changes += 1
+        self.kept = []
+        self._peaks = []
 
     def available(self, end_ms: int) -> Ints:
         """Free now for work that ends by then, without touching what reservations need."""
@@ -284,6 +225,20 @@ class PoolRoom:
         table = np.array(self.positions(node_members), dtype=np.int64).reshape(-1, 2)
         self._occupy(table[:, 0], table[:, 1], need, end_ms)
 
+    def put_all(self, starts: Sequence[Start]) -> None:
+        """Start many gangs on their very nodes, before anything is reserved."""
+        table = np.array(
+            [
+                (end_ms, node, a * m, b * m, c * m, d * m)
+                for node_members, (a, b, c, d), end_ms in starts
+                for node, m in self.positions(node_members)
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 6)
+        self.changes += 1
+        np.subtract.at(self.free, table[:, 1], table[:, 2:])
+        self.releases.add(table[:, 0], table[:, 1], table[:, 2:])
+
     def earliest(self, need: Vector, members: int) -> int | None:
         """When, by declared ends, the gang fits beside every reservation made so far."""
         line = self.releases.timeline()
@@ -372,6 +327,16 @@ class GridRoom:
         for index, noted in rows.items():
             table = np.array(noted, dtype=np.int64).reshape(-1, 6)
             self.pools[index].releases.start_with(table[:, 0], table[:, 1], table[:, 2:])
+
+    def reopen(self) -> None:
+        """Begin another round with what is free now: no reservations, no releases noted."""
+        self.at_start = self.free.copy(order="F")
+        for spare in self.spare:
+            spare.fill(_PLENTY)
+        self._starts.fill(NEVER_MS)
+        self._open = self._layers * self._size
+        for pool in self.pools:
+            pool.reopen()
 
     def row(self, need: Vector) -> Ints:
         found = self._rows.get(need)

@@ -10,6 +10,7 @@ from suanwang.engines.scheduling.model import Plan, Policy, Promise, Snapshot
 from suanwang.engines.scheduling.plan import plan
 from suanwang.grid.jobs import grants, sweeps
 from suanwang.grid.jobs.arrears import sweep_arrears
+from suanwang.grid.jobs.planned import Key, Planned
 from suanwang.grid.jobs.snapshot import Gathered, capacity, gather, somebody_waits, totals_of
 from suanwang.kernel.errors import Unavailable
 from suanwang.kernel.resources import ZERO, Resources
@@ -68,6 +69,8 @@ class Dispatcher:
         self._promises: tuple[Promise, ...] = ()
         self._totals: Resources = ZERO
         self._totals_at_ms = -TOTALS_EVERY_MS
+        self._planned: Planned | None = None
+        self._planning = asyncio.Lock()
 
     async def gather(self) -> Gathered:
         now_ms = self._clock.now_ms()
@@ -85,6 +88,17 @@ class Dispatcher:
             self._totals_at_ms = now_ms
         return self._totals
 
+    async def planned(self, group: Key | None) -> Planned:
+        """The last round, if it is not old and refused this group (None: whatever it did); else a
+        plan that nobody applies. Who asks meanwhile waits for the same one."""
+        async with self._planning:
+            now_ms = self._clock.now_ms()
+            if self._planned is None or not self._planned.knows(group, now_ms):
+                gathered = await self.gather()
+                made = await self._offload(lambda: plan(gathered.snapshot, now_ms))
+                self._planned = Planned(gathered, made, now_ms)
+            return self._planned
+
     async def round(self) -> grants.Applied:
         """Snapshot → plan → apply; wakes the sites that got orders."""
         started_ms = self._clock.now_ms()
@@ -94,6 +108,7 @@ class Dispatcher:
         self._round += 1
         seed = self._round
         made = await self._offload(lambda: plan(gathered.snapshot, started_ms, seed))
+        self._planned = Planned(gathered, made, started_ms, applied=True)
         took_ms = self._clock.now_ms() - started_ms
         self._promises = promises_after(gathered.snapshot, made)
         digest = grants.digest_of(gathered) if made.placements or made.preemptions else ""
