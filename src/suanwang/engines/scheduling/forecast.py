@@ -27,8 +27,9 @@ PLAYS_FIRST = 3
 WORK_CLOSE = 120_000
 """Where there is little to play, nine plays are played to the end."""
 
-WORK = 7_000
-"""Looks at groups that all plays together may take: about a quarter of a second."""
+WORK = 60_000
+"""Looks at groups that all plays together may take: one to two seconds, which whoever asks of the
+same work shares. Fewer rivals or longer steps would be quicker and wrong by several times."""
 
 
 @dataclass(frozen=True, slots=True)

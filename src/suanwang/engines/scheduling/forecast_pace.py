@@ -39,7 +39,7 @@ class Pace:
 
 
 CLOSE = Pace(25, 10)
-WIDE = Pace(5, 3)
+WIDE = Pace(25, 20)
 
 
 def runtime_s(expected_s: int, declared_s: int, elapsed_s: int, fraction: float) -> int:

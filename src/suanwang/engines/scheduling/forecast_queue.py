@@ -37,7 +37,7 @@ from suanwang.kernel.time import MS_PER_SECOND
 Key = tuple[str, str, str, str, int]
 Path = tuple[str, str, str]
 
-ROUNDS_PER_PLAY = 120
+ROUNDS_PER_PLAY = 600
 ROUND_WORK = 30
 START_WORK = 3
 RESERVATION_WORK = 10

@@ -32,13 +32,13 @@ NODES_PLAYED = 300
 """Above this many nodes only the pools that the group could use are played."""
 
 POOLS_PLAYED = 12
-FIRST_PLAYED = 20
+FIRST_PLAYED = 100
 """Rivals, in the order of the round, that are played one by one."""
 
-AT_HOME = 40
+AT_HOME = 200
 """Of the group's own organisation so many behind them, which stand for all there."""
 
-ABROAD = 60
+ABROAD = 300
 """Of all others so many, each organisation by itself where there are not more."""
 
 CLOSE_NODES = 16
