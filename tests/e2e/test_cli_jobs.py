@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_platform import SUAN, Platform, environment, platform_in
+from cli_platform import PATIENCE_S, SUAN, Platform, environment, platform_in
 
 from components.cuttable_relay import CuttableRelay
 
@@ -128,7 +128,7 @@ def test_cancel_ends_a_job_that_runs_and_logs_follow_to_its_end(platform: Platfo
     assert follower.stdout is not None
     assert follower.stdout.readline() == "began\n"
     assert platform.suan("cancel", job_id).returncode == 0
-    assert follower.wait(timeout=30) == 0
+    assert follower.wait(timeout=PATIENCE_S) == 0
     follower.stdout.close()
     waited = platform.suan("wait", job_id)
     assert (waited.returncode, waited.stdout.split()[-1]) == (125, "cancelled")
@@ -147,7 +147,7 @@ def test_interrupting_detaches_and_leaves_the_job_running(platform: Platform) ->
     assert watching.stdout is not None
     assert watching.stdout.readline() == "began\n"
     watching.send_signal(signal.SIGINT)
-    _, told = watching.communicate(timeout=30)
+    _, told = watching.communicate(timeout=PATIENCE_S)
     assert watching.returncode == 130
     assert "suan logs -f" in told
     job = platform.json("ls", "-n", "1")[0]
@@ -200,7 +200,7 @@ def test_on_a_terminal_it_asks(platform: Platform, answer: str, submitted: int) 
     except OSError:  # the other end is closed
         pass
     os.close(ours)
-    assert asking.wait(timeout=30) == (0 if submitted else 1)
+    assert asking.wait(timeout=PATIENCE_S) == (0 if submitted else 1)
     assert len(platform.json("ls", "-a")) == before + submitted
     assert (b"suan logs -f" in told) == bool(submitted)
 
@@ -269,7 +269,7 @@ def test_a_broken_line_costs_no_line_and_doubles_none(platform: Platform) -> Non
         if len(seen) % 60 == 1:
             relay.cut()
             relay.join()
-    assert follower.wait(timeout=30) == 0
+    assert follower.wait(timeout=PATIENCE_S) == 0
     follower.stdout.close()
     relay.close()
     assert seen == [f"line {i}\n" for i in range(1, 401)]
