@@ -10,7 +10,6 @@ brings a cluster up for a demonstration and takes it down again on Ctrl-C:
 from __future__ import annotations
 
 import argparse
-import atexit
 import contextlib
 import ctypes
 import getpass
@@ -235,12 +234,16 @@ _shared: dict[Layout, SlurmCluster] = {}
 
 
 def shared_cluster(layout: Layout | None = None) -> SlurmCluster:
-    """One cluster of a layout for all tests of this process; it ends with the process."""
+    """One cluster of a layout for all tests of this process, until `stop_shared`."""
     layout = layout or Layout()
     if layout not in _shared:
         _shared[layout] = bring_up(layout)
-        atexit.register(_shared[layout].stop)
     return _shared[layout]
+
+
+def stop_shared() -> None:
+    while _shared:
+        _shared.popitem()[1].stop()
 
 
 @contextlib.contextmanager
