@@ -237,12 +237,11 @@ async def test_a_job_that_no_lease_stands_behind_is_cancelled(site: SlurmSite) -
 
 async def test_without_contact_runs_end_though_no_agent_lives(site: SlurmSite) -> None:
     await site.driver.contact(site.machine.monotonic_ms())
-    mortal = site.prepare("echo >up; sleep 600", stop_on_client_after_s=2)
+    mortal = site.prepare("echo >up; sleep 600", stop_on_client_after_s=4)
     patient = site.prepare("echo >up; sleep 600", stop_on_client_after_s=600)
-    gang = site.prepare("echo >up; sleep 600", stop_on_client_after_s=2, members=2)
+    gang = site.prepare("echo >up; sleep 600", stop_on_client_after_s=4, members=2)
     await site.start(mortal, patient, gang)
-    for run in (mortal, patient, gang):
-        await until((run.work / "up").exists, "the run is up")
+    await site.up(mortal, patient, gang)
     jobs = {site.job_of(run): run for run in (mortal, gang)}
     await site.kill_agent()
     for job in jobs:
