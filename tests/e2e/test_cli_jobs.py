@@ -7,13 +7,18 @@ import os
 import pty
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 from cli_platform import PATIENCE_S, SUAN, Platform, environment, platform_in
 
 from components.cuttable_relay import CuttableRelay
+from suanwang import Client
+from suanwang.kernel.errors import NotFound, Unavailable
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -214,14 +219,14 @@ def test_plan_alone_submits_nothing(platform: Platform) -> None:
     assert len(platform.json("ls", "-a")) == before
 
 
-def test_the_software_kit_goes_the_same_way(
-    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from suanwang import Client
-    from suanwang.kernel.errors import NotFound, Unavailable
-
+@pytest.fixture
+def client(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setenv("SUAN_CONFIG", str(platform.config))
-    client = Client()
+    with Client() as opened:
+        yield opened
+
+
+def test_the_software_kit_goes_the_same_way(client: Client, tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "hi.sh").write_text("echo hi; echo kept > out.txt")
     spec = {"command": "sh hi.sh", "workdir": "code", "outputs": {"o": "out.txt"}}
@@ -240,11 +245,30 @@ def test_the_software_kit_goes_the_same_way(
         client.job("job_000000000000000000")
 
 
-def test_the_same_key_submits_once(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    from suanwang import Client
+def test_a_client_that_is_closed_lets_its_readers_go(client: Client) -> None:
+    """And opens a connection again when it is asked again."""
+    job_id = client.submit({"command": "sleep 600"})
+    reading = threading.Event()
+    broken: list[bool] = []
 
-    monkeypatch.setenv("SUAN_CONFIG", str(platform.config))
-    client = Client()
+    def read() -> None:
+        reply = client.api.stream(f"/v1/jobs/{job_id}/events")
+        reading.set()
+        with suppress(OSError, HTTPException):
+            while reply.read_some(1 << 16):
+                pass
+        broken.append(True)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    assert reading.wait(PATIENCE_S)
+    client.close()
+    reader.join(PATIENCE_S)
+    assert broken == [True]
+    assert client.cancel(job_id)["id"] == job_id
+
+
+def test_the_same_key_submits_once(client: Client) -> None:
     assert client.submit({"command": "true"}, key="k1") == client.submit(
         {"command": "true"}, key="k1"
     )

@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
@@ -102,10 +103,16 @@ class HttpTransport:
         self.close()
 
     def close(self) -> None:
-        """No other thread may be within a call. The next call opens a connection again."""
+        """Calls of other threads break off. The next call opens a connection again."""
         with self._lock:
-            for connection in self._connections.values():
-                connection.close()
+            for thread, connection in self._connections.items():
+                if thread is threading.current_thread() or not thread.is_alive():
+                    connection.close()
+                elif connection.sock is not None:
+                    # its reader sees the end and closes the rest, for which we would have to wait
+                    with suppress(OSError):
+                        connection.sock.shutdown(socket.SHUT_RDWR)
+                    connection.sock.close()
             self._connections.clear()
 
     def _connection(self) -> http.client.HTTPConnection:
