@@ -24,5 +24,6 @@ def page(browser: Browser) -> Any:
 def no_complaints(browser: Browser) -> Iterator[None]:
     """No script failed, nothing broke the content security policy, nothing was injected."""
     browser.complaints.clear()
-    yield
+    with browser.visit():
+        yield
     assert browser.complaints == []

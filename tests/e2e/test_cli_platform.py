@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_platform import SUAN, Platform, environment, platform_in
+from cli_platform import PATIENCE_S, SUAN, Platform, environment, platform_in
 
 pytestmark = pytest.mark.xdist_group("cli-platform")
 
@@ -51,7 +51,7 @@ def test_a_site_is_enrolled_serves_and_leaves(platform: Platform, tmp_path: Path
         assert "cpu-0" in platform.suan("site", "show", "lab").stdout
     finally:
         agent.terminate()
-        assert agent.wait(timeout=30) == 0
+        assert agent.wait(timeout=PATIENCE_S) == 0
     assert platform.json("site", "revoke", "lab")["revoked"] == 1
     assert platform.json("site", "rm", "lab") == {"removed": "lab"}
     assert platform.json("site", "ls") == []
