@@ -129,6 +129,10 @@ class Engine:
         for listener in list(self.listeners):
             listener(lease_id)
 
+    def working(self) -> int:
+        """Runs that have not ended."""
+        return sum(made.ended_at_ms is None for made in self.runs.values())
+
     def wipe(self) -> None:
         """The machines are installed anew: nothing runs, nothing is known."""
         for lease_id in list(self.runs):

@@ -57,10 +57,11 @@ class _Capacity:
     """Free resources per node as the database has them now, less what this plan takes."""
 
     def __init__(self, tx: Tx, gathered: Gathered, plan: Plan) -> None:
-        self._now = {site.site_id: site for site in sites.sites(tx.conn)}
+        wanted = {placement.pool_id for placement in plan.placements}
+        # most rounds place nothing
+        self._now = {site.site_id: site for site in sites.sites(tx.conn)} if wanted else {}
         self._now_ms = tx.now_ms
         self._gathered = gathered
-        wanted = {placement.pool_id for placement in plan.placements}
         used = used_by_node(leases_store.occupying(tx.conn, wanted))
         self._free: dict[tuple[str, str], Resources] = {}
         for pool in gathered.snapshot.pools:
