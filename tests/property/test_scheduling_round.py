@@ -39,6 +39,25 @@ def whole(snapshot: Snapshot, placed: Placement) -> Resources:
     return known.alternatives[placed.alternative].resources * known.members
 
 
+def no_card_holds_more_than_it_has(snapshot: Snapshot, made: Plan) -> None:
+    parts = any(
+        r.resources.accelerator_milli % 1_000 for c in snapshot.classes for r in c.alternatives
+    )
+    left = {(p.pool_id, n.node_id): list(n.cards) for p in snapshot.pools for n in p.nodes}
+    known = {c.class_id: c for c in snapshot.classes}
+    for placed in made.placements:
+        request = known[placed.group[3]].alternatives[placed.alternative]
+        milli = request.resources.accelerator_milli
+        for i, (node_id, members) in enumerate(placed.node_members):
+            cards = left[(placed.pool_id, node_id)]
+            if not (cards and milli and parts):
+                continue
+            assert len(placed.cards[i]) == members * max(1, milli // 1_000)
+            for card in placed.cards[i]:
+                cards[card] -= min(milli, 1_000)
+            assert min(cards) >= 0
+
+
 @settings(max_examples=60, deadline=None)
 @given(snapshots(plain=True), st.booleans())
 def test_capacity_gangs_counts_quotas_and_funds(snapshot: Snapshot, packed: bool) -> None:
@@ -56,6 +75,7 @@ def test_capacity_gangs_counts_quotas_and_funds(snapshot: Snapshot, packed: bool
             need = demand.alternatives[placed.alternative].resources * members
             free[at] = free[at] - need
             assert free[at].is_non_negative()
+    no_card_holds_more_than_it_has(snapshot, made)
     started = Counter(p.group for p in made.placements)
     refused = {r.group: r.count for r in made.refusals}
     assert len(refused) == len(made.refusals)

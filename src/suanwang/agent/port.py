@@ -86,6 +86,8 @@ class Observation:
     engine_id: str = ""
     nodes: tuple[str, ...] = ()
     meters: Meters = field(default_factory=Meters)
+    cards: tuple[tuple[int, ...], ...] = ()
+    """Per node: the cards it holds there, by their positions in the node's report."""
 
 
 class Driver(Protocol):

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
+from suanwang.engines.scheduling.cards import changed
 from suanwang.engines.scheduling.fairness import share_seconds
 from suanwang.engines.scheduling.model import (
     DemandClass,
@@ -168,6 +169,7 @@ class Play:
                 self._now_ms + demand.max_runtime_s * MS_PER_SECOND,
                 self._now_ms + demand.expected_runtime_s * MS_PER_SECOND,
                 self._now_ms,
+                cards=placed.cards,
             )
             self._left[placed.group] -= 1
             self._pools[placed.pool_id] = _with_free(self._pools[placed.pool_id], lease, -1)
@@ -218,8 +220,14 @@ class Play:
 
 def _with_free(pool: Pool, lease: Running, sign: int) -> Pool:
     taken = dict(lease.node_members)
+    milli = lease.member_resources.accelerator_milli
+    held = {name: c for (name, _), c in zip(lease.node_members, lease.cards, strict=False)}
     nodes = tuple(
-        replace(node, free=node.free + lease.member_resources * (sign * taken[node.node_id]))
+        replace(
+            node,
+            free=node.free + lease.member_resources * (sign * taken[node.node_id]),
+            cards=changed(node.cards, held.get(node.node_id, ()), milli, sign),
+        )
         if node.node_id in taken
         else node
         for node in pool.nodes

@@ -82,7 +82,8 @@ class Round:
         self.filters = Filters(columns)
         self.running = sorted(snapshot.running, key=lambda r: r.lease_id)
         layers = self.policy.reservations_per_pool if self.policy.backfill else 1
-        self.room = GridRoom(columns.pools, self.running, layers, now_ms)
+        asked = (r.resources for c in snapshot.classes for r in c.alternatives)
+        self.room = GridRoom(columns.pools, self.running, layers, now_ms, asked)
         self.limits = Limits(snapshot.quotas, snapshot.funds)
         self.classes = {c.class_id: c for c in snapshot.classes}
         self._weights = dict(snapshot.weights)
@@ -116,7 +117,7 @@ class Round:
             demand, pool = waiting.ranking.demand, index[placed.pool_id]
             need = vector(demand.alternatives[placed.alternative].resources)
             end_ms = declared_end_ms(demand, self.now_ms)
-            self.room.pools[pool].put(placed.node_members, need, end_ms)
+            self.room.pools[pool].put(placed.node_members, need, end_ms, placed.cards)
             waiting.left -= 1
             self.placements.append(placed)
             self._commit(waiting, placed.alternative * len(index) + pool, 1)
@@ -275,9 +276,9 @@ class Round:
             return 0
         key, pool_id = waiting.group.key, self.filters.columns.pools[index].pool_id
         ids, score = pool.node_ids, waiting.ranking.score(flat)
-        for spread, times in taken:
+        for spread, times, cards in taken:
             members = tuple([(ids[node], count) for node, count in spread])
-            placed = Placement(key, pool_id, alternative, members, score)
+            placed = Placement(key, pool_id, alternative, members, score, cards)
             self.placements.extend([placed] * times)
             started += times
         waiting.left -= started

@@ -42,8 +42,8 @@ class Victim:
 
     lease: Running
     spread: tuple[tuple[int, int], ...]
-    amount: Ints
-    """Of one member."""
+    amounts: Ints
+    """Of each node of the spread."""
     end_ms: int
     lost: int
     weight: Kinds
@@ -78,19 +78,21 @@ class Prospect:
             for kept, spare in zip(self.room.kept, self.spare, strict=True)
             if kept.start_ms < victim.end_ms
         ]
-        for node, members in victim.spread:
-            amount = victim.amount * (members * sign)
+        for (node, _), amount in zip(victim.spread, victim.amounts * sign, strict=True):
             self.free[node] += amount
             for spare in touched:
                 spare[node] += amount
 
-    def occupy(self, spread: Iterable[tuple[int, int]], need: Vector, end_ms: int) -> None:
-        amount = np.array(need, dtype=np.int64)
-        for node, members in spread:
-            self.free[node] -= amount * members
-            for kept, spare in zip(self.room.kept, self.spare, strict=True):
-                if kept.start_ms < end_ms:
-                    spare[node] -= amount * members
+    def occupy(
+        self, spread: tuple[tuple[int, int], ...], need: Vector, end_ms: int, owner: QueueGroup
+    ) -> None:
+        table = np.array(spread, dtype=np.int64).reshape(-1, 2)
+        room = self._open_to(slice(None), end_ms, owner)
+        amounts, _ = self.room.amounts(table[:, 0], table[:, 1], need, room)
+        self.free[table[:, 0]] -= amounts
+        for kept, spare in zip(self.room.kept, self.spare, strict=True):
+            if kept.start_ms < end_ms:
+                spare[table[:, 0]] -= amounts
 
     def counts(self, need: Vector, end_ms: int, owner: QueueGroup) -> Ints:
         """[node] members that fit; what the owner itself reserved is open to it."""
@@ -201,8 +203,7 @@ class Preemptions:
         expected_s = max(0, lease.expected_end_ms - lease.started_at_ms) // MS_PER_SECOND
         return Victim(
             lease,
-            room.positions(lease.node_members),
-            np.array(vector(lease.member_resources), dtype=np.int64),
+            *room.held_by(lease),
             max(self._now_ms, lease.ends_by_ms),
             max(share_seconds(whole, elapsed_s, self._totals, unit=_FINE_UNIT)),
             share_seconds(whole, expected_s, self._totals, unit=_FINE_UNIT),
@@ -278,7 +279,7 @@ class Preemptions:
         demand = demander.ranking.demand
         need = vector(demand.alternatives[alternative].resources)
         spread = scatter(at.counts(need, end_ms, demander.group), at.free, demand.members)
-        at.occupy(spread or (), need, end_ms)
+        at.occupy(spread or (), need, end_ms, demander.group)
         self._tree.charge(demander.group, demander.charges[alternative], 1)
 
 

@@ -148,6 +148,7 @@ _CHANGING = (
     "expected_end_ms",
     "protected_until_ms",
     "metered_until_ms",
+    "cards",
 )
 
 
@@ -175,6 +176,7 @@ def update_leases(tx: Tx, updated: Sequence[Lease]) -> None:
             lease.expected_end_ms,
             lease.protected_until_ms,
             lease.metered_until_ms,
+            pack(lease.cards) if lease.cards else None,
             lease.lease_id,
         )
         for lease in updated

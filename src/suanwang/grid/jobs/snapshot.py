@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from sqlalchemy.engine import Connection
 
+from suanwang.engines.scheduling.cards import Cards
 from suanwang.engines.scheduling.fairness import decayed, share_seconds
 from suanwang.engines.scheduling.model import (
     AcceleratorSpec,
@@ -30,12 +31,13 @@ from suanwang.engines.scheduling.model import (
 )
 from suanwang.grid.data import service as data
 from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs.cards import Holder, holders_by_node, standing
 from suanwang.grid.jobs.model import Lease, OpenLease
 from suanwang.grid.sites import service as sites
 from suanwang.grid.sites.model import PoolRow, Site, SiteState, is_reachable
 from suanwang.kernel.resources import ZERO, Resources
 from suanwang.kernel.time import MS_PER_SECOND
-from suanwang.protocol.messages import Quantity
+from suanwang.protocol.messages import NodeReport, Quantity
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import user_share_id
 from suanwang.trade.billing import service as billing
@@ -74,35 +76,73 @@ def class_from(class_id: str, body: Any) -> DemandClass:
 
 def used_by_node(leases: Iterable[OpenLease]) -> dict[tuple[str, str], Resources]:
     """(pool, node) → what our open leases occupy there."""
-    used: dict[tuple[str, str], Resources] = defaultdict(lambda: ZERO)
+    sums: dict[tuple[str, str], list[int]] = {}
     for lease in leases:
-        member = member_of(lease)
         for node, members in lease.node_members:
-            used[(lease.pool_id, node)] = used[(lease.pool_id, node)] + member * members
-    return used
+            at = sums.setdefault((lease.pool_id, node), [0, 0, 0, 0])
+            at[0] += lease.cpu_milli * members
+            at[1] += lease.memory_mib * members
+            at[2] += lease.disk_mib * members
+            at[3] += lease.accelerator_milli * members
+    return {place: Resources(*kinds) for place, kinds in sums.items()}
+
+
+@dataclass(slots=True)
+class Occupied:
+    """What open leases take of the nodes; fills in which cards they are taken to hold."""
+
+    used: Mapping[tuple[str, str], Resources]
+    holders: Mapping[tuple[str, str], list[Holder]]
+    nominal: dict[tuple[str, str], dict[str, tuple[int, ...]]] = field(default_factory=dict)
+
+    @classmethod
+    def by(cls, leases: Sequence[OpenLease]) -> Occupied:
+        return cls(used_by_node(leases), holders_by_node(leases))
+
+    def cards(self, pool_id: str, report: NodeReport) -> tuple[int, ...]:
+        """What is free of each; nothing for a node without."""
+        if not report.capacity.accelerator_milli:
+            return ()
+        place = (pool_id, report.name)
+        now = standing(report, self.holders.get(place, ()))
+        if now.nominal:
+            self.nominal[place] = now.nominal
+        return now.free
+
+    def held(self, lease: OpenLease) -> Cards:
+        """Per node of the lease; after `cards` of all pools."""
+        if not lease.accelerator_milli:
+            return ()
+        if lease.cards:
+            return tuple([tuple(cards) for cards in lease.cards])
+        return tuple(
+            self.nominal.get((lease.pool_id, node), {}).get(lease.lease_id, ())
+            for node, _ in lease.node_members
+        )
 
 
 def pool_of(
     site: Site,
     row: PoolRow,
     prices: Prices,
-    used: Mapping[tuple[str, str], Resources],
+    occupied: Occupied,
     now_ms: int,
 ) -> Pool:
-    cordoned = set(row.cordoned)
+    cordoned, used = set(row.cordoned), occupied.used
     nodes = []
     for report in row.nodes:
         capacity = resources_of(report.capacity)
         taken = used.get((row.pool_id, report.name), ZERO) + resources_of(report.foreign)
-        free = capacity - taken
+        cards = occupied.cards(row.pool_id, report)
+        milli = capacity.accelerator_milli - taken.accelerator_milli
         free = Resources(
-            max(0, free.cpu_milli),
-            max(0, free.memory_mib),
-            max(0, free.disk_mib),
-            max(0, free.accelerator_milli),
+            max(0, capacity.cpu_milli - taken.cpu_milli),
+            max(0, capacity.memory_mib - taken.memory_mib),
+            max(0, capacity.disk_mib - taken.disk_mib),
+            max(0, min(milli, sum(cards)) if cards else milli),
         )
         schedulable = report.up and report.name not in cordoned
-        nodes.append(Node(report.name, capacity, free, schedulable))
+        nodes.append(Node(report.name, capacity, free, schedulable, cards))
     card = row.accelerator
     return Pool(
         pool_id=row.pool_id,
@@ -122,7 +162,7 @@ def pool_of(
     )
 
 
-def running_of(lease: OpenLease, now_ms: int) -> Running:
+def running_of(lease: OpenLease, cards: Cards, now_ms: int) -> Running:
     return Running(
         lease_id=lease.lease_id,
         organisation_id=lease.organisation_id,
@@ -139,6 +179,7 @@ def running_of(lease: OpenLease, now_ms: int) -> Running:
         ends_by_ms=max(lease.ends_by_ms, now_ms),
         expected_end_ms=max(min(lease.expected_end_ms, lease.ends_by_ms), now_ms),
         protected_until_ms=lease.protected_until_ms,
+        cards=cards,
     )
 
 
@@ -210,7 +251,7 @@ def gather(
     leases = leases_store.occupying(conn)
     groups = store.queue_groups(conn, now_ms)
     prices = billing.prices(conn, sorted({row.price_list_id for row in rows}))
-    used = used_by_node(leases)
+    occupied = Occupied.by(leases)
     pools = tuple(
         pool_of(
             all_sites[row.site_id],
@@ -220,7 +261,7 @@ def gather(
                 prices[row.price_list_id].memory_gib_hour,
                 prices[row.price_list_id].accelerator_hour,
             ),
-            used,
+            occupied,
             now_ms,
         )
         for row in rows
@@ -235,7 +276,7 @@ def gather(
         pools=pools,
         classes=tuple(classes[class_id] for class_id in sorted(classes)),
         queue=tuple(groups),
-        running=tuple(running_of(lease, now_ms) for lease in leases),
+        running=tuple([running_of(lease, occupied.held(lease), now_ms) for lease in leases]),
         shares=_shares(conn, groups, leases, totals_of(pools), now_ms),
         quotas=_quotas(conn, leases),
         funds=tuple(Funds(project, funds[project]) for project in projects),
