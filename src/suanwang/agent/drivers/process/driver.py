@@ -41,6 +41,7 @@ class ProcessDriver:
     """Keeps a mirror of what the warden says, so that looking is free."""
 
     name = "process"
+    outlives_machine = False
 
     def __init__(
         self,
