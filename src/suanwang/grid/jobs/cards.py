@@ -47,9 +47,9 @@ def holders_by_node(leases: Iterable[OpenLease]) -> dict[Place, list[Holder]]:
     out: dict[Place, list[Holder]] = defaultdict(list)
     for lease in leases:
         if lease.accelerator_milli:
-            for i, (node, members) in enumerate(lease.node_members):
-                known = tuple(lease.cards[i]) if lease.cards and i < len(lease.cards) else ()
-                held = Holder(lease.lease_id, lease.accelerator_milli, members, known)
+            known: list[tuple[int, ...]] = lease.cards or [()] * len(lease.node_members)
+            for (node, members), cards in zip(lease.node_members, known, strict=False):
+                held = Holder(lease.lease_id, lease.accelerator_milli, members, cards)
                 out[(lease.pool_id, node)].append(held)
     return out
 
@@ -66,13 +66,16 @@ def cards_make_sense(lease: Lease, reported: Sequence[Sequence[int]]) -> bool:
 
 def standing(report: NodeReport, holders: Iterable[Holder]) -> Standing:
     """Nothing is ever freed twice: what cannot lie where it is said to takes what there is."""
-    free = tuple(report.cards) or _nominal(report)
+    left = list(report.cards or _nominal(report))
     unknown: list[Holder] = []
     for held in holders:
-        if held.cards:
-            free = tuple(max(0, milli) for milli in changed(free, held.cards, held.milli, -1))
-        else:
+        share = held.milli if held.milli < CARD else CARD
+        for card in held.cards:
+            if card < len(left):
+                left[card] -= share
+        if not held.cards:
             unknown.append(held)
+    free = tuple([milli if milli > 0 else 0 for milli in left])
     nominal: dict[str, tuple[int, ...]] = {}
     for held in sorted(unknown, key=lambda h: (-h.milli, h.lease_id)):
         chosen = pick(free, held.milli, held.members)

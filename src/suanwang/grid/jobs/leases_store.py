@@ -84,7 +84,9 @@ _all_occupying = sa.select(*_OF_OPEN_LEASE).where(OPEN).order_by(leases.c.id)
 
 
 def _as_open_lease(values: list[Any]) -> OpenLease:
-    """Of _OF_OPEN_LEASE."""
+    """Of _OF_OPEN_LEASE; the cards stand last."""
+    if values[-1]:
+        values[-1] = [tuple(cards) for cards in values[-1]]
     return OpenLease(*values)
 
 

@@ -201,7 +201,7 @@ class OpenLease(msgspec.Struct, frozen=True):
     ends_by_ms: int
     expected_end_ms: int
     protected_until_ms: int
-    cards: list[list[int]] | None
+    cards: list[tuple[int, ...]] | None
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -43,6 +43,7 @@ from suanwang.tenancy.model import user_share_id
 from suanwang.trade.billing import service as billing
 from suanwang.trade.ledger import service as ledger
 
+MILLI = 1_000
 HALF_LIFE_S = 7 * 86_400
 """Past use counts half as much after a week."""
 
@@ -114,7 +115,7 @@ class Occupied:
         if not lease.accelerator_milli:
             return ()
         if lease.cards:
-            return tuple([tuple(cards) for cards in lease.cards])
+            return tuple(lease.cards)
         return tuple(
             self.nominal.get((lease.pool_id, node), {}).get(lease.lease_id, ())
             for node, _ in lease.node_members
@@ -162,7 +163,7 @@ def pool_of(
     )
 
 
-def running_of(lease: OpenLease, cards: Cards, now_ms: int) -> Running:
+def running_of(lease: OpenLease, cards: Cards, member: Resources, now_ms: int) -> Running:
     return Running(
         lease_id=lease.lease_id,
         organisation_id=lease.organisation_id,
@@ -174,7 +175,7 @@ def running_of(lease: OpenLease, cards: Cards, now_ms: int) -> Running:
         preemptible=lease.preemptible,
         stopping=bool(lease.stop),
         node_members=tuple(lease.node_members),
-        member_resources=member_of(lease),
+        member_resources=member,
         started_at_ms=lease.started_at_ms or lease.granted_at_ms,
         ends_by_ms=max(lease.ends_by_ms, now_ms),
         expected_end_ms=max(min(lease.expected_end_ms, lease.ends_by_ms), now_ms),
@@ -183,12 +184,27 @@ def running_of(lease: OpenLease, cards: Cards, now_ms: int) -> Running:
     )
 
 
+def _running(leases: Sequence[OpenLease], occupied: Occupied, now_ms: int) -> tuple[Running, ...]:
+    """Leases of one size share its vector."""
+    sizes: dict[tuple[int, int, int, int], Resources] = {}
+    out = []
+    for lease in leases:
+        size = (lease.cpu_milli, lease.memory_mib, lease.disk_mib, lease.accelerator_milli)
+        member = sizes.get(size)
+        if member is None:
+            member = sizes[size] = Resources(*size)
+        out.append(running_of(lease, occupied.held(lease), member, now_ms))
+    return tuple(out)
+
+
 def totals_of(pools: Iterable[Pool]) -> Resources:
-    total = ZERO
-    for pool in pools:
-        for node in pool.nodes:
-            total = total + node.capacity
-    return total
+    whole = [node.capacity for pool in pools for node in pool.nodes]
+    return Resources(
+        sum([one.cpu_milli for one in whole]),
+        sum([one.memory_mib for one in whole]),
+        sum([one.disk_mib for one in whole]),
+        sum([one.accelerator_milli for one in whole]),
+    )
 
 
 def capacity(conn: Connection) -> Resources:
@@ -213,13 +229,34 @@ def _shares(
         share: decayed(value, now_ms - at_ms, HALF_LIFE_S)
         for share, (value, at_ms) in leases_store.usage_of_shares(conn).items()
     }
-    for lease in leases:
-        for share, amount in share_amounts(lease, totals, now_ms).items():
+    for (organisation_id, project_id, user_id), amount in _used_so_far(leases, totals, now_ms):
+        for share in (organisation_id, project_id, user_share_id(project_id, user_id)):
             usage[share] = usage.get(share, 0) + amount
     return tuple(
         Share(row.share_id, row.parent_id, row.weight, usage.get(row.share_id, 0))
         for row in sorted(tenancy.shares(conn, sorted(pairs)), key=lambda row: row.share_id)
     )
+
+
+def _used_so_far(
+    leases: Iterable[OpenLease], totals: Resources, now_ms: int
+) -> Iterable[tuple[tuple[str, str, str], int]]:
+    """Per owner the sum of `share_amounts`: with tens of thousands of leases the same sums without
+    a vector for each."""
+    a, b = max(1, totals.cpu_milli), max(1, totals.memory_mib)
+    c, d = max(1, totals.disk_mib), max(1, totals.accelerator_milli)
+    sums: dict[tuple[str, str, str], int] = defaultdict(int)
+    for lease in leases:
+        elapsed_ms = now_ms - (lease.started_at_ms or lease.granted_at_ms)
+        if elapsed_ms >= MS_PER_SECOND:
+            held = elapsed_ms // MS_PER_SECOND * MILLI * lease.members
+            sums[(lease.organisation_id, lease.project_id, lease.user_id)] += max(
+                lease.cpu_milli * held // a,
+                lease.memory_mib * held // b,
+                lease.disk_mib * held // c,
+                lease.accelerator_milli * held // d,
+            )
+    return sums.items()
 
 
 def share_amounts(lease: Lease | OpenLease, totals: Resources, until_ms: int) -> dict[str, int]:
@@ -276,7 +313,7 @@ def gather(
         pools=pools,
         classes=tuple(classes[class_id] for class_id in sorted(classes)),
         queue=tuple(groups),
-        running=tuple([running_of(lease, occupied.held(lease), now_ms) for lease in leases]),
+        running=_running(leases, occupied, now_ms),
         shares=_shares(conn, groups, leases, totals_of(pools), now_ms),
         quotas=_quotas(conn, leases),
         funds=tuple(Funds(project, funds[project]) for project in projects),
