@@ -161,6 +161,7 @@ class EngineDriver:
     """The driver of one agent process; a new one is made when the agent restarts."""
 
     name = "sim"
+    outlives_machine = False
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

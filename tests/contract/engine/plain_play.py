@@ -10,6 +10,7 @@ import heapq
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from suanwang.engines.scheduling.cards import changed
 from suanwang.engines.scheduling.fairness import share_seconds
 from suanwang.engines.scheduling.forecast_pace import Pace, fraction, in_a_row, row_s, runtime_s
 from suanwang.engines.scheduling.forecast_queue import Key, played_policy
@@ -149,6 +150,7 @@ class PlainPlay:
                 self._now_ms + times * demand.max_runtime_s * MS_PER_SECOND,
                 self._now_ms + times * demand.expected_runtime_s * MS_PER_SECOND,
                 self._now_ms,
+                cards=placed.cards,
             )
             self._left[placed.group] -= times
             self._pools[placed.pool_id] = _with_free(self._pools[placed.pool_id], lease, -1)
@@ -202,8 +204,14 @@ class PlainPlay:
 
 def _with_free(pool: Pool, lease: Running, sign: int) -> Pool:
     taken = dict(lease.node_members)
+    milli = lease.member_resources.accelerator_milli
+    held = {name: c for (name, _), c in zip(lease.node_members, lease.cards, strict=False)}
     nodes = tuple(
-        replace(node, free=node.free + lease.member_resources * (sign * taken[node.node_id]))
+        replace(
+            node,
+            free=node.free + lease.member_resources * (sign * taken[node.node_id]),
+            cards=changed(node.cards, held.get(node.node_id, ()), milli, sign),
+        )
         if node.node_id in taken
         else node
         for node in pool.nodes

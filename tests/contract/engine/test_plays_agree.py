@@ -60,4 +60,4 @@ def test_the_end_of_a_round_needs_only_those_who_left_a_trace(snapshot: Snapshot
 
 def test_a_pace_looks_at_every_end_first_and_then_ever_more_seldom() -> None:
     assert [CLOSE.step_ms(rounds, 6_000) for rounds in (0, 24, 25)] == [0, 0, 600]
-    assert WIDE.step_ms(5, 6_000) == 2_000
+    assert WIDE.step_ms(25, 6_000) == 300

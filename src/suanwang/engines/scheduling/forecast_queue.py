@@ -19,6 +19,7 @@ import numpy as np
 
 from suanwang.engines.scheduling.arithmetic import Ints
 from suanwang.engines.scheduling.capacity import GridRoom
+from suanwang.engines.scheduling.cards import Cards
 from suanwang.engines.scheduling.fairness import share_seconds
 from suanwang.engines.scheduling.forecast_pace import Pace, fraction, in_a_row, row_s, runtime_s
 from suanwang.engines.scheduling.model import (
@@ -29,7 +30,6 @@ from suanwang.engines.scheduling.model import (
     Snapshot,
 )
 from suanwang.engines.scheduling.plan import Judgement, Round, reservation_layers
-from suanwang.engines.scheduling.pools import vector
 from suanwang.kernel.money import scale
 from suanwang.kernel.resources import Resources
 from suanwang.kernel.time import MS_PER_SECOND
@@ -102,7 +102,9 @@ class Play:
         self._count = 0
         pools = self._judged.filters.columns.pools
         self._index = {p.pool_id: i for i, p in enumerate(pools)}
-        self._room = GridRoom(pools, (), reservation_layers(base.policy), self.now_ms)
+        asked = [r.resources for c in base.classes for r in c.alternatives]
+        layers = reservation_layers(base.policy)
+        self._room = GridRoom(pools, base.running, layers, self.now_ms, asked)
         self._running: list[dict[str, Live]] = [{} for _ in pools]
         self._releases: list[tuple[Ints, Ints, Ints] | None] = [None] * len(pools)
         for lease in base.running:
@@ -166,7 +168,7 @@ class Play:
         live = list(self._running[pool].values())
         if not live:
             nothing: Ints = np.zeros(0, dtype=np.int64)
-            return nothing, nothing, nothing.reshape(0, 4)
+            return nothing, nothing, np.zeros((0, self._room.width), dtype=np.int64)
         ends: Ints = np.array([one.ends_by_ms for one in live], dtype=np.int64)
         ends = np.repeat(ends, [len(one.nodes) for one in live])
         nodes = np.concatenate([one.nodes for one in live])
@@ -182,7 +184,7 @@ class Play:
         length_s = runtime_s(min(expected_s, declared_s), declared_s, elapsed_s, part)
         path = (lease.organisation_id, lease.project_id, lease.user_id)
         whole = lease.member_resources * sum(count for _, count in lease.node_members)
-        live = self._placed(lease.pool_id, lease.node_members, lease.member_resources)
+        live = self._placed(lease.pool_id, lease.node_members, lease.member_resources, lease.cards)
         self._run(
             lease.lease_id,
             replace(
@@ -196,12 +198,17 @@ class Play:
         )
 
     def _placed(
-        self, pool_id: str, node_members: tuple[tuple[str, int], ...], need: Resources
+        self,
+        pool_id: str,
+        node_members: tuple[tuple[str, int], ...],
+        need: Resources,
+        cards: Cards,
     ) -> Live:
         index = self._index.get(pool_id)
-        spread = () if index is None else self._room.pools[index].positions(node_members)
+        if index is None:
+            node_members = ()
+        spread, amounts = self._room.pools[index or 0].held(node_members, need, cards)
         table = np.array(spread, dtype=np.int64).reshape(-1, 2)
-        amounts = table[:, 1:] * self._room.row(vector(need))
         return Live(index, table[:, 0], amounts, ("", "", ""), need, 0, 0)
 
     def _run(self, lease_id: str, live: Live, length_s: int) -> None:
@@ -226,7 +233,7 @@ class Play:
             times = in_a_row(demand, group.count - to_come[placed.group], step_ms, part)
             self._groups[placed.group] = replace(group, count=group.count - times)
             need = demand.alternatives[placed.alternative].resources
-            live = self._placed(placed.pool_id, placed.node_members, need)
+            live = self._placed(placed.pool_id, placed.node_members, need, placed.cards)
             if put and live.pool is not None:
                 self._room.pools[live.pool].free[live.nodes] -= live.amounts
             live.path = placed.group[:3]

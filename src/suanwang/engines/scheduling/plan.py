@@ -21,6 +21,7 @@ from suanwang.engines.scheduling.arithmetic import UNBOUNDED
 from suanwang.engines.scheduling.backfill import reserve_for
 from suanwang.engines.scheduling.capacity import GridRoom, Start
 from suanwang.engines.scheduling.card_choice import CardChoice
+from suanwang.engines.scheduling.cards import KINDS, Cards
 from suanwang.engines.scheduling.fairness import Kinds, ShareTree, share_seconds, turn_size
 from suanwang.engines.scheduling.filters import Filters
 from suanwang.engines.scheduling.limits import Limits
@@ -30,12 +31,14 @@ from suanwang.engines.scheduling.model import (
     Plan,
     Policy,
     Preemption,
+    Promise,
     QueueGroup,
     Refusal,
     Request,
     Reservation,
     Snapshot,
     Weights,
+    promise_order,
 )
 from suanwang.engines.scheduling.openings import Openings
 from suanwang.engines.scheduling.pools import pool_columns, vector
@@ -129,7 +132,8 @@ class Round:
         columns = self.filters.columns
         self.running = sorted(snapshot.running, key=lambda r: r.lease_id)
         layers = reservation_layers(self.policy)
-        self.room = room or GridRoom(columns.pools, self.running, layers, now_ms)
+        asked = (r.resources for c in snapshot.classes for r in c.alternatives)
+        self.room = room or GridRoom(columns.pools, self.running, layers, now_ms, asked)
         self.limits = Limits(snapshot.quotas, snapshot.funds)
         self._openings = Openings(self.room, now_ms)
         queue = sorted((g for g in snapshot.queue if g.count > 0), key=lambda g: g.key)
@@ -160,7 +164,10 @@ class Round:
             demand, pool = waiting.ranking.demand, index[placed.pool_id]
             need = vector(demand.alternatives[placed.alternative].resources)
             end_ms = declared_end_ms(demand, self.now_ms)
-            starts.setdefault(pool, []).append((placed.node_members, need, end_ms))
+            if self.room.width > KINDS:
+                self.room.pools[pool].put(placed.node_members, need, end_ms, placed.cards)
+            else:
+                starts.setdefault(pool, []).append((placed.node_members, need, end_ms))
             waiting.left -= 1
             self._commit(waiting, placed.alternative * len(index) + pool, 1)
         self.placements.extend(made.placements)
@@ -246,18 +253,40 @@ class Round:
 
     def _keep_promises(self) -> None:
         pools = {p.pool_id: i for i, p in enumerate(self.filters.columns.pools)}
-        for promise in sorted(self.snapshot.promises, key=lambda p: (p.group, p.pool_id)):
+        for promise in sorted(self.snapshot.promises, key=promise_order):
             waiting = self.waiting.get(promise.group)
             pool = pools.get(promise.pool_id)
             if waiting is None or pool is None or waiting.left == 0:
                 continue
-            for flat in waiting.ranking.order.tolist():
-                if waiting.ranking.at(flat)[1] != pool or not self._allowed(waiting, flat):
-                    continue
-                if self._start(waiting, flat, 1) == 1:
-                    break
+            if not self._start_there(waiting, pool, promise):
+                for flat in waiting.ranking.order.tolist():
+                    if waiting.ranking.at(flat)[1] != pool or not self._allowed(waiting, flat):
+                        continue
+                    if self._start(waiting, flat, 1) == 1:
+                        break
             if waiting.left == 0:
                 self.tree.drop(waiting.group)
+
+    def _start_there(self, waiting: Waiting, index: int, promise: Promise) -> bool:
+        """One task on the very nodes that were cleared for it, which may not be the tightest."""
+        flat = promise.alternative * len(self.room.pools) + index
+        demand, pool = waiting.ranking.demand, self.room.pools[index]
+        if not promise.node_members or flat not in waiting.ranking.order:
+            return False
+        need = vector(demand.alternatives[promise.alternative].resources)
+        end_ms = declared_end_ms(demand, self.now_ms)
+        spread = pool.positions(promise.node_members)
+        fit = pool.counts(pool.available(end_ms), need)
+        if (
+            sum(members for _, members in spread) != demand.members
+            or any(fit[node] < members for node, members in spread)
+            or not self._allowed(waiting, flat)
+        ):
+            return False
+        cards = pool.put(promise.node_members, need, end_ms)
+        self._note_started(waiting, flat, promise.node_members, cards, 1)
+        self._settle(waiting, flat, 1)
+        return True
 
     def _turn(self, waiting: Waiting) -> bool:
         """Start up to one turn of tasks; whether the group may have another turn."""
@@ -321,17 +350,33 @@ class Round:
             taken = pool.take(vector(request.resources), demand.members, limit, end_ms)
         if not taken:
             return 0
-        key, pool_id = waiting.group.key, self.filters.columns.pools[index].pool_id
-        ids, score = pool.node_ids, waiting.ranking.score(flat)
-        for spread, times in taken:
+        ids = pool.node_ids
+        for spread, times, cards in taken:
             members = tuple([(ids[node], count) for node, count in spread])
-            placed = Placement(key, pool_id, alternative, members, score)
-            self.placements.extend([placed] * times)
+            self._note_started(waiting, flat, members, cards, times)
             started += times
+        self._settle(waiting, flat, started)
+        return started
+
+    def _note_started(
+        self,
+        waiting: Waiting,
+        flat: int,
+        members: tuple[tuple[str, int], ...],
+        cards: Cards,
+        times: int,
+    ) -> None:
+        alternative, index = waiting.ranking.at(flat)
+        pool_id = self.filters.columns.pools[index].pool_id
+        score = waiting.ranking.score(flat)
+        placed = Placement(waiting.group.key, pool_id, alternative, members, score, cards)
+        self.placements.extend([placed] * times)
+
+    def _settle(self, waiting: Waiting, flat: int, started: int) -> None:
         waiting.left -= started
         self._commit(waiting, flat, started)
-        self.tree.charge(waiting.group, waiting.charges[alternative], started)
-        return started
+        charge = waiting.charges[waiting.ranking.at(flat)[0]]
+        self.tree.charge(waiting.group, charge, started)
 
     def _block(self, waiting: Waiting) -> None:
         self.blocked.append(waiting)

@@ -1,4 +1,4 @@
-"""When what runs in a pool leaves its nodes, by declared ends."""
+"""When room comes free again: what leaves which node, by declared ends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _NONE: Ints = np.zeros(0, dtype=np.int64)
 class Releases:
     """When members leave their nodes, by declared ends. Columns are built when first asked for."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._first: tuple[Ints, Ints, Ints] = (_NONE, _NONE, _NONE.reshape(0, 4))
+    def __init__(self, size: int, width: int) -> None:
+        self._shape = (size, width)
+        self._first: tuple[Ints, Ints, Ints] = (_NONE, _NONE, np.zeros((0, width), np.int64))
         self._noted: list[tuple[int, Ints, Ints]] = []
         self._columns: tuple[Ints, Ints, Ints] | None = None
         self._timeline: Timeline | None = None
@@ -40,7 +40,7 @@ class Releases:
         """[node] what has left by then."""
         ends, nodes, amounts = self._sorted()
         stop = int(np.searchsorted(ends, at_ms, side="right"))
-        out = np.zeros((self._size, 4), dtype=np.int64)
+        out = np.zeros(self._shape, dtype=np.int64)
         np.add.at(out, nodes[:stop], amounts[:stop])
         return out
 
@@ -53,7 +53,7 @@ class Releases:
             begins[1:] = nodes[1:] != nodes[:-1]
             first = begins.nonzero()[0]
             left = amounts[by_node].cumsum(axis=0)
-            before = np.zeros((len(first), 4), dtype=np.int64)
+            before = np.zeros((len(first), self._shape[1]), dtype=np.int64)
             before[1:] = left[first[1:] - 1]
             left -= before[begins.cumsum() - 1]
             by_time = ends.argsort(kind="stable")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from suanwang.engines.scheduling.model import Plan, Policy, Promise, Snapshot
+from suanwang.engines.scheduling.model import Plan, Policy, Promise, Snapshot, promise_order
 from suanwang.engines.scheduling.plan import plan
 from suanwang.grid.jobs import grants, sweeps
 from suanwang.grid.jobs.arrears import sweep_arrears
@@ -37,9 +37,12 @@ def promises_after(snapshot: Snapshot, made: Plan) -> tuple[Promise, ...]:
     """Room that was preempted for somebody is his until he has started there."""
     started = {(placement.group, placement.pool_id) for placement in made.placements}
     pools = {running.lease_id: running.pool_id for running in snapshot.running}
-    new = {Promise(p.for_group, pools[p.lease_id]) for p in made.preemptions}
+    new = {
+        Promise(p.for_group, pools[p.lease_id], p.alternative, p.node_members)
+        for p in made.preemptions
+    }
     kept = {p for p in snapshot.promises if (p.group, p.pool_id) not in started}
-    return tuple(sorted(kept | new, key=lambda p: (p.group, p.pool_id)))
+    return tuple(sorted(kept | new, key=promise_order))
 
 
 class Dispatcher:

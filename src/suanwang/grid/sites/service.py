@@ -32,6 +32,7 @@ from suanwang.trade.billing.model import HourlyPrices
 
 INVITATION_LIFETIME_MS = 7 * MS_PER_DAY
 MAX_FIGURE = 1 << 45
+MILLI_PER_CARD = 1000
 KINDS = ("supercomputing", "ai", "general")
 
 
@@ -326,6 +327,10 @@ def check_inventory(reports: list[PoolReport]) -> None:
             for amount in (node.capacity, node.foreign):
                 limits += [amount.cpu_milli, amount.memory_mib]
                 limits += [amount.disk_mib, amount.accelerator_milli]
+            if node.cards and sum(node.cards) > node.capacity.accelerator_milli:
+                raise refuse(f"The cards of node {node.name} are more than its capacity.")
+            if not all(0 <= milli <= MILLI_PER_CARD for milli in node.cards):
+                raise refuse(f"A card of node {node.name} has 0 to 1000 milli.")
         if not all(0 <= figure <= MAX_FIGURE for figure in limits):
             raise refuse(f"A figure of pool {report.name} is negative or beyond all machines.")
 
