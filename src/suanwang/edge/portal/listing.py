@@ -93,14 +93,13 @@ def spending(
     )
     if not readable:
         return {}
-    first = min(job.job_id for job in jobs)
     report = reports.usage_summary(
         conn,
         readable,
         min(job.created_at_ms for job in jobs),
         now_ms + 1,
         by=GroupBy.JOB,
-        after=first[:-1],  # just before it: ids of one length, a prefix sorts first
-        limit=reports.PAGE_LIMIT,
+        limit=len(jobs),
+        job_ids=[job.job_id for job in jobs],
     )
     return {line.key: line.amount_micro_yuan for line in report.lines}
