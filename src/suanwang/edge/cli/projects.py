@@ -6,13 +6,13 @@ from typing import Any
 
 from suanwang.edge.cli import figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
-from suanwang.edge.cli.organisations import given, shown
+from suanwang.edge.cli.organisations import given, names_of, shown
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser, key_values
 from suanwang.edge.cli.words import say
 from suanwang.edge.client.client import Client
 from suanwang.edge.client.http import segment
-from suanwang.kernel.errors import InvalidInput
+from suanwang.kernel.errors import InvalidInput, NotFound
 
 _QUOTA_UNITS = {
     "cpus": ("cpu_milli", 1_000),
@@ -24,13 +24,20 @@ UNLIMITED = 1_000_000_000_000
 
 
 def path_of(client: Client, name: str, rest: str = "") -> str:
-    """A path has no room for ORGANISATION/NAME: its id is looked up."""
+    """A path has no room for ORGANISATION/NAME: its id is looked up. Raises NotFound."""
     organisation, slash, short = name.rpartition("/")
     if slash:
         query = {"organisation": organisation, "limit": 500}
-        for project in client.api.pages("/v1/projects", query):
-            if project["name"] == short:
-                name = project["id"]
+        named = (p["id"] for p in client.api.pages("/v1/projects", query) if p["name"] == short)
+        found = next(named, None)
+        if found is None:
+            text = "There is no project {short} of {organisation} that you can see."
+            raise NotFound(
+                "ProjectNotFound",
+                say(text, short=short, organisation=organisation),
+                hint=say("See `suan project ls`."),
+            )
+        name = found
     return f"/v1/projects/{segment(name)}{rest}"
 
 
@@ -46,7 +53,17 @@ def _ls(args: Args) -> int:
     if args.json:
         print_json(found)
         return 0
-    rows = [[p["name"], p["state"], str(p["weight"]), p["display_name"], p["id"]] for p in found]
+    names = names_of(client, found)
+    rows = [
+        [
+            names.get(p["organisation_id"], "") + p["name"],
+            p["state"],
+            str(p["weight"]),
+            p["display_name"],
+            p["id"],
+        ]
+        for p in found
+    ]
     headings = [say(h) for h in ("NAME", "STATE", "WEIGHT", "DISPLAY NAME", "ID")]
     tables.show(headings, rows, right=(2,), states=1)
     return 0
@@ -54,14 +71,16 @@ def _ls(args: Args) -> int:
 
 def _details(parser: Parser) -> None:
     parser.option("--display-name", help="As pages show it", metavar="TEXT")
-    parser.option("--weight", help="Fair share against its siblings", type=int)
+    parser.option("--weight", help="Fair share against its siblings", type=int, metavar="N")
     parser.option(
         "--quota",
         help="At once over the whole grid: cpus=64 memory_gib=256 disk_gib=… cards=8",
         nargs="+",
         metavar="WHAT=N",
     )
-    parser.option("--arrears-grace-s", help="Work goes on so long without money", type=int)
+    parser.option(
+        "--arrears-grace-s", help="Work goes on so long without money", type=int, metavar="SECONDS"
+    )
 
 
 def quota_of(words: list[str] | None) -> dict[str, int] | None:

@@ -24,8 +24,18 @@ def load(name: str) -> tuple[list[dict[str, Any]], Path]:
             say("There is no file {name}.", name=name),
             hint=say("To run a command, put -- before it: suan run -- {name} …", name=name),
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("FileUnreadable", f"{name}: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            "FileUnreadable",
+            say("{name} is no text in UTF-8.", name=name),
+            hint=say("Name a YAML file. To run a command: suan run -- {name} …", name=name),
+        ) from error
+    except OSError as error:
+        raise InvalidInput(
+            "FileUnreadable",
+            f"{name}: {error.strerror}.",
+            hint=say("Name a YAML file that you may read."),
+        ) from error
     return parse(text, name), path.parent
 
 
@@ -55,7 +65,11 @@ def parse(text: str, name: str) -> list[dict[str, Any]]:
                 )
             specs.append(item)
     if not specs:
-        raise InvalidInput("SpecEmpty", say("{name} holds no specification.", name=name))
+        raise InvalidInput(
+            "SpecEmpty",
+            say("{name} holds no specification.", name=name),
+            hint=say("A command is enough: `command: echo hello`."),
+        )
     return specs
 
 

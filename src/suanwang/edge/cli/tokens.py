@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 from suanwang.edge.cli import figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
@@ -27,7 +30,7 @@ def _ls(args: Args) -> int:
     rows = [
         [
             one["id"],
-            "revoked" if one["revoked_at_ms"] else "active",
+            _state(one),
             figures.local_ms(one["expires_at_ms"]),
             figures.local_ms(one["last_used_at_ms"]),
             one["name"],
@@ -40,6 +43,12 @@ def _ls(args: Args) -> int:
     return 0
 
 
+def _state(token: dict[str, Any]) -> str:
+    if token["revoked_at_ms"]:
+        return "revoked"
+    return "expired" if token["expires_at_ms"] <= time.time() * 1000 else "active"
+
+
 def _create_options(parser: Parser) -> None:
     parser.option("name", help="What it is for", metavar="NAME")
     parser.common()
@@ -47,7 +56,7 @@ def _create_options(parser: Parser) -> None:
         "--scope", help="May be repeated; all of yours by default", action="append", choices=SCOPES
     )
     parser.option("-p", "--project", help="Bound to this project", metavar="NAME")
-    parser.option("--days", help="Valid for so long (90)", type=int, default=90)
+    parser.option("--days", help="Valid for so long (90)", type=int, default=90, metavar="N")
 
 
 def _create(args: Args) -> int:
