@@ -71,7 +71,9 @@ def places(conn: Connection, job: Job, names: Mapping[str, str]) -> str:
         return ""
     found = reading.tasks_with_leases(conn, job.job_id, limit=TASKS_LOOKED_AT)
     sites_of = [names.get(leases[-1].site_id, "") for _, leases in found if leases]
-    return ", ".join(dict.fromkeys(sites_of)) + ("…" if job.total > TASKS_LOOKED_AT else "")
+    return ", ".join(dict.fromkeys(sites_of)) + (
+        ", …" if sites_of and job.total > TASKS_LOOKED_AT else ""
+    )
 
 
 def project_names(conn: Connection, principal: Principal) -> dict[str, str]:

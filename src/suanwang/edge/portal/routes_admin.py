@@ -16,7 +16,7 @@ from suanwang.edge.api import views_billing as money
 from suanwang.edge.api.paging import decode_cursor, encode_cursor
 from suanwang.edge.portal import reasons
 from suanwang.edge.portal.errors import PortalRoute
-from suanwang.edge.portal.rendering import Page, SignedIn
+from suanwang.edge.portal.rendering import Page, SignedIn, owners_of
 from suanwang.grid.sites import service as sites
 from suanwang.kernel.errors import SuanwangError
 from suanwang.tenancy import people
@@ -115,7 +115,7 @@ async def _projects(
 
     def query(conn: Connection) -> dict[str, Any]:
         found = tenancy.projects(conn, principal, limit=MOST)
-        owners = {one.id: one for one in tenancy.organisations(conn, principal, limit=MOST)}
+        owners = owners_of(conn, principal)
         accounts = {
             one.id: money.account(one.id, ledger.project_account(conn, one.id))
             for one in found
@@ -179,7 +179,7 @@ async def _users(
     def query(conn: Connection) -> dict[str, Any]:
         return {
             "users": people.users(conn, principal, limit=MOST),
-            "owners": {one.id: one for one in tenancy.organisations(conn, principal, limit=MOST)},
+            "owners": owners_of(conn, principal),
         }
 
     return page.render(
