@@ -83,6 +83,8 @@ def test_a_project_of_another_organisation_is_named_with_it(platform: Platform) 
     assert {"faculty/lasers", "operator/default"} <= set(names)
     assert platform.json("project", "show", "faculty/lasers")["name"] == "lasers"
     assert platform.suan("bill", "-p", "faculty/lasers").returncode == 0
+    bound = platform.json("token", "create", "ci", "--project", "faculty/lasers")
+    assert bound["project_id"] == platform.json("project", "show", "faculty/lasers")["id"]
     for words in (("project", "show", "faculty/masers"), ("usage", "-p", "faculty/masers")):
         absent = platform.suan(*words)
         assert absent.returncode == 3

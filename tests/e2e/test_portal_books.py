@@ -63,6 +63,17 @@ def test_projects_of_one_name_are_told_apart(page: Any, plane: Plane) -> None:
         assert any("河南大学" in name for name in names)
 
 
+def test_a_quota_names_what_it_limits_and_no_more(page: Any, plane: Plane) -> None:
+    never = 10**12  # what the command line writes for a limit that was not named
+    limits = {"cpu_milli": 64_000, "memory_mib": never, "disk_mib": never}
+    quota = {"quota": {**limits, "accelerator_milli": 8_000}}
+    plane.call("POST", "/v1/projects", {"name": "limited", **quota})
+    page.goto("/admin/projects")
+    row = page.locator("tr", has_text="limited").inner_text()
+    assert "64 核 · 8 卡" in row
+    assert "TiB" not in row
+
+
 def test_an_adjustment_says_at_its_field_what_is_wrong(page: Any, plane: Plane) -> None:
     page.goto("/admin/ledger")
     page.click("button[data-dialog=adjust]")

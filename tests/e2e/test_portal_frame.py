@@ -205,6 +205,14 @@ def test_keys(browser: Browser) -> None:
     assert page.evaluate("document.activeElement.id") == "search"
     page.keyboard.type("j?")
     assert page.input_value("#search") == "j?"
+    page.focus("header .menu summary")
+    page.keyboard.press("Enter")
+    assert page.locator("header .menu form button").is_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    assert not page.locator("header .menu form button").is_visible()
+    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    page.focus("#search")
     page.keyboard.press("Escape")
     page.keyboard.press("j")
     page.keyboard.press("j")

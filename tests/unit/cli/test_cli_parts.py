@@ -16,7 +16,7 @@ from suanwang.edge.cli.errors import exit_code, one_line
 from suanwang.edge.cli.main import find
 from suanwang.edge.cli.organisations import _detail
 from suanwang.edge.cli.parsing import Args, key_values
-from suanwang.edge.cli.projects import UNLIMITED, quota_of
+from suanwang.edge.cli.projects import UNLIMITED, quota_of, quota_text
 from suanwang.edge.cli.run import _options as run_options
 from suanwang.edge.cli.run import _tell_impossible
 from suanwang.edge.cli.sites import tariff_of
@@ -341,3 +341,12 @@ def test_details_of_the_audit_log_are_words() -> None:
     assert _detail("kinds", ["consumer", "provider"]) == "kinds=consumer,provider"
     assert _detail("amount_micro_yuan", 5_000_000) == "amount=5.00"
     assert _detail("project", None) == "project=–"
+
+
+def test_a_quota_is_told_as_it_is_given() -> None:
+    assert quota_text(quota_of(["cpus=64", "cards=8"]) or {}) == "cpus=64 cards=8"
+    assert quota_text(quota_of(["memory_gib=1.5"]) or {}) == "memory_gib=1.5"
+    for wrong in ("cpu=3", "cpus=x"):
+        with pytest.raises(InvalidInput) as found:
+            quota_of([wrong])
+        assert "Write cpus=64" in found.value.hint

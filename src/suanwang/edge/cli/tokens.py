@@ -9,6 +9,7 @@ from suanwang.edge.cli import figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
+from suanwang.edge.cli.projects import reference_of
 from suanwang.edge.cli.words import say
 from suanwang.edge.client.http import segment
 
@@ -60,8 +61,10 @@ def _create_options(parser: Parser) -> None:
 
 
 def _create(args: Args) -> int:
-    body = {"name": args.name, "scopes": args.scope, "project": args.project, "days": args.days}
-    made = client_of(args).api.post("/v1/tokens", body)
+    client = client_of(args)
+    project = args.project and reference_of(client, args.project)
+    body = {"name": args.name, "scopes": args.scope, "project": project, "days": args.days}
+    made = client.api.post("/v1/tokens", body)
     if args.json:
         print_json(made)
     else:
