@@ -350,3 +350,10 @@ def test_a_quota_is_told_as_it_is_given() -> None:
         with pytest.raises(InvalidInput) as found:
             quota_of([wrong])
         assert "Write cpus=64" in found.value.hint
+
+
+def test_on_is_a_field_and_no_truth_value() -> None:
+    (spec,) = specfiles.parse("retries: {max: 2, on: [exit]}\nenv: {A: no}\npreemptible: true", "x")
+    assert spec["retries"] == {"max": 2, "on": ["exit"]}
+    assert spec["env"] == {"A": "no"}
+    assert spec["preemptible"] is True

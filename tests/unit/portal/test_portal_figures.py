@@ -205,3 +205,11 @@ def test_books_are_exact_and_their_points_stand_below_each_other() -> None:
     assert shown == ["\u2212¥1,012,445.670000", "¥1,012,445.669943", "¥0.000057"]
     assert formats.exact_decimals([]) == formats.exact_decimals([1_230_000]) == 2
     assert formats.exact(1_234_500, formats.exact_decimals([1_234_500])) == "¥1.2345"
+
+
+def test_retries_on_is_read_and_written_as_it_is_documented() -> None:
+    found = spec_form.parse("command: x\nretries: {max: 1, on: [exit]}\npreemptible: yes")
+    spec = JobSpec.model_validate(found)
+    assert list(spec.retries.on) == ["exit"]
+    assert spec.preemptible
+    assert spec_form.parse(spec_form.text_of(found)) == found

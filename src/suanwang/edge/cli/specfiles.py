@@ -42,9 +42,10 @@ def load(name: str) -> tuple[list[dict[str, Any]], Path]:
 def parse(text: str, name: str) -> list[dict[str, Any]]:
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    from suanwang.edge.spec_yaml import SpecLoader
+
     try:
-        documents = list(yaml.load_all(text, Loader=loader))
+        documents = list(yaml.load_all(text, Loader=SpecLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
