@@ -456,9 +456,9 @@ class Browser:
         while len(self._open) > before:
             self._open.pop().close()
 
-    def page(self, *, phone: bool = False, scheme: str = "light") -> Any:
+    def page(self, *, phone: bool = False, width: int = 1440, scheme: str = "light") -> Any:
         """A fresh profile; nobody is signed in."""
-        size = {"width": 390, "height": 844} if phone else {"width": 1440, "height": 900}
+        size = {"width": 390, "height": 844} if phone else {"width": width, "height": 900}
         context = self._chromium.new_context(
             viewport=size, color_scheme=scheme, has_touch=phone, is_mobile=phone, base_url=self.url
         )
@@ -473,6 +473,10 @@ class Browser:
     def _heard(self, message: Any) -> None:
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.complaints.append(message.text)
+
+    def at(self, url: str) -> Browser:
+        """The same Chromium before another platform."""
+        return Browser(self._chromium, url)
 
     def signed_in(self, login: str = LOGIN, password: str = PASSWORD, **more: Any) -> Any:
         page = self.page(**more)
