@@ -13,7 +13,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "e2e")]
 
-from portal_world import Browser, Plane, Stage, browsing, job, wait_until  # noqa: E402
+from portal_browser import Browser, browsing  # noqa: E402
+from portal_world import Plane, Stage, job, wait_until  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 LONG = "WRF 3km 预报 2026-11-24 00Z 集合成员批量后处理（含雷达资料同化与质量控制）"

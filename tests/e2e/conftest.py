@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from portal_world import Browser, Plane, browsing
+from portal_browser import Browser, browsing
+from portal_world import Plane
 
 
 @pytest.fixture(scope="module")

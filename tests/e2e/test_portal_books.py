@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from portal_world import CHROMIUM, PASSWORD, Browser, Plane
+from portal_browser import CHROMIUM, Browser
+from portal_world import PASSWORD, Plane
 
 from components.lacking import needs
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from portal_world import CHROMIUM, PASSWORD, Browser, Plane, Stage, wait_until
+from portal_browser import CHROMIUM, Browser
+from portal_world import PASSWORD, Plane, Stage, wait_until
 
 from components.lacking import needs
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from portal_world import CHROMIUM, PATIENCE_S, Plane, spawn_agent, wait_until
+from portal_browser import CHROMIUM
+from portal_world import PATIENCE_S, Plane, spawn_agent, wait_until
 
 from components.lacking import needs
 
