@@ -48,7 +48,7 @@ class Planned:
         return any(known.key == group for known in self.gathered.snapshot.queue)
 
     def explanation(self, group: Key) -> Explanation | None:
-        """None if it has no such group. Takes up to some tenths of a second: not on a loop."""
+        """None if it has no such group. Takes up to a second or two at first: not on a loop."""
         snapshot = self.gathered.snapshot
         if not any(known.key == group for known in snapshot.queue):
             return None
@@ -56,6 +56,7 @@ class Planned:
             found = self._explained.get(group)
             if found is None:
                 found = explain(snapshot, self.plan, group, self.now_ms)
-                if len(self._explained) < MOST_EXPLAINED:
-                    self._explained[group] = found
+                if len(self._explained) == MOST_EXPLAINED:
+                    del self._explained[next(iter(self._explained))]
+                self._explained[group] = found
         return found

@@ -74,6 +74,7 @@ class Dispatcher:
         self._totals_at_ms = -TOTALS_EVERY_MS
         self._planned: Planned | None = None
         self._planning = asyncio.Lock()
+        self._explaining = asyncio.Lock()
 
     async def gather(self) -> Gathered:
         now_ms = self._clock.now_ms()
@@ -93,7 +94,17 @@ class Dispatcher:
 
     async def planned(self, group: Key | None) -> Planned:
         """The last round, if it is not old and refused this group (None: whatever it did); else a
-        plan that nobody applies. Who asks meanwhile waits for the same one."""
+        plan that nobody applies. Who asks meanwhile waits for the same one.
+
+        Of the group it knows the explanation already: that was worked out here, one at a time and
+        beside the database's readers, whom it would keep from others for seconds."""
+        planned = await self._planned_for(group)
+        if group is not None:
+            async with self._explaining:
+                await asyncio.to_thread(planned.explanation, group)
+        return planned
+
+    async def _planned_for(self, group: Key | None) -> Planned:
         async with self._planning:
             now_ms = self._clock.now_ms()
             if self._planned is None or not self._planned.knows(group, now_ms):
