@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 SEED ?= 1
 SEEDS ?=
-BENCHES ?= planning packing queueing estimates end_to_end api startup \
+WORKERS ?= 6
+BENCHES ?= planning explaining packing queueing estimates end_to_end api startup \
   authentication spawn transfer two_databases usage_and_charge
 .DEFAULT_GOAL := help
 
@@ -37,8 +38,11 @@ demo-stop:  ## End a demo that was left up
 components:  ## What the tests need beside Python (apt, as root on Debian)
 	@sh scripts/components.sh
 
+# Compiled once: the tests start hundreds of processes, which may be told not to keep what each
+# of them would compile anew. More workers than cores: a third of the tests wait.
 test: $(VENV)/.test components  ## The whole suite
-	@$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not heavy" $(ARGS)
+	@$(BIN)/python -m compileall -q src
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not heavy" $(ARGS)
 
 test-heavy: $(VENV)/.test components  ## What takes minutes
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m heavy $(ARGS)

@@ -29,8 +29,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from live import Live, cpu_seconds
-from rig import free_port
+from live import Live, cpu_seconds, reserve_ports
 from suanwang.bootstrap import first_start, make_context
 from suanwang.grid.jobs import submission
 from suanwang.grid.jobs.spec import JobSpec
@@ -98,7 +97,7 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", a
 @contextlib.contextmanager
 def bare() -> Iterator[tuple[str, int]]:
     """(address, process id) of an application that does nothing."""
-    port = free_port()
+    [port] = reserve_ports(1)
     process = subprocess.Popen([sys.executable, "-c", BARE, str(port)])
     try:
         while True:

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from components.ports import reserve_ports
 from rig import LiveGrid
 
-__all__ = ["Live", "cpu_seconds"]
+__all__ = ["Live", "cpu_seconds", "reserve_ports"]
 
 
 class Live(LiveGrid):

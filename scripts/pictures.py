@@ -13,7 +13,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "e2e")]
 
-from portal_world import Browser, Plane, Stage, browsing, job, wait_until  # noqa: E402
+from portal_browser import Browser, browsing  # noqa: E402
+from portal_world import Plane, Stage, job, wait_until  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 LONG = "WRF 3km 预报 2026-11-24 00Z 集合成员批量后处理（含雷达资料同化与质量控制）"
@@ -45,6 +46,21 @@ def fill(plane: Plane) -> dict[str, str]:
     return made
 
 
+def book(plane: Plane) -> None:
+    """Money came in, and a correction."""
+    project = f"/v1/projects/{plane.call('GET', '/v1/projects')['items'][0]['id']}"
+    paid = {"amount": {"yuan": "125000"}, "payment_reference": "ICBC-2026-118"}
+    plane.call("POST", f"{project}/top-up", {**paid, "description": "十一月充值"})
+    case = {"amount": {"yuan": "36.5"}, "reference": "case-7", "reason": "主机故障补偿"}
+    plane.call("POST", f"{project}/adjust", case)
+
+
+def code_of_terminal(plane: Plane) -> str:
+    """Of a program that waits to be let in."""
+    wanted = {"machine": "workstation-3.physics.henu.edu.cn", "scopes": None, "days": 90}
+    return str(plane.call("POST", "/v1/session/device", wanted)["user_code"])
+
+
 def settled(plane: Plane, ids: dict[str, str]) -> bool:
     states = {
         name: plane.call("GET", f"/v1/jobs/{job_id}")["state"] for name, job_id in ids.items()
@@ -57,7 +73,7 @@ def settled(plane: Plane, ids: dict[str, str]) -> bool:
     )
 
 
-def take(browser: Browser, ids: dict[str, str]) -> None:
+def take(browser: Browser, ids: dict[str, str], code: str) -> None:
     def shoot(name: str, address: str, language: str = "zh", **looks: Any) -> None:
         page = browser.signed_in(**looks)
         page.context.add_cookies([{"name": "suan_language", "value": language, "url": browser.url}])
@@ -78,6 +94,8 @@ def take(browser: Browser, ids: dict[str, str]) -> None:
     shoot("site", "/sites/zhengzhou-1")
     shoot("offers-en", "/offers", "en")
     shoot("statement", "/statement")
+    shoot("ledger", "/admin/ledger?verify=true", "en", scheme="dark")
+    shoot("device", f"/device?code={code}")
 
 
 def main() -> None:
@@ -88,8 +106,9 @@ def main() -> None:
         try:
             ids = fill(plane)
             wait_until(lambda: settled(plane, ids), 90)
+            book(plane)
             with browsing(plane.url) as browser:
-                take(browser, ids)
+                take(browser, ids, code_of_terminal(plane))
                 if browser.complaints:
                     raise SystemExit(f"the pages complained: {browser.complaints}")
         finally:

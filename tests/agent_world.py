@@ -194,6 +194,7 @@ class PlayedDriver:
     """An engine in the test's hand; runs go on until the test, or a stop, ends them."""
 
     name = "played"
+    outlives_machine = False
 
     def __init__(self) -> None:
         self.runs: dict[str, Observation] = {}
@@ -283,6 +284,8 @@ class PlayedRecords:
         self.outputs: dict[str, tuple[OutputRecord, ...]] = {}
         self.collect_errors: deque[Exception] = deque()
         self.prepare_errors: deque[Exception] = deque()
+        self.flushed: list[list[str]] = []
+        self.flush_errors: deque[Exception] = deque()
 
     def next_sequence(self) -> int:
         if self.full:
@@ -298,6 +301,11 @@ class PlayedRecords:
             raise OSError(28, "No space left on device")
         self.runs[spec.lease_id] = spec
         return PreparedRun(spec, Path("/nowhere"))
+
+    async def flush(self, runs: Sequence[PreparedRun]) -> None:
+        if self.flush_errors:
+            raise self.flush_errors.popleft()
+        self.flushed.append([run.spec.lease_id for run in runs])
 
     async def prepare(self, run: PreparedRun) -> None:
         self.fetching.append(run.spec.lease_id)

@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from components.lacking import lacking
+from components.slurm import stop_shared
 from manual_clock import ManualClock
 from suanwang.kernel.time import Random
 from suanwang.platform.database import (
@@ -25,6 +26,12 @@ from suanwang.platform.database import (
 )
 from suanwang.platform.migrations import load_tables
 from tables import fill
+
+
+def pytest_sessionfinish() -> None:
+    """Not at the process's exit: a worker that takes ten seconds for that is killed, and MariaDB,
+    which has a user of its own, does not die with it."""
+    stop_shared()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ import msgspec
 import sqlalchemy as sa
 import yaml
 
+from components.ports import reserve_ports
 from suanwang.bootstrap import first_start, make_context
 from suanwang.platform.migrations import load_tables
 from suanwang.platform.settings import Settings
@@ -48,12 +48,6 @@ settings = msgspec.json.decode(sys.argv[1].encode(), type=Settings)
 uvicorn.run(make_app(settings), host=settings.host, port=settings.port, log_level="warning",
             access_log=False)
 """
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
 
 
 def until(condition: Callable[[], Any], what: str = "", *, limit_s: float = PATIENCE_S) -> Any:
@@ -144,7 +138,7 @@ class LiveSite:
     def kill(self, number: int = signal.SIGKILL) -> None:
         assert self.agent is not None
         kill(self.agent.pid, number)
-        self.agent.wait(30)
+        self.agent.wait(PATIENCE_S)
 
     @property
     def warden_pids(self) -> list[int]:
@@ -188,7 +182,7 @@ class LiveGrid:
         given: dict[str, Any] = {
             "state": str(folder / "server"),
             "host": host,
-            "port": free_port(host),
+            "port": reserve_ports(1, host)[0],
             "rate_limit_per_s": 0,
             "initial_credit_yuan": 1_000_000,
             **self.HURRY,
@@ -255,7 +249,7 @@ class LiveGrid:
     def kill_server(self) -> None:
         assert self.server is not None
         kill(self.server.pid)
-        self.server.wait(30)
+        self.server.wait(PATIENCE_S)
 
     def site(
         self, name: str, *, cpus: float = 2, nodes: int = 1, via: str = "", ready: bool = True

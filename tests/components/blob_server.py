@@ -100,7 +100,7 @@ def blob_server(
 
     server.startup = note_start  # type: ignore[method-assign,assignment]
     thread.start()
-    assert started.wait(30), "the server did not start"
+    assert started.wait(90), "the server did not start"
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         yield BlobServer(f"http://127.0.0.1:{port}", database, store, depot, leases)

@@ -10,7 +10,6 @@ brings a cluster up for a demonstration and takes it down again on Ctrl-C:
 from __future__ import annotations
 
 import argparse
-import atexit
 import contextlib
 import ctypes
 import getpass
@@ -21,11 +20,17 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from components.ports import reserve_ports
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
 ACCOUNTING_PROGRAMS = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db", "mysql")
@@ -96,7 +101,7 @@ class SlurmCluster:
         """Ids of all jobs that are not over."""
         return self.run("squeue", "-h", "-o", "%i").split()
 
-    def empty(self, timeout_s: float = 30.0) -> None:
+    def empty(self, timeout_s: float = 90.0) -> None:
         """Cancel every job and wait until the queue is empty."""
         self.run("scancel", "--user", getpass.getuser(), check=False)
         until = time.monotonic() + timeout_s
@@ -135,7 +140,7 @@ class SlurmCluster:
     def kill_controller(self) -> None:
         self.end_daemon("slurmctld", signal.SIGKILL)
 
-    def wait_for_state_saved(self, timeout_s: float = 30.0) -> None:
+    def wait_for_state_saved(self, timeout_s: float = 90.0) -> None:
         """Until slurmctld has written down what it knows now: it does so some seconds later."""
         state, now = self.folder / "state" / "job_state", time.time()
         until = time.monotonic() + timeout_s
@@ -155,7 +160,7 @@ class SlurmCluster:
                 self.run("scontrol", "update", f"NodeName={name}", "State=RESUME", check=False)
         self.wait_for_nodes()
 
-    def wait_for_nodes(self, timeout_s: float = 60.0) -> None:
+    def wait_for_nodes(self, timeout_s: float = 90.0) -> None:
         """Until every node can take work."""
         until = time.monotonic() + timeout_s
         states: list[str] = []
@@ -209,7 +214,7 @@ def bring_up(layout: Layout | None = None) -> SlurmCluster:
     # control groups are named after nodes, and all clusters of a machine share them
     prefix = f"n{os.getpid()}x" if layout.cgroups else "n"
     nodes = [f"{prefix}{number}" for number in range(1, layout.nodes + 1)]
-    cluster = SlurmCluster(folder, layout, _free_ports(3 + layout.nodes), nodes)
+    cluster = SlurmCluster(folder, layout, reserve_ports(3 + layout.nodes), nodes)
     try:
         _start_munge(cluster)
         _write_configuration(cluster)
@@ -229,12 +234,16 @@ _shared: dict[Layout, SlurmCluster] = {}
 
 
 def shared_cluster(layout: Layout | None = None) -> SlurmCluster:
-    """One cluster of a layout for all tests of this process; it ends with the process."""
+    """One cluster of a layout for all tests of this process, until `stop_shared`."""
     layout = layout or Layout()
     if layout not in _shared:
         _shared[layout] = bring_up(layout)
-        atexit.register(_shared[layout].stop)
     return _shared[layout]
+
+
+def stop_shared() -> None:
+    while _shared:
+        _shared.popitem()[1].stop()
 
 
 @contextlib.contextmanager
@@ -249,16 +258,6 @@ def slurm_cluster(layout: Layout | None = None) -> Iterator[SlurmCluster]:
 def _die_with_parent() -> None:
     """Strictly: with the thread that started it. Bring clusters up from the main thread."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _processes_of(conf: Path) -> list[int]:
@@ -293,7 +292,7 @@ def _start_munge(cluster: SlurmCluster) -> None:
         "--force",
     ]
     cluster.start_daemon("munged", ["munged", *flags])
-    _await(lambda: (folder / "socket").exists(), "munged", 10)
+    _await(lambda: (folder / "socket").exists(), "munged", 90)
 
 
 def _write_configuration(cluster: SlurmCluster) -> None:
@@ -352,7 +351,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 ReturnToService=2
 SlurmctldTimeout=30
-SlurmdTimeout=10
+SlurmdTimeout=60
 MessageTimeout=5
 KillWait={layout.kill_wait_s}
 MinJobAge={layout.min_job_age_s}
@@ -414,7 +413,7 @@ def _start_accounting(cluster: SlurmCluster) -> None:
         for host in ("127.0.0.1", "localhost")
     )
     sql = ["mysql", "--no-defaults", "-u", "root", "-S", f"{data}/socket"]
-    _await(lambda: _succeeds(cluster, [*sql, "-e", "select 1"]), "mariadbd", 30)
+    _await(lambda: _succeeds(cluster, [*sql, "-e", "select 1"]), "mariadbd", 90)
     cluster.run(*sql, "-e", statements)
     conf = folder / "slurmdbd.conf"
     conf.write_text(f"""AuthType=auth/munge
@@ -434,7 +433,7 @@ StorageLoc=slurm_acct_db
 """)
     conf.chmod(0o600)
     cluster.start_daemon("slurmdbd", ["slurmdbd", "-D"])
-    _await(lambda: _succeeds(cluster, ["sacctmgr", "-n", "show", "cluster"]), "slurmdbd", 30)
+    _await(lambda: _succeeds(cluster, ["sacctmgr", "-n", "show", "cluster"]), "slurmdbd", 90)
     _add_accounts(cluster)
 
 
@@ -453,7 +452,7 @@ def _add_accounts(cluster: SlurmCluster) -> None:
 
 def _succeeds(cluster: SlurmCluster, argv: Sequence[str]) -> bool:
     try:
-        done = subprocess.run(argv, env=cluster.env, capture_output=True, timeout=10, check=False)
+        done = subprocess.run(argv, env=cluster.env, capture_output=True, timeout=30, check=False)
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0

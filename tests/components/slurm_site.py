@@ -81,6 +81,14 @@ class SlurmSite:
     async def running(self, run: PreparedRun) -> Observation:
         return await self.until(run, lambda seen: seen.phase is Phase.RUNNING)
 
+    async def up(self, *runs: PreparedRun) -> None:
+        """Until each has written its file `up`; the control plane is heard meanwhile."""
+        deadline = time.monotonic() + PATIENCE_S
+        while late := [run.spec.lease_id for run in runs if not (run.work / "up").exists()]:
+            assert time.monotonic() < deadline, f"not up: {late}; {self.cluster.folder}"
+            await self.driver.contact(self.machine.monotonic_ms())
+            await self.driver.changes(0.1)
+
     async def end(self, run: PreparedRun) -> Observation:
         return await self.until(run, lambda seen: seen.phase is Phase.ENDED)
 

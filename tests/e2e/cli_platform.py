@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SUAN = (sys.executable, "-m", "suanwang.edge.cli.main")
-PATIENCE_S = 60.0
+PATIENCE_S = 90.0
 
 
 def environment(config: Path) -> dict[str, str]:
@@ -83,6 +83,6 @@ def platform_in(folder: Path, *options: str) -> Iterator[Platform]:
         yield Platform(folder, json.loads(line), process)
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
         if process.stdout is not None:
             process.stdout.close()

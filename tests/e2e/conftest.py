@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from portal_world import Browser, Plane, browsing
+from portal_browser import Browser, browsing
+from portal_world import Plane
 
 
 @pytest.fixture(scope="module")
@@ -24,5 +25,6 @@ def page(browser: Browser) -> Any:
 def no_complaints(browser: Browser) -> Iterator[None]:
     """No script failed, nothing broke the content security policy, nothing was injected."""
     browser.complaints.clear()
-    yield
+    with browser.visit():
+        yield
     assert browser.complaints == []

@@ -1,4 +1,4 @@
-"""What the portal's tests drive: a served control plane, real agents, a browser's picture of them.
+"""What the portal's tests drive: a served control plane and real agents.
 
 `Plane` serves `make_app` on a free port. `spawn_agent` starts a real agent process with the
 process driver. `Stage` runs real agent hosts over a driver whose machines are pretended, so that
@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +27,7 @@ import uvicorn
 import yaml
 from fastapi import FastAPI
 
+from components.ports import reserve_ports
 from suanwang.agent.host import AgentHost
 from suanwang.agent.link import HttpLink, open_http
 from suanwang.agent.port import Observation, PreparedRun
@@ -52,15 +52,15 @@ from suanwang.protocol.messages import (
 
 PASSWORD = "four unrelated words here"
 LOGIN = "admin"
+PATIENCE_S = 90.0
+"""For a machine that has much else to do."""
 
 
 class Plane:
     """One control plane behind uvicorn, in a thread of its own."""
 
     def __init__(self, state: Path, oidc: Oidc | None = None) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        [port] = reserve_ports(1)
         self.settings = Settings(state=str(state), port=port, public_url="", oidc=oidc or Oidc())
         self.app: FastAPI = make_app(self.settings)
         self.context: Context = self.app.state.context
@@ -92,16 +92,16 @@ class Plane:
                 "Content-Type": "application/json",
             },
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
     def close(self) -> None:
         self._server.should_exit = True
-        self._thread.join(timeout=15)
+        self._thread.join(timeout=PATIENCE_S)
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+def wait_until(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
     """The condition's first true value."""
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
@@ -150,7 +150,7 @@ def spawn_agent(plane: Plane, folder: Path, name: str = "local") -> Iterator[str
         yield name
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE_S)
 
 
 @dataclass(frozen=True)
@@ -419,68 +419,8 @@ class Stage:
             task.cancel()
         wait_until(lambda: all(task.done() for task in self._tasks))
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=PATIENCE_S)
 
 
 def job(name: str, command: str = "true", **more: Any) -> dict[str, Any]:
     return {"name": name, "command": command, **more}
-
-
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-class Browser:
-    """Chromium, and every complaint that its pages made on the console."""
-
-    def __init__(self, chromium: Any, url: str) -> None:
-        self._chromium = chromium
-        self.url = url
-        self.complaints: list[str] = []
-
-    def page(self, *, phone: bool = False, scheme: str = "light") -> Any:
-        """A fresh profile; nobody is signed in."""
-        size = {"width": 390, "height": 844} if phone else {"width": 1440, "height": 900}
-        context = self._chromium.new_context(
-            viewport=size, color_scheme=scheme, has_touch=phone, is_mobile=phone, base_url=self.url
-        )
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._heard)
-        page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
-        return page
-
-    def _heard(self, message: Any) -> None:
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            self.complaints.append(message.text)
-
-    def signed_in(self, login: str = LOGIN, password: str = PASSWORD, **more: Any) -> Any:
-        page = self.page(**more)
-        page.goto("/login")
-        page.fill("#login", login)
-        page.fill("#password", password)
-        page.click("form button")
-        page.wait_for_url("**/")
-        return page
-
-
-@contextlib.contextmanager
-def browsing(url: str) -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        try:
-            yield Browser(chromium, url)
-        finally:
-            chromium.close()

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from cli_platform import SUAN, environment
-from portal_world import CHROMIUM, LOGIN, PASSWORD, Browser, Plane, wait_until
+from portal_browser import CHROMIUM, Browser
+from portal_world import LOGIN, PASSWORD, Plane, wait_until
 
 from components.lacking import needs
 from suanwang.platform.settings import Oidc

@@ -7,13 +7,18 @@ import os
 import pty
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
-from cli_platform import SUAN, Platform, environment, platform_in
+from cli_platform import PATIENCE_S, SUAN, Platform, environment, platform_in
 
 from components.cuttable_relay import CuttableRelay
+from suanwang import Client
+from suanwang.kernel.errors import NotFound, Unavailable
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -128,7 +133,7 @@ def test_cancel_ends_a_job_that_runs_and_logs_follow_to_its_end(platform: Platfo
     assert follower.stdout is not None
     assert follower.stdout.readline() == "began\n"
     assert platform.suan("cancel", job_id).returncode == 0
-    assert follower.wait(timeout=30) == 0
+    assert follower.wait(timeout=PATIENCE_S) == 0
     follower.stdout.close()
     waited = platform.suan("wait", job_id)
     assert (waited.returncode, waited.stdout.split()[-1]) == (125, "cancelled")
@@ -147,7 +152,7 @@ def test_interrupting_detaches_and_leaves_the_job_running(platform: Platform) ->
     assert watching.stdout is not None
     assert watching.stdout.readline() == "began\n"
     watching.send_signal(signal.SIGINT)
-    _, told = watching.communicate(timeout=30)
+    _, told = watching.communicate(timeout=PATIENCE_S)
     assert watching.returncode == 130
     assert "suan logs -f" in told
     job = platform.json("ls", "-n", "1")[0]
@@ -200,7 +205,7 @@ def test_on_a_terminal_it_asks(platform: Platform, answer: str, submitted: int) 
     except OSError:  # the other end is closed
         pass
     os.close(ours)
-    assert asking.wait(timeout=30) == (0 if submitted else 1)
+    assert asking.wait(timeout=PATIENCE_S) == (0 if submitted else 1)
     assert len(platform.json("ls", "-a")) == before + submitted
     assert (b"suan logs -f" in told) == bool(submitted)
 
@@ -214,14 +219,14 @@ def test_plan_alone_submits_nothing(platform: Platform) -> None:
     assert len(platform.json("ls", "-a")) == before
 
 
-def test_the_software_kit_goes_the_same_way(
-    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from suanwang import Client
-    from suanwang.kernel.errors import NotFound, Unavailable
-
+@pytest.fixture
+def client(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setenv("SUAN_CONFIG", str(platform.config))
-    client = Client()
+    with Client() as opened:
+        yield opened
+
+
+def test_the_software_kit_goes_the_same_way(client: Client, tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "hi.sh").write_text("echo hi; echo kept > out.txt")
     spec = {"command": "sh hi.sh", "workdir": "code", "outputs": {"o": "out.txt"}}
@@ -240,11 +245,30 @@ def test_the_software_kit_goes_the_same_way(
         client.job("job_000000000000000000")
 
 
-def test_the_same_key_submits_once(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    from suanwang import Client
+def test_a_client_that_is_closed_lets_its_readers_go(client: Client) -> None:
+    """And opens a connection again when it is asked again."""
+    job_id = client.submit({"command": "sleep 600"})
+    reading = threading.Event()
+    broken: list[bool] = []
 
-    monkeypatch.setenv("SUAN_CONFIG", str(platform.config))
-    client = Client()
+    def read() -> None:
+        reply = client.api.stream(f"/v1/jobs/{job_id}/events")
+        reading.set()
+        with suppress(OSError, HTTPException):
+            while reply.read_some(1 << 16):
+                pass
+        broken.append(True)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    assert reading.wait(PATIENCE_S)
+    client.close()
+    reader.join(PATIENCE_S)
+    assert broken == [True]
+    assert client.cancel(job_id)["id"] == job_id
+
+
+def test_the_same_key_submits_once(client: Client) -> None:
     assert client.submit({"command": "true"}, key="k1") == client.submit(
         {"command": "true"}, key="k1"
     )
@@ -269,7 +293,7 @@ def test_a_broken_line_costs_no_line_and_doubles_none(platform: Platform) -> Non
         if len(seen) % 60 == 1:
             relay.cut()
             relay.join()
-    assert follower.wait(timeout=30) == 0
+    assert follower.wait(timeout=PATIENCE_S) == 0
     follower.stdout.close()
     relay.close()
     assert seen == [f"line {i}\n" for i in range(1, 401)]

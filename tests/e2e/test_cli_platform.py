@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_platform import SUAN, Platform, environment, platform_in
+from cli_platform import PATIENCE_S, SUAN, Platform, environment, platform_in
 
 pytestmark = pytest.mark.xdist_group("cli-platform")
 
@@ -51,7 +51,7 @@ def test_a_site_is_enrolled_serves_and_leaves(platform: Platform, tmp_path: Path
         assert "cpu-0" in platform.suan("site", "show", "lab").stdout
     finally:
         agent.terminate()
-        assert agent.wait(timeout=30) == 0
+        assert agent.wait(timeout=PATIENCE_S) == 0
     assert platform.json("site", "revoke", "lab")["revoked"] == 1
     assert platform.json("site", "rm", "lab") == {"removed": "lab"}
     assert platform.json("site", "ls") == []
@@ -74,6 +74,23 @@ def test_the_cost_of_a_link_is_stated_seen_and_taken_back(platform: Platform) ->
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     for name in ("here", "there"):
         platform.json("site", "rm", name)
+
+
+def test_a_project_of_another_organisation_is_named_with_it(platform: Platform) -> None:
+    platform.json("org", "create", "faculty")
+    platform.json("project", "create", "lasers", "--org", "faculty")
+    names = [line.split()[0] for line in platform.suan("project", "ls").stdout.splitlines()[1:]]
+    assert {"faculty/lasers", "operator/default"} <= set(names)
+    assert platform.json("project", "show", "faculty/lasers")["name"] == "lasers"
+    assert platform.suan("bill", "-p", "faculty/lasers").returncode == 0
+    bound = platform.json("token", "create", "ci", "--project", "faculty/lasers")
+    assert bound["project_id"] == platform.json("project", "show", "faculty/lasers")["id"]
+    for words in (("project", "show", "faculty/masers"), ("usage", "-p", "faculty/masers")):
+        absent = platform.suan(*words)
+        assert absent.returncode == 3
+        assert "no project masers of faculty" in absent.stderr
+        assert "suan project ls" in absent.stderr
+        assert "/v1/" not in absent.stderr
 
 
 def test_the_books_balance_and_what_was_wrong_is_reversed(platform: Platform) -> None:

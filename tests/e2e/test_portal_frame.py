@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from portal_world import CHROMIUM, PASSWORD, Browser, Plane, Stage, wait_until
+from portal_browser import CHROMIUM, Browser
+from portal_world import PASSWORD, Plane, Stage, wait_until
 
 from components.lacking import needs
 
@@ -73,6 +74,14 @@ def fill(plane: Plane) -> None:
     job("waiting", resources=cards, count=13, on_impossible="wait")
     job("too big", resources={"cpus": 1, "memory": "64TiB"})
     plane.call("POST", "/v1/projects", {"name": "weather", "display_name": f"气象 {LONG}"})
+    kinds = {
+        "kinds": ["consumer"],
+        "display_name": "The Faculty of Long Names and of Longer Titles",
+    }
+    plane.call("POST", "/v1/organisations", {"name": "faculty", **kinds})
+    plane.call("POST", "/v1/projects", {"name": "plasma-of-the-faculty", "organisation": "faculty"})
+    paid = {"amount": {"yuan": "1234567.89"}, "payment_reference": "ICBC-1"}
+    plane.call("POST", "/v1/projects/weather/top-up", paid)
     states = ("running", "failed", "refused", "queued", "succeeded")
     for state in states:
         wait_until(lambda state=state: _first(plane, state))
@@ -103,6 +112,18 @@ def test_one_signs_in_where_one_wanted_to_go_and_out_again(browser: Browser) -> 
     assert "/login" in page.url
 
 
+def test_a_page_whose_session_ends_comes_back_after_signing_in(browser: Browser) -> None:
+    page = browser.signed_in()
+    page.goto("/jobs?state=failed")
+    page.context.clear_cookies(name=re.compile("session"))
+    page.evaluate("htmx.trigger('#live', 'refresh')")
+    page.wait_for_url("**/login?next=*")
+    page.fill("#login", "admin")
+    page.fill("#password", PASSWORD)
+    page.click("form button")
+    page.wait_for_url("**/jobs?state=failed")
+
+
 def test_nobody_is_sent_to_another_host(browser: Browser) -> None:
     page = browser.page()
     page.goto("/login?next=//evil.example/")
@@ -126,11 +147,11 @@ def test_forged_calls_are_refused_by_name(browser: Browser, plane: Plane) -> Non
     assert plane.call("GET", "/v1/sites/hami-1")["state"] == before
 
 
-def test_every_page_in_both_languages_on_desk_and_phone(browser: Browser, plane: Plane) -> None:
+def test_every_page_in_both_languages_at_three_widths(browser: Browser, plane: Plane) -> None:
     jobs = [_first(plane, s) for s in ("running", "failed", "refused", "queued", "succeeded")]
     addresses = [*ADDRESSES, *(address for address in jobs if address)]
-    for phone in (False, True):
-        page = browser.signed_in(phone=phone, scheme="dark" if phone else "light")
+    for looks in ({}, {"width": 1024}, {"phone": True, "scheme": "dark"}):
+        page = browser.signed_in(**looks)
         for language in ("zh", "en"):
             page.goto(f"/language/{language}?next=/")
             for address in addresses:
@@ -185,6 +206,14 @@ def test_keys(browser: Browser) -> None:
     assert page.evaluate("document.activeElement.id") == "search"
     page.keyboard.type("j?")
     assert page.input_value("#search") == "j?"
+    page.focus("header .menu summary")
+    page.keyboard.press("Enter")
+    assert page.locator("header .menu form button").is_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    assert not page.locator("header .menu form button").is_visible()
+    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    page.focus("#search")
     page.keyboard.press("Escape")
     page.keyboard.press("j")
     page.keyboard.press("j")

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from portal_world import CHROMIUM, Plane, spawn_agent, wait_until
+from portal_browser import CHROMIUM
+from portal_world import PATIENCE_S, Plane, spawn_agent, wait_until
 
 from components.lacking import needs
 
@@ -181,7 +182,7 @@ def test_a_token_is_shown_once_works_and_ends(page: Any, plane: Plane) -> None:
         headers = {"Authorization": f"Bearer {secret}"}
         asked = urllib.request.Request(f"{plane.url}/v1/session", headers=headers)
         try:
-            with urllib.request.urlopen(asked, timeout=20) as answer:
+            with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
                 assert "tenancy:write" not in json.load(answer)["scopes"]
                 return int(answer.status)
         except urllib.error.HTTPError as error:

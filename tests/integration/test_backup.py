@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -78,11 +79,17 @@ def test_a_running_platform_is_backed_up_and_goes_on_elsewhere(
         grid.check_books()
 
 
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a small platform has left behind."""
+    with LiveGrid(tmp_path_factory.mktemp("small")) as grid:
+        return Path(grid.settings.state)
+
+
 @pytest.fixture
-def made(tmp_path: Path) -> tuple[Settings, Path]:
+def made(state: Path, tmp_path: Path) -> tuple[Settings, Path]:
     """A small platform's settings and its backup."""
-    with LiveGrid(tmp_path / "old") as grid:
-        settings = grid.settings
+    settings = Settings(state=str(shutil.copytree(state, tmp_path / "old")))
     file = tmp_path / "file.backup"
     backup.make(settings, file)
     return settings, file

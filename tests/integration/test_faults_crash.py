@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +27,11 @@ def each_ran_once(grid: LiveGrid, folder: Path, jobs: dict[str, str]) -> None:
         assert [line.word for line in lines_of(folder / name)] == ["start", "end"]
 
 
+def words(folder: Path) -> Counter[str]:
+    """What all runs have said together."""
+    return Counter(line.word for path in folder.iterdir() for line in lines_of(path))
+
+
 def test_a_server_killed_in_the_middle_of_sixty_jobs(tmp_path: Path) -> None:
     with LiveGrid(tmp_path) as grid:
         grid.site("near", nodes=4)
@@ -43,11 +46,13 @@ def test_a_server_killed_in_the_middle_of_sixty_jobs(tmp_path: Path) -> None:
 
         client = ThreadPoolExecutor(1)
         submitting = client.submit(submit)
-        dice = random.Random(3)
-        for _ in range(3):
-            goal = len(list(seen.iterdir())) + 8
-            until(lambda goal=goal: len(list(seen.iterdir())) >= goal or len(jobs) == 60)
-            time.sleep(dice.random() / 4)
+        moments = (
+            lambda: words(seen)["start"] >= 8,
+            lambda: len(jobs) >= 24,
+            lambda: words(seen)["end"] >= 24,
+        )
+        for moment in moments:
+            until(moment)
             grid.kill_server()
             grid.start_server()
         submitting.result()
@@ -65,9 +70,8 @@ def test_an_agent_killed_again_and_again(grid: LiveGrid, tmp_path: Path) -> None
         )
         for number in range(12)
     }
-    dice = random.Random(5)
-    for _ in range(4):
-        time.sleep(0.3 + dice.random())
+    for goal in (1, 4, 6, 9):
+        until(lambda goal=goal: words(tmp_path)["start"] >= goal)
         site.kill()
         site.start()
         site.ready()

@@ -38,8 +38,10 @@ def test_a_server_restarted_during_an_upload(grid: LiveGrid, tmp_path: Path) -> 
     body = random.Random(9).randbytes(20 * MIB)
     (work / "data.bin").write_bytes(body)
     found: list[str] = []
-    with closing(CuttableRelay(grid.address, delay_s=(0.001, 0.004))) as relay:
-        client = Client(server=relay.url, token=grid.token)
+    with (
+        closing(CuttableRelay(grid.address, delay_s=(0.001, 0.004))) as relay,
+        Client(server=relay.url, token=grid.token) as client,
+    ):
 
         def attempt() -> bool:
             """As its own hint says: the same command again goes on where it stopped."""

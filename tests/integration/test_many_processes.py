@@ -15,8 +15,9 @@ import sqlalchemy as sa
 
 from components.front import Front
 from components.lacking import lacking
+from components.ports import reserve_ports
 from components.postgres import PostgresServer, binaries
-from rig import SERVE, LiveGrid, beating, free_port, kill, lines_of, telling, until
+from rig import SERVE, LiveGrid, beating, kill, lines_of, telling, until
 from suanwang.platform.leader import leaderships
 from suanwang.platform.settings import Settings
 
@@ -37,7 +38,7 @@ class ManyProcesses(LiveGrid):
 
     def __init__(self, folder: Path, database: str, count: int = 3) -> None:
         super().__init__(folder, database=database)
-        self.ports = [free_port() for _ in range(count)]
+        self.ports = reserve_ports(count)
         self.servers: dict[int, Any] = {}
         self.users: list[threading.Thread] = []
         self.front = Front([("127.0.0.1", port) for port in self.ports], seed=7)

@@ -59,7 +59,8 @@ async def test_a_folder_goes_out_and_comes_home_over_a_bad_line(
     (folder / "weights").write_bytes(os.urandom(11 * MIB + 3))
     for number in range(30):
         (folder / f"f{number}").write_text(f"{number}\n" * number)
-    sent = upload_folder(HttpTransport(server.url, token="user-org_1"), folder)
+    with HttpTransport(server.url, token="user-org_1") as user:
+        sent = upload_folder(user, folder)
     server.leases.named["site_1"] = {sent.digest}
     cache = SiteCache(tmp_path / "cache", 256 * MIB, lambda: time.time_ns() // 1_000_000)
     tree = InputFile(".", sent.digest, sent.total_bytes, tree=True)
@@ -74,7 +75,8 @@ async def test_a_folder_goes_out_and_comes_home_over_a_bad_line(
             done = await collect_outputs(http, [OutputFile("all", ".")], work)
         assert relay.made > 2
     [record] = done.records
-    download_tree(HttpTransport(server.url, token="user-org_1"), record.digest, home)
+    with HttpTransport(server.url, token="user-org_1") as user:
+        download_tree(user, record.digest, home)
     for path in work.iterdir():
         assert (home / path.name).read_bytes() == path.read_bytes()
 

@@ -124,10 +124,11 @@ async def test_the_sandbox_hides_and_forbids(open_case: Maker, tmp_path: Path) -
     other = case.shell("other", "exit 0")
     (other.work / "private").write_text("theirs")
     outside = tmp_path / "outside"
+    scratch = Path("/tmp") / f"scratch-{os.getpid()}"
     outside.write_text("x")
     script = f"""
         echo kept >kept || exit 1
-        echo x >/tmp/scratch || exit 2
+        echo x >{scratch} || exit 2
         [ ! -e {outside} ] || exit 3
         ! touch /usr/suan-was-here 2>/dev/null || exit 4
         [ ! -e {other.work}/private ] || exit 5
@@ -141,7 +142,7 @@ async def test_the_sandbox_hides_and_forbids(open_case: Maker, tmp_path: Path) -
     end = await case.end("a")
     assert end.exit_code == 0, (end, run.stderr.read_text())
     assert (run.work / "kept").read_text() == "kept\n"
-    assert not Path("/tmp/scratch").exists()
+    assert not scratch.exists()
     assert int(run.stdout.read_text().split()[0]) < 10
     [pool] = await case.driver.inventory()
     assert pool.isolation.endswith("bubblewrap")

@@ -5,7 +5,6 @@ Whatever breaks, a run runs at most once, its end is told truly, and no job is l
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -238,12 +237,11 @@ async def test_a_job_that_no_lease_stands_behind_is_cancelled(site: SlurmSite) -
 
 async def test_without_contact_runs_end_though_no_agent_lives(site: SlurmSite) -> None:
     await site.driver.contact(site.machine.monotonic_ms())
-    mortal = site.prepare("echo >up; sleep 600", stop_on_client_after_s=2)
+    mortal = site.prepare("echo >up; sleep 600", stop_on_client_after_s=4)
     patient = site.prepare("echo >up; sleep 600", stop_on_client_after_s=600)
-    gang = site.prepare("echo >up; sleep 600", stop_on_client_after_s=2, members=2)
+    gang = site.prepare("echo >up; sleep 600", stop_on_client_after_s=4, members=2)
     await site.start(mortal, patient, gang)
-    for run in (mortal, patient, gang):
-        await until((run.work / "up").exists, "the run is up")
+    await site.up(mortal, patient, gang)
     jobs = {site.job_of(run): run for run in (mortal, gang)}
     await site.kill_agent()
     for job in jobs:
@@ -257,12 +255,13 @@ async def test_without_contact_runs_end_though_no_agent_lives(site: SlurmSite) -
 async def test_a_run_that_comes_out_of_the_queue_too_late_does_nothing(site: SlurmSite) -> None:
     blocker = site.foreign("-N3", "--exclusive", "--wrap", "sleep 600")
     await until(lambda: site.slurm_state(blocker) == "RUNNING", "the foreign job runs")
-    await site.driver.contact(site.machine.monotonic_ms())
+    heard_ms = site.machine.monotonic_ms()
+    await site.driver.contact(heard_ms)
     run = site.prepare("echo ran >>ran", stop_on_client_after_s=1)
     await site.start(run)
     job = site.job_of(run)
     await site.kill_agent()
-    await asyncio.sleep(1.5)
+    await until(lambda: site.machine.monotonic_ms() > heard_ms + 2_000, "its time is over")
     site.cluster.run("scancel", blocker)
     await until(lambda: site.slurm_state(job) == "FAILED", "it comes out of the queue")
     await site.open()

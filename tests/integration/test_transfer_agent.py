@@ -81,7 +81,8 @@ async def lease(url: str, lease_id: str = LEASE, site: str = SITE) -> AsyncItera
 
 
 def uploaded(server: BlobServer, folder: Path, *, named: bool = True) -> Uploaded:
-    sent = upload_folder(HttpTransport(server.url, token="user-org_1"), folder)
+    with HttpTransport(server.url, token="user-org_1") as user:
+        sent = upload_folder(user, folder)
     if named:
         server.leases.named.setdefault(SITE, set()).add(sent.digest)
     return sent
@@ -143,7 +144,8 @@ async def test_a_file_beside_a_tree(
     server: BlobServer, folder: Path, work: Path, cache: SiteCache
 ) -> None:
     sent = uploaded(server, folder)
-    file = upload_file(HttpTransport(server.url, token="user-org_1"), folder / "model")
+    with HttpTransport(server.url, token="user-org_1") as user:
+        file = upload_file(user, folder / "model")
     server.leases.named[SITE].add(file.digest)
     inputs = [
         tree_input(sent),
@@ -301,7 +303,8 @@ async def test_a_hostile_manifest_is_refused_by_the_agent_itself(
 async def test_damaged_content_is_refused(
     server: BlobServer, folder: Path, work: Path, cache: SiteCache
 ) -> None:
-    file = upload_file(HttpTransport(server.url, token="user-org_1"), folder / "model")
+    with HttpTransport(server.url, token="user-org_1") as user:
+        file = upload_file(user, folder / "model")
     server.leases.named[SITE] = {file.digest}
     stored = server.depot.blobs.path_of(file.digest)  # type: ignore[attr-defined]
     stored.chmod(0o600)
@@ -334,10 +337,10 @@ async def test_outputs_are_kept_as_files_and_trees(
     assert sorted(found) == ["everything", "linked", "model"]
     assert found["model"].digest == digest_of((folder / "model").read_bytes())
     assert found["linked"].digest == digest_of((folder / "d1/f1").read_bytes())
-    user = HttpTransport(server.url, token="user-org_1")
-    download_tree(user, found["everything"].digest, tmp_path / "back")
-    assert same(folder, tmp_path / "back")
-    assert upload_folder(user, folder).sent_bytes == 0
+    with HttpTransport(server.url, token="user-org_1") as user:
+        download_tree(user, found["everything"].digest, tmp_path / "back")
+        assert same(folder, tmp_path / "back")
+        assert upload_folder(user, folder).sent_bytes == 0
 
 
 async def test_a_program_cannot_have_other_files_sent(

@@ -7,13 +7,14 @@ import random as stdlib_random
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from components.blob_server import BlobServer, blob_server
-from components.cutting_relay import cutting_relay
+from components.cutting_relay import CuttingRelay, cutting_relay
 from suanwang.edge.client.download import PARTIAL, download_blob, download_tree
 from suanwang.edge.client.transfer import upload_file, upload_folder
 from suanwang.edge.client.transport import HttpTransport, call_json
@@ -35,13 +36,15 @@ def server(tmp_path: Path) -> Iterator[BlobServer]:
 
 
 @pytest.fixture
-def mine(server: BlobServer) -> HttpTransport:
-    return HttpTransport(server.url, token="user-org_1")
+def mine(server: BlobServer) -> Iterator[HttpTransport]:
+    with HttpTransport(server.url, token="user-org_1") as opened:
+        yield opened
 
 
 @pytest.fixture
-def theirs(server: BlobServer) -> HttpTransport:
-    return HttpTransport(server.url, token="user-org_2")
+def theirs(server: BlobServer) -> Iterator[HttpTransport]:
+    with HttpTransport(server.url, token="user-org_2") as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -110,20 +113,24 @@ def test_a_link_out_of_the_folder_is_refused_by_name(mine: HttpTransport, folder
     assert "out" in refusal.value.message
 
 
+@contextmanager
+def over(relay: CuttingRelay) -> Iterator[HttpTransport]:
+    with HttpTransport(f"http://127.0.0.1:{relay.port}", token="user-org_1") as opened:
+        yield opened
+
+
 def test_an_upload_survives_a_line_that_breaks(
-    server: BlobServer, folder: Path, tmp_path: Path
+    server: BlobServer, mine: HttpTransport, folder: Path, tmp_path: Path
 ) -> None:
     cuts = [700_000, 3 * MIB, 30_000, 5 * MIB]
-    with cutting_relay(server.url, cuts) as relay:
-        broken = HttpTransport(f"http://127.0.0.1:{relay.port}", token="user-org_1")
+    with cutting_relay(server.url, cuts) as relay, over(relay) as broken:
         sent = upload_folder(broken, folder, parallel=1)
         assert relay.made > len(cuts)
-    whole = HttpTransport(server.url, token="user-org_1")
-    with cutting_relay(server.url, [700_000, 3 * MIB, 30_000, 2 * MIB, 100_000]) as relay:
-        broken = HttpTransport(f"http://127.0.0.1:{relay.port}", token="user-org_1")
+    cuts = [700_000, 3 * MIB, 30_000, 2 * MIB, 100_000]
+    with cutting_relay(server.url, cuts) as relay, over(relay) as broken:
         download_tree(broken, sent.digest, tmp_path / "back")
     assert listing(tmp_path / "back") == listing(folder)
-    assert upload_folder(whole, folder).sent_bytes == 0
+    assert upload_folder(mine, folder).sent_bytes == 0
 
 
 def test_a_killed_upload_goes_on_where_it_stopped(
@@ -160,8 +167,7 @@ def test_a_download_goes_on_where_it_stopped(
     (back / PARTIAL / digest_of(big)[7:]).write_bytes(big[: 9 * MIB])
     (back / "d1").mkdir()
     (back / "d1" / "f6").write_bytes((folder / "d1" / "f6").read_bytes())
-    with cutting_relay(server.url, []) as relay:
-        through = HttpTransport(f"http://127.0.0.1:{relay.port}", token="user-org_1")
+    with cutting_relay(server.url, []) as relay, over(relay) as through:
         download_tree(through, sent.digest, back)
         assert relay.carried < 2 * MIB
     assert listing(back) == listing(folder)

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contract.engine.snapshots import NOW_MS, snapshots
@@ -20,7 +20,6 @@ from suanwang.engines.scheduling.model import (
     Policy,
     Pool,
     Prices,
-    Promise,
     QueueGroup,
     Request,
     Reservation,
@@ -28,6 +27,7 @@ from suanwang.engines.scheduling.model import (
     Snapshot,
 )
 from suanwang.engines.scheduling.plan import plan
+from suanwang.grid.jobs.reconciler import promises_after
 from suanwang.kernel.money import scale
 from suanwang.kernel.resources import ZERO, Resources
 
@@ -37,6 +37,25 @@ CARD = AcceleratorSpec("H100", 80_000, 900_000)
 def whole(snapshot: Snapshot, placed: Placement) -> Resources:
     known = {c.class_id: c for c in snapshot.classes}[placed.group[3]]
     return known.alternatives[placed.alternative].resources * known.members
+
+
+def no_card_holds_more_than_it_has(snapshot: Snapshot, made: Plan) -> None:
+    parts = any(
+        r.resources.accelerator_milli % 1_000 for c in snapshot.classes for r in c.alternatives
+    )
+    left = {(p.pool_id, n.node_id): list(n.cards) for p in snapshot.pools for n in p.nodes}
+    known = {c.class_id: c for c in snapshot.classes}
+    for placed in made.placements:
+        request = known[placed.group[3]].alternatives[placed.alternative]
+        milli = request.resources.accelerator_milli
+        for i, (node_id, members) in enumerate(placed.node_members):
+            cards = left[(placed.pool_id, node_id)]
+            if not (cards and milli and parts):
+                continue
+            assert len(placed.cards[i]) == members * max(1, milli // 1_000)
+            for card in placed.cards[i]:
+                cards[card] -= min(milli, 1_000)
+            assert min(cards) >= 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -56,6 +75,7 @@ def test_capacity_gangs_counts_quotas_and_funds(snapshot: Snapshot, packed: bool
             need = demand.alternatives[placed.alternative].resources * members
             free[at] = free[at] - need
             assert free[at].is_non_negative()
+    no_card_holds_more_than_it_has(snapshot, made)
     started = Counter(p.group for p in made.placements)
     refused = {r.group: r.count for r in made.refusals}
     assert len(refused) == len(made.refusals)
@@ -212,6 +232,7 @@ def test_a_reserved_start_is_kept_whatever_is_backfilled(
         assert len(plan(alone, kept.start_at_ms).placements) == 1
 
 
+@example(asked=[(3, 1), (4, 1), (5, 1)])
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 8), st.integers(1, 9)), min_size=1, max_size=5))
 def test_a_preemption_gives_room_and_is_never_answered_by_another(
@@ -233,7 +254,7 @@ def test_a_preemption_gives_room_and_is_never_answered_by_another(
     )
     requeued = QueueGroup("o", "p", "u", "victim", 0, max(1, len(stopped)), 0)
     left = tuple(replace(g, count=g.count - started[g.key]) for g in snapshot.queue)
-    promises = tuple(Promise(key, "pool") for key in sorted(winners))
+    promises = promises_after(snapshot, made)
     again = replace(
         again, classes=(*snapshot.classes, victims), queue=(*left, requeued), promises=promises
     )

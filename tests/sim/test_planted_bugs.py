@@ -17,9 +17,9 @@ from suanwang.grid.jobs import grants, progress, reports, snapshot, store, sweep
 from suanwang.sim.scenario import Options, run_seed
 from suanwang.trade.billing import service as billing
 
-BOUND = 60
+BOUND = 20
 """Seeds within which a planted bug must be found. Most show in the first or second; a site that
-works on needs a long silence and a replacement meanwhile: it shows in about every thirtieth."""
+works on needs a long silence and a replacement meanwhile: it shows in every third or fourth."""
 
 
 def _ignores(found: Any) -> Callable[..., Any]:

@@ -103,6 +103,17 @@ def test_every_command_that_is_told_exists(page: Path) -> None:
         find(words)
 
 
+def test_chinese_words_are_the_glossarys() -> None:
+    """A site is an 算力节点 on every surface; where one said 站点 and 节点 was a node, readers of
+    the portal and of the command line talked past each other."""
+    instead = {"站点": "算力节点", "组织": "租户", "项目": "账户"}
+    edge = ROOT / "src" / "suanwang" / "edge"
+    for path in (*TRANSLATED, edge / "cli" / "zh.json", *edge.glob("portal/*.yaml")):
+        text = read(path).replace("项目现状", "")
+        found = {f"{word}: {instead[word]}" for word in instead if word in text}
+        assert not found, f"{name_of(path)} does not say what the glossary says: {found}"
+
+
 def test_nothing_names_the_machine_that_it_was_written_on() -> None:
     endings = {".md", ".py", ".toml", ".sh", ".yaml", ".yml", ".html", ".css", ".js", ".json"}
     homes = re.compile(r"(?<![\w.])/(work/|root/\.|Users/|home/[a-z]+/)[a-z]")

@@ -370,6 +370,7 @@ class AgentCore:
             detail=run.detail,
             engine_id=seen.engine_id if seen else "",
             nodes=list(seen.nodes) if seen else [],
+            cards=[list(cards) for cards in seen.cards] if seen else [],
         )
         if phase is not Phase.ENDED:
             return report

@@ -136,7 +136,8 @@ class AgentHost:
             await adoption.end_strangers(driver, known, recorded)
             for observation in known:
                 seen[observation.lease_id] = observation
-                self._holders[observation.lease_id] = driver
+                if observation.lease_id in recorded:
+                    self._holders[observation.lease_id] = driver
         # until the control plane is heard anew, its last word counts from now
         self.core.last_contact_ms = self._now()
         for run in kept:
@@ -224,6 +225,8 @@ class AgentHost:
             await hand_over()
 
         try:
+            if driver.outlives_machine:
+                await self._records.flush(wanted)
             try:
                 await hand_over()
             except TransientError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from suanwang.agent.port import PreparedRun
@@ -40,7 +41,11 @@ class Records(Protocol):
         ...
 
     def take(self, spec: RunSpec) -> PreparedRun:
-        """Record the run durably and make its folder; quick, idempotent."""
+        """Record the run and make its folder; quick, idempotent. Outlives a crash of the agent."""
+        ...
+
+    async def flush(self, runs: Sequence[PreparedRun]) -> None:
+        """The records of these outlive a power cut, too. OSError if that cannot be had."""
         ...
 
     async def prepare(self, run: PreparedRun) -> None:

@@ -86,12 +86,16 @@ class Observation:
     engine_id: str = ""
     nodes: tuple[str, ...] = ()
     meters: Meters = field(default_factory=Meters)
+    cards: tuple[tuple[int, ...], ...] = ()
+    """Per node: the cards it holds there, by their positions in the node's report."""
 
 
 class Driver(Protocol):
     """One engine at one site, serving one or more pools."""
 
     name: str
+    outlives_machine: bool
+    """Its runs go on while this machine is down: an order is on disk before the engine has it."""
 
     async def open(self) -> None:
         """Connect to the engine and re-adopt what runs. Raises Unavailable with a hint."""

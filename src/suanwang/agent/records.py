@@ -9,10 +9,13 @@ STATE/runs/LEASE/    order.msgpack, work/, stdout.log, stderr.log and the driver
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 import logging
 import os
 import secrets
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +35,11 @@ from suanwang.protocol.messages import (
 log = logging.getLogger("suanwang.agent")
 
 LOG_CHUNK_BYTES = 256 * 1024
+ORDER = "order.msgpack"
+FLUSHED_ONE_BY_ONE = 8
+"""More orders at once are flushed with their whole file system: two flushes for each are dearer
+than to wait once for what else is being written there."""
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Transfer(Protocol):
@@ -44,15 +52,35 @@ class Transfer(Protocol):
     ) -> tuple[OutputRecord, ...]: ...
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """The file is either as before or as given, also after a crash."""
+def write_atomically(path: Path, data: bytes, mode: int = 0o600, *, flush: bool = True) -> None:
+    """The file is either as before or as given, also after a crash; without `flush` a power cut
+    may lose it, until `flush_to_disk`."""
     temporary = path.with_name(path.name + ".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        if flush:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(temporary, path)
+    if flush:
+        flush_to_disk([path.parent])
+
+
+def flush_to_disk(paths: Iterable[Path]) -> None:
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sync_file_system(descriptor: int) -> None:
+    """Everything on the file system that this open file is on: one wait however many files."""
+    if _libc.syncfs(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def identity(state: Path) -> str:
@@ -89,7 +117,7 @@ class FolderRecords:
     def load(self) -> list[PreparedRun]:
         found = []
         for folder in sorted(self._runs.iterdir()):
-            path = folder / "order.msgpack"
+            path = folder / ORDER
             try:
                 found.append(PreparedRun(decode(path.read_bytes(), RunSpec), folder))
             except (OSError, msgspec.MsgspecError):
@@ -101,11 +129,22 @@ class FolderRecords:
         folder = self._runs / spec.lease_id
         (folder / "work").mkdir(parents=True, exist_ok=True)
         on_disk = msgspec.structs.replace(spec, secrets={}) if spec.secrets else spec
-        path = folder / "order.msgpack"
-        temporary = folder / "order.new"
-        temporary.write_bytes(encode(on_disk))
-        os.replace(temporary, path)
+        write_atomically(folder / ORDER, encode(on_disk), flush=False)
         return PreparedRun(spec, folder)
+
+    async def flush(self, runs: Sequence[PreparedRun]) -> None:
+        await asyncio.to_thread(self._flush, [run.folder for run in runs])
+
+    def _flush(self, folders: Sequence[Path]) -> None:
+        if len(folders) <= FLUSHED_ONE_BY_ONE:
+            each = [path for folder in folders for path in (folder / ORDER, folder)]
+            flush_to_disk([*each, self._runs])
+            return
+        descriptor = os.open(self._runs, os.O_RDONLY)
+        try:
+            sync_file_system(descriptor)
+        finally:
+            os.close(descriptor)
 
     async def prepare(self, run: PreparedRun) -> None:
         await self._transfer.fetch(run.spec.lease_id, run.spec.inputs, run.work)

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from msgspec import msgpack
 from sqlalchemy.engine import Connection
 
+from suanwang.platform.prepared import ask_sqlite
 from suanwang.platform.schema import Packed
 
 ROWS_PER_STATEMENT = 50
@@ -74,10 +75,11 @@ def _insert(
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         sql = _statement(table, 0 if postgres else len(part), postgres, skip, returning)
-        values = tuple(map(list, zip(*part, strict=True))) if postgres else _flat(part)
-        result = conn.exec_driver_sql(sql, values)
-        if returning:
-            out += result.all()
+        if postgres:
+            result = conn.exec_driver_sql(sql, tuple(map(list, zip(*part, strict=True))))
+            out += result.all() if returning else ()
+        else:
+            out += ask_sqlite(conn, sql, _flat(part)).fetchall()
     return out
 
 
@@ -157,8 +159,20 @@ def update_rows(
     postgres = conn.dialect.name == "postgresql"
     sql = _update_statement(table, key, columns, postgres)
     if not postgres:
-        conn.exec_driver_sql(sql, list(rows))
+        ask_sqlite(conn, sql, rows, many=True)
         return
     for start in range(0, len(rows), ROWS_PER_ARRAY):
         part = rows[start : start + ROWS_PER_ARRAY]
         conn.exec_driver_sql(sql, tuple(map(list, zip(*part, strict=True))))
+
+
+def update_row(
+    conn: Connection, table: sa.Table, key: str, value: Any, changes: Mapping[str, Any]
+) -> None:
+    """Set columns, by name, of the row whose `key` is `value`; `Packed` ones are packed here."""
+    converters = dict(_converters(table))
+    row = [
+        one if (convert := converters[name]) is None or one is None else convert(one)
+        for name, one in changes.items()
+    ]
+    update_rows(conn, table, key, tuple(changes), [(*row, value)])

@@ -42,6 +42,11 @@ _batch = Prepared(
     .limit(sa.bindparam("at_most"))
     .with_for_update(skip_locked=True)
 )
+_emit = Prepared(
+    sa.insert(outbox).values(
+        {name: sa.bindparam(name) for name in ("subscriber", "topic", "body", "created_at_ms")}
+    )
+)
 _delete = Prepared(sa.delete(outbox).where(outbox.c.id.in_(ONE_OF)))
 
 Subscriber = Callable[[Tx, Sequence[Any]], None]
@@ -77,7 +82,7 @@ class Outbox:
             for subscriber in self._routes.get(type(fact), ())
         ]
         if rows:
-            tx.conn.execute(sa.insert(outbox), rows)
+            _emit.run_all(tx.conn, rows)
 
     @property
     def subscribers(self) -> list[str]:

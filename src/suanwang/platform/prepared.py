@@ -48,7 +48,7 @@ class _Plan:
         rooms: list[int] = []
         for name in self.names:
             if name in self.lists:
-                some = values[name]
+                some = values[name] if name in values else given[name]
                 room = _room_for(len(some))
                 parameters.extend(some)
                 parameters.extend(some[-1:] * (room - len(some)))
@@ -84,6 +84,22 @@ def _row_of(names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
     return make
 
 
+def ask_sqlite(
+    conn: Connection, text: str, parameters: Sequence[Any], *, many: bool = False
+) -> sqlite3.Cursor:
+    """The driver itself, within the connection's transaction; its errors are SQLAlchemy's.
+    `many`: the parameters are a list of those of one statement each."""
+    if not conn.in_transaction():
+        conn.begin()  # as SQLAlchemy's own first statement does
+    raw: Any = conn.connection.driver_connection
+    try:
+        ask = raw.executemany if many else raw.execute
+        cursor: sqlite3.Cursor = ask(text, parameters)
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(text, parameters, error, _SQLITE_ERROR) from error
+    return cursor
+
+
 class Prepared:
     """One statement; values are given by the names of its `bindparam`s, and need no converting."""
 
@@ -94,6 +110,11 @@ class Prepared:
         self._statement = statement
         self._make = make
         self._plan: _Plan | None = None
+
+    def _plan_for(self, conn: Connection) -> _Plan:
+        if self._plan is None:
+            self._plan = self._planned(conn.dialect)
+        return self._plan
 
     def _planned(self, dialect: Dialect) -> _Plan:
         compiled = self._statement.compile(dialect=dialect)
@@ -108,17 +129,6 @@ class Prepared:
             row=self._make or _row_of([column.name for column in columns]),
         )
 
-    def _cursor(self, conn: Connection, plan: _Plan, values: Mapping[str, Any]) -> sqlite3.Cursor:
-        text, parameters = plan.bound(values)
-        if not conn.in_transaction():
-            conn.begin()  # as SQLAlchemy's own first statement does
-        raw: Any = conn.connection.driver_connection
-        try:
-            cursor: sqlite3.Cursor = raw.execute(text, parameters)
-        except sqlite3.Error as error:
-            raise DBAPIError.instance(text, parameters, error, _SQLITE_ERROR) from error
-        return cursor
-
     def rows(self, conn: Connection, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
         """All of them: tuples in the order of the columns, which have their names too; or what
         `make` made of them."""
@@ -126,9 +136,8 @@ class Prepared:
         if conn.dialect.name != "sqlite":
             found = conn.execute(self._statement, values or {}).all()
             return found if make is None else [make(list(row)) for row in found]
-        plan = self._plan or self._planned(conn.dialect)
-        self._plan = plan
-        rows = self._cursor(conn, plan, values or {}).fetchall()
+        plan = self._plan_for(conn)
+        rows = ask_sqlite(conn, *plan.bound(values or {})).fetchall()
         if make is None and not plan.convert:
             return list(map(plan.row, rows))
         made = []
@@ -149,6 +158,15 @@ class Prepared:
         if conn.dialect.name != "sqlite":
             touched: int = conn.execute(self._statement, values).rowcount
             return touched
-        plan = self._plan or self._planned(conn.dialect)
-        self._plan = plan
-        return self._cursor(conn, plan, values).rowcount
+        return ask_sqlite(conn, *self._plan_for(conn).bound(values)).rowcount
+
+    def run_all(self, conn: Connection, values: Sequence[Mapping[str, Any]]) -> int:
+        """`run` once for each of the values (no IN lists): how many rows all of them touched."""
+        if not values:
+            return 0
+        if conn.dialect.name != "sqlite":
+            touched: int = conn.execute(self._statement, values).rowcount
+            return touched
+        plan = self._plan_for(conn)
+        parameters = [plan.bound(one)[1] for one in values]
+        return ask_sqlite(conn, plan.text, parameters, many=True).rowcount

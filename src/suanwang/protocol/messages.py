@@ -110,6 +110,10 @@ class RunSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     members: int = 1
     nodes: list[tuple[str, int]] = []
     """(node name, members on it); empty = the site's engine chooses."""
+    cards: list[list[int]] = []
+    """Per entry of `nodes`: the cards (positions in `NodeReport.cards`) that its members get, one
+    member after the other; empty = the site chooses. A site without one of them free may take
+    others: its report says which."""
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
     """Joined to env at start; never written to disk by the agent, never logged."""
@@ -147,6 +151,8 @@ class NodeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     foreign: Quantity = Quantity()
     up: bool = True
     detail: str = ""
+    cards: list[int] = []
+    """Milli of each card that are not others'; empty = the site tells the total only."""
 
 
 class AcceleratorReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -221,6 +227,8 @@ class RunReport(msgspec.Struct, frozen=True, omit_defaults=True):
     nodes: list[str] = []
     meters: Meters = Meters()
     outputs: list[OutputRecord] = []
+    cards: list[list[int]] = []
+    """Per node of `nodes`: which cards the run holds there, as in `RunSpec.cards`."""
     finer: str = ""
     """The failure by its own name, where `failure` is only the nearest that all peers know."""
 

@@ -129,6 +129,10 @@ class Engine:
         for listener in list(self.listeners):
             listener(lease_id)
 
+    def working(self) -> int:
+        """Runs that have not ended."""
+        return sum(made.ended_at_ms is None for made in self.runs.values())
+
     def wipe(self) -> None:
         """The machines are installed anew: nothing runs, nothing is known."""
         for lease_id in list(self.runs):
@@ -157,6 +161,7 @@ class EngineDriver:
     """The driver of one agent process; a new one is made when the agent restarts."""
 
     name = "sim"
+    outlives_machine = False
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -51,7 +51,17 @@ class Wire:
     """Nothing from the site arrives."""
     cut_down: bool = False
     """Nothing to the site arrives."""
+    silent: bool = False
+    """Nothing arrives either way, whatever else comes and goes."""
     stragglers: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def carries_up(self) -> bool:
+        return not (self.cut_up or self.silent)
+
+    @property
+    def carries_down(self) -> bool:
+        return not (self.cut_down or self.silent)
 
     def roll(self, per_mille: int) -> bool:
         return self.dice.randrange(1000) < per_mille
@@ -127,7 +137,7 @@ class WireLink:
         """A copy of the request that arrives on its own, perhaps much later."""
         await asyncio.sleep(self._wire.dice.random() * self._wire.weather.slow_s)
         plane = self._plane()
-        if plane is None or self._wire.cut_up:
+        if plane is None or not self._wire.carries_up:
             return
         try:
             await plane.serve(handle(plane, decode(body, kind)))
@@ -143,12 +153,12 @@ class WireLink:
         wire = self._wire
         await wire.travel()
         plane = self._plane()
-        if wire.cut_up or plane is None or wire.roll(wire.weather.lose_pm):
+        if not wire.carries_up or plane is None or wire.roll(wire.weather.lose_pm):
             await asyncio.sleep(3600)
         if plane is None:
             raise Unavailable("ControlPlaneUnreachable", "nobody is there")
         answer = encode(await plane.serve(handle(plane, decode(body, kind))))
         await wire.travel()
-        if wire.cut_down or wire.roll(wire.weather.lose_pm):
+        if not wire.carries_down or wire.roll(wire.weather.lose_pm):
             await asyncio.sleep(3600)
         return answer

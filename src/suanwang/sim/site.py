@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,8 @@ class MemoryRecords:
     def take(self, spec: RunSpec) -> PreparedRun:
         self.runs[spec.lease_id] = msgspec.structs.replace(spec, secrets={})
         return PreparedRun(spec, Path("/nowhere"))
+
+    async def flush(self, runs: Sequence[PreparedRun]) -> None: ...
 
     async def prepare(self, run: PreparedRun) -> None:
         await asyncio.sleep(self.dice.random() * 2)

@@ -17,6 +17,8 @@ from suanwang.sim.site import SimSite
 from suanwang.trade.ledger import service as ledger
 
 ODDS_PM = {"read": 2, "before_commit": 5, "after_commit": 5}
+SILENCE_ONE_IN = 3
+"""Runs, of which one has a long silence."""
 SKEW_MS = 2_000
 """How far the clocks of two servers, or of one before and after a restart, lie apart."""
 
@@ -27,6 +29,9 @@ class Trouble:
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         people = grid.database.read_now(submitters)
+        self._may_fail = asyncio.Event()
+        """Server and store; not during a long silence."""
+        self._may_fail.set()
         self._lean = next(one.owner.project_id for one in people if one.project is LEAN)
 
     def begin(self) -> None:
@@ -34,6 +39,8 @@ class Trouble:
         grid.faults.odds_pm = dict(ODDS_PM)
         for sim_site in grid.sites:
             grid.spawn(self._site(sim_site))
+        if grid.dice.randrange(SILENCE_ONE_IN) == 0:
+            grid.spawn(self._silence())
         grid.spawn(self._server())
         grid.spawn(self._store())
         grid.spawn(self._provider())
@@ -45,7 +52,7 @@ class Trouble:
         await grid.end_spawned()
         grid.faults.odds_pm, grid.faults.away = {}, False
         for sim_site in grid.sites:
-            sim_site.wire.cut_up = sim_site.wire.cut_down = False
+            sim_site.wire.cut_up = sim_site.wire.cut_down = sim_site.wire.silent = False
             sim_site.wire.weather = Weather()
             sim_site.engine.behaviour = Behaviour(0, 0, 0)
             sim_site.engine.offer_all()
@@ -93,6 +100,24 @@ class Trouble:
         sim_site.wire.cut_up = sim_site.wire.cut_down = False
         self._grid.note(f"joined {sim_site.name}")
 
+    async def _silence(self) -> None:
+        """The busiest site is unheard for longer than any fenced lease lives, while the server
+        listens: what ran there is replaced elsewhere."""
+        grid, dice = self._grid, self._grid.dice
+        await asyncio.sleep(30)
+        while True:
+            await asyncio.sleep(dice.random() * 25)
+            if grid.plane is not None and not grid.faults.away:
+                break
+        sim_site = max(grid.sites, key=lambda one: one.engine.working())
+        self._may_fail.clear()
+        sim_site.wire.silent = True
+        grid.note(f"silent {sim_site.name}")
+        await asyncio.sleep(45 + dice.random() * 20)
+        sim_site.wire.silent = False
+        self._may_fail.set()
+        grid.note(f"heard {sim_site.name}")
+
     async def _crash_agent(self, sim_site: SimSite) -> None:
         self._grid.note(f"agent killed {sim_site.name}")
         sim_site.crash_agent()
@@ -133,6 +158,7 @@ class Trouble:
         grid, dice = self._grid, self._grid.dice
         while True:
             await asyncio.sleep(10 + dice.random() * 60)
+            await self._may_fail.wait()
             if grid.plane is not None:
                 grid.note("server killed")
                 grid.plane.crash()
@@ -144,6 +170,7 @@ class Trouble:
         grid, dice = self._grid, self._grid.dice
         while True:
             await asyncio.sleep(20 + dice.random() * 100)
+            await self._may_fail.wait()
             grid.note("store away")
             grid.faults.away = True
             await asyncio.sleep(dice.choice([0.5, 5, 40]) * dice.random())

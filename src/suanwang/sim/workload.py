@@ -60,6 +60,12 @@ def wishes(dice: random.Random, at_s: float) -> dict[str, Any]:
         asked.update(array=2, priority=-5, preemptible=True, max_runtime=120, count=1)
         asked["env"] = {"SECONDS_OF_WORK": str(65 + round(40 * dice.random(), 2))}
         asked["resources"] = {"cpus": 4, "memory": "256MiB"}
+    elif kind < 12:
+        # long, and soon taken for lost: a silence outlasts the lease, not the work
+        asked.update(max_runtime=200, grace=0, priority=50, count=1, array=None)
+        asked["resources"] = {"cpus": 1, "memory": "256MiB"}
+        asked["env"] = {"SECONDS_OF_WORK": str(100 + round(60 * dice.random(), 2))}
+        asked["partition"] = {"lost_after": 15 + LOSS_MARGIN_S, "stop_on_client_after": 15}
     return asked
 
 

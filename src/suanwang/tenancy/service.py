@@ -356,8 +356,8 @@ def shares(conn: Connection, pairs: Iterable[tuple[str, str]] | None = None) -> 
     (project, user) if given – an admin may have work in a project he is no member of – else
     all members.
     """
-    rows = [ShareRow(one.id, None, one.weight) for one in store.all_organisations(conn)]
-    rows += [ShareRow(one.id, one.organisation_id, one.weight) for one in store.all_projects(conn)]
+    rows = [ShareRow(one, None, weight) for one, weight, _ in store.organisation_weights(conn)]
+    rows += [ShareRow(*row) for row in store.project_weights(conn)]
     if pairs is None:
         members = store.member_weights(conn)
     else:
@@ -373,9 +373,9 @@ def shares(conn: Connection, pairs: Iterable[tuple[str, str]] | None = None) -> 
 
 def weights_by_organisation(conn: Connection) -> dict[str, ScoreWeights]:
     """In order of organisation id."""
-    return {one.id: one.score_weights for one in store.all_organisations(conn)}
+    return {one: weights for one, _, weights in store.organisation_weights(conn)}
 
 
 def quotas(conn: Connection) -> dict[str, Resources]:
     """Of the projects that have one, in order of project id."""
-    return {one.id: one.quota for one in store.all_projects(conn) if one.quota is not None}
+    return store.quotas(conn)

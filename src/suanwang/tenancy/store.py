@@ -267,22 +267,50 @@ def set_password_hash(conn: Connection, user_id: str, password_hash: str) -> Non
     )
 
 
+_organisations_by = {
+    column.name: Prepared(sa.select(organisations).where(column == sa.bindparam("named")))
+    for column in (organisations.c.id, organisations.c.name)
+}
+
+
 def organisation_by(conn: Connection, id_or_name: str) -> Organisation | None:
     """An id has a '_', a name never has, so one look-up serves both."""
     column = organisations.c.id if "_" in id_or_name else organisations.c.name
-    row = conn.execute(sa.select(organisations).where(column == id_or_name)).one_or_none()
+    row = _organisations_by[column.name].first(conn, {"named": id_or_name})
     return None if row is None else organisation_from(row)
 
 
 # asked at every round: built once
-_organisations = Prepared(sa.select(organisations).order_by(organisations.c.id))
-_projects = Prepared(sa.select(projects).order_by(projects.c.id))
+_organisation_weights = Prepared(
+    sa.select(
+        *(
+            organisations.c[name]
+            for name in (
+                "id",
+                "weight",
+                "money_percent",
+                "wait_micro_yuan_per_hour",
+                "transfer_percent",
+            )
+        )
+    ).order_by(organisations.c.id)
+)
+_project_weights = Prepared(
+    sa.select(projects.c.id, projects.c.organisation_id, projects.c.weight).order_by(projects.c.id)
+)
+_quotas = Prepared(
+    sa.select(projects.c.id, projects.c.quota)
+    .where(projects.c.quota.is_not(None))
+    .order_by(projects.c.id)
+)
 _weights = Prepared(sa.select(users.c.id, users.c.weight))
 _weights_of = Prepared(sa.select(users.c.id, users.c.weight).where(users.c.id.in_(ONE_OF)))
 
 
-def all_organisations(conn: Connection) -> list[Organisation]:
-    return [organisation_from(row) for row in _organisations.rows(conn)]
+def organisation_weights(conn: Connection) -> list[tuple[str, int, ScoreWeights]]:
+    """(organisation, weight among the others, weights of its scores), by id."""
+    rows = _organisation_weights.rows(conn)
+    return [(row[0], row[1], ScoreWeights(row[2], row[3], row[4])) for row in rows]
 
 
 def page_of_organisations(
@@ -337,14 +365,26 @@ def project_states(conn: Connection, organisation_id: str) -> list[tuple[str, Pr
     return [(row.id, ProjectState(row.state)) for row in rows]
 
 
-def all_projects(conn: Connection) -> list[Project]:
-    return [project_from(row) for row in _projects.rows(conn)]
+def project_weights(conn: Connection) -> Sequence[tuple[str, str, int]]:
+    """(project, organisation, weight), by id."""
+    return _project_weights.rows(conn)
+
+
+def quotas(conn: Connection) -> dict[str, Resources]:
+    """Of the projects that have one, by id."""
+    return {row[0]: row[1] for row in _quotas.rows(conn) if row[1] is not None}
+
+
+_users_by = {
+    column.name: Prepared(sa.select(users).where(column == sa.bindparam("named")))
+    for column in (users.c.id, users.c.login)
+}
 
 
 def user_by(conn: Connection, id_or_login: str) -> User | None:
     """By id when it looks like one (`usr_…` cannot be a login: logins are checked for that)."""
     column = users.c.id if id_or_login.startswith("usr_") else users.c.login
-    row = conn.execute(sa.select(users).where(column == id_or_login)).one_or_none()
+    row = _users_by[column.name].first(conn, {"named": id_or_login})
     return None if row is None else user_from(row)
 
 

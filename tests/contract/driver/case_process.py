@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -78,7 +77,7 @@ async def end_warden(state: Path) -> None:
     pid, keeper = warden_pid(state), keeper_pid(state)
     if pid:
         os.kill(pid, signal.SIGTERM)
-        await asyncio.wait_for(until_gone(pid), 30)
+        await until_gone(pid)
     if keeper:
         await until_gone(keeper)
 

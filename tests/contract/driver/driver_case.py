@@ -86,6 +86,14 @@ class DriverCase:
                 return observation
         return None
 
+    async def until_up(self, run: PreparedRun) -> None:
+        """Until it has written its file `up`; the control plane is heard meanwhile."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (run.work / "up").exists():
+            assert time.monotonic() < deadline, f"{run.spec.lease_id} did not come up"
+            await self.driver.contact(now_ms())
+            await self.driver.changes(0.1)
+
     async def until(self, lease_id: str, phase: Phase) -> Observation:
         """Follow `changes` until the run is in the phase (or beyond)."""
         order = list(Phase)

@@ -93,11 +93,11 @@ async def test_max_runtime(case: DriverCase) -> None:
 
 async def test_without_contact_the_run_ends_though_the_agent_is_dead(case: DriverCase) -> None:
     await case.driver.contact(now_ms())
-    mortal = case.shell("mortal", "echo up >up; exec sleep 600", stop_on_client_after_s=2)
+    mortal = case.shell("mortal", "echo up >up; exec sleep 600", stop_on_client_after_s=4)
     other = case.shell("other", "echo up >up; exec sleep 600", stop_on_client_after_s=None)
     await case.driver.start([mortal, other])
-    await until_file(mortal.work / "up")
-    await until_file(other.work / "up")
+    await case.until_up(other)
+    await case.until_up(mortal)
     inside = processes_of(mortal)
     assert inside
     case.cut()
@@ -114,7 +114,7 @@ async def test_without_contact_the_run_ends_though_the_agent_is_dead(case: Drive
 
 async def test_contact_keeps_a_run_alive(case: DriverCase) -> None:
     await case.driver.contact(now_ms())
-    run = case.shell("a", "sleep 4; exit 5", stop_on_client_after_s=2)
+    run = case.shell("a", "sleep 6; exit 5", stop_on_client_after_s=4)
     await case.start(run)
     while (seen := await case.seen("a")) is not None and seen.phase is not Phase.ENDED:
         await case.driver.contact(now_ms())

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 import zlib
 
-from contract.engine.reference_room import Four, Kept, Room, add, copies, four, spread_gang
+from contract.engine.reference_room import (
+    CARD,
+    Four,
+    Kept,
+    Room,
+    add,
+    copies,
+    four,
+    plus,
+    space,
+    spread_gang,
+    taken,
+)
 from suanwang.engines.scheduling.model import (
     DemandClass,
     Link,
@@ -49,6 +61,7 @@ ORDER = (
     R.QUOTA_EXCEEDED,
     R.INSUFFICIENT_FUNDS,
     R.NO_FREE_CAPACITY,
+    R.FREE_SHARES_SPLIT,
     R.RESERVED_FOR_EARLIER,
     R.BEHIND_IN_FAIR_SHARE,
 )
@@ -76,16 +89,18 @@ class Reference:
         self.rooms = {
             p.pool_id: Room(
                 p,
-                {n.node_id: four(n.free) for n in p.nodes},
-                {n.node_id: four(n.free) for n in p.nodes},
+                {n.node_id: space(n) for n in p.nodes},
+                {n.node_id: space(n) for n in p.nodes},
             )
             for p in pools
         }
         for lease in sorted(snapshot.running, key=lambda r: r.lease_id):
             room = self.rooms.get(lease.pool_id)
-            for name, members in lease.node_members if room else ():
+            held = lease.cards or ((),) * len(lease.node_members)
+            for (name, members), cards in zip(lease.node_members, held, strict=True):
                 if room and name in room.free:
-                    amount = add((0, 0, 0, 0), four(lease.member_resources), members)
+                    known = len(room.free[name]) - 4
+                    amount = taken(four(lease.member_resources), members, cards, known)
                     room.releases.append((max(now_ms, lease.ends_by_ms), name, amount))
         self.totals: Four = (0, 0, 0, 0)
         for p in pools:
@@ -96,6 +111,16 @@ class Reference:
         self.funds = {f.project_id: f.available_micro_yuan for f in snapshot.funds}
         self.left = {g.key: g.count for g in snapshot.queue if g.count > 0}
         self.groups = {g.key: g for g in snapshot.queue}
+        self.by_card = any(n.cards for p in pools for n in p.nodes) and (
+            any(
+                r.resources.accelerator_milli % CARD
+                for c in snapshot.classes
+                for r in c.alternatives
+            )
+            or any(r.member_resources.accelerator_milli % CARD for r in snapshot.running)
+            or any(card % CARD for p in pools for n in p.nodes for card in n.cards)
+        )
+        """Otherwise any free cards do, and a placement names none."""
         self.placements: list[Placement] = []
         self.reservations: list[Reservation] = []
         self.blocked: list[QueueGroup] = []
@@ -105,7 +130,13 @@ class Reference:
     def permanent(self, d: DemandClass, r: Request, p: Pool) -> RefusalReason | None:
         spec = p.accelerator
         wants_cards = r.resources.accelerator_milli > 0
-        fits = [copies(four(r.resources), four(n.capacity)) for n in p.nodes]
+        empty = [
+            (*four(n.capacity), *(CARD,) * (n.capacity.accelerator_milli // CARD))
+            if r.resources.accelerator_milli < CARD
+            else four(n.capacity)
+            for n in p.nodes
+        ]
+        fits = [copies(four(r.resources), each) for each in empty]
         cap = d.max_rate_micro_yuan_per_hour
         residency = [i.residency_regions for i in d.inputs if i.residency_regions]
         checks = (
@@ -276,22 +307,26 @@ class Reference:
             return False
         end = self.now + d.max_runtime_s * 1000
         need = four(r.resources)
-        fits = room.fits(room.available(end), need)
-        spread = spread_gang(fits, room.free, d.members)
+        available = room.available(end)
+        spread = spread_gang(room.fits(available, need), room.free, d.members)
         if spread is None:
             return False
+        dealt = []
         for node, members in sorted(spread.items()):
-            room.free[node] = add(room.free[node], need, -members)
+            amount, cards = room.amount(node, need, members, available)
+            dealt.append(cards)
+            room.free[node] = plus(room.free[node], amount, -1)
             for kept in room.kept:
                 if kept.start_ms < end:
-                    kept.spare[node] = add(kept.spare[node], need, -members)
-            room.releases.append((end, node, add((0, 0, 0, 0), need, members)))
+                    kept.spare[node] = plus(kept.spare[node], amount, -1)
+            room.releases.append((end, node, amount))
         self.commit(g, whole, self.hold(d, score.rate_micro_yuan_per_hour))
         path = (g.organisation_id, g.project_id, g.user_id)
         self.charge(path, self.amount(whole, d.expected_runtime_s))
         self.left[g.key] -= 1
         where = tuple(sorted(spread.items()))
-        self.placements.append(Placement(g.key, name, alternative, where, score))
+        named = tuple(dealt) if self.by_card and need[3] else ()
+        self.placements.append(Placement(g.key, name, alternative, where, score, named))
         return True
 
     def commit(self, g: QueueGroup, whole: Resources, hold: int) -> None:
@@ -363,10 +398,11 @@ class Reference:
         beside = room.beside_reserved(room.free_at(at))
         spread = spread_gang(room.fits(beside, need), beside, d.members)
         assert spread is not None
+        amounts = {n: room.amount(n, need, members, beside)[0] for n, members in spread.items()}
         for other in room.kept:
-            for node, members in spread.items():
-                other.spare[node] = add(other.spare[node], need, -members)
-        room.kept.append(Kept(g.key, at, spread, need, {}))
+            for node, amount in amounts.items():
+                other.spare[node] = plus(other.spare[node], amount, -1)
+        room.kept.append(Kept(g.key, at, spread, amounts, {}))
         room.kept[-1].spare = room.beside_reserved(room.free_at(at))
 
     # refusals
@@ -398,10 +434,16 @@ class Reference:
                         not started and sum(room.fits(room.first_free, need).values()) >= d.members
                     ):
                         reason = R.BEHIND_IN_FAIR_SHARE
+                    elif self.in_all(room, need) >= d.members:
+                        reason = R.FREE_SHARES_SPLIT
                     else:
                         reason = R.NO_FREE_CAPACITY
                 reasons.append(reason)
         return max(reasons, key=ORDER.index)
+
+    def in_all(self, room: Room, need: Four) -> int:
+        """Members that would fit if a card's free shares could be added to another's."""
+        return sum(room.fits({name: free[:4] for name, free in room.free.items()}, need).values())
 
 
 def reference_plan(snapshot: Snapshot, now_ms: int, seed: int = 0) -> Plan:

@@ -42,7 +42,7 @@ def quantities(cards: int = 4) -> st.SearchStrategy[Resources]:
         cpu_milli=st.sampled_from((500, 1_000, 2_000, 4_000)),
         memory_mib=st.sampled_from((0, 1_024, 4_096)),
         disk_mib=st.sampled_from((0, 0, 1_024)),
-        accelerator_milli=st.sampled_from((0, 500, 1_000, 2_000, cards * 1_000)),
+        accelerator_milli=st.sampled_from((0, 300, 500, 600, 1_000, 2_000, cards * 1_000)),
     )
 
 
@@ -118,11 +118,22 @@ def running(draw: st.DrawFn, pools_: list[Pool]) -> tuple[list[Pool], list[Runni
     for pool in pools_:
         nodes = []
         for node in pool.nodes:
-            free = node.free
+            free, cards = node.free, [1_000] * 4 if draw(st.booleans()) else []
             for k in range(draw(st.integers(0, 2))):
                 need = draw(quantities())
                 if not need.fits_in(free):
                     continue
+                held: tuple[tuple[int, ...], ...] = ()
+                if cards and need.accelerator_milli:
+                    share = min(1_000, need.accelerator_milli)
+                    open_cards = [i for i, milli in enumerate(cards) if milli >= share]
+                    # not where the planner would have put it: cards are as the past has left them
+                    chosen = open_cards[-(need.accelerator_milli // share) :]
+                    if len(chosen) * share < need.accelerator_milli:
+                        continue
+                    for card in chosen:
+                        cards[card] -= share
+                    held = (tuple(chosen),)
                 free = free - need
                 organisation = draw(st.sampled_from(ORGANISATIONS))
                 declared = NOW_MS + draw(st.sampled_from((-5_000, 500_000, 900_000, 9_000_000)))
@@ -143,9 +154,10 @@ def running(draw: st.DrawFn, pools_: list[Pool]) -> tuple[list[Pool], list[Runni
                         declared - 100_000,
                         NOW_MS + draw(st.sampled_from((-1, 0, 60_000))),
                         stopping=draw(st.sampled_from((False, False, False, True))),
+                        cards=held,
                     )
                 )
-            nodes.append(Node(node.node_id, node.capacity, free, node.schedulable))
+            nodes.append(Node(node.node_id, node.capacity, free, node.schedulable, tuple(cards)))
         out.append(
             Pool(
                 pool.pool_id,

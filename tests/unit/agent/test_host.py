@@ -411,6 +411,47 @@ def test_what_no_record_is_left_of_is_ended_before_the_agent_says_what_it_has() 
     play(scene)
 
 
+def test_nothing_is_kept_of_what_was_ended_as_a_stranger() -> None:
+    async def scene(stage: Stage) -> None:
+        stranger, own = await stage.running(), run_spec("lease_b")
+        stage.link.order(run_order(own))
+        await stage.until(lambda: own.lease_id in stage.driver.runs)
+        await stage.down()
+        del stage.records.runs[stranger.lease_id]
+        stage.link.close(stranger.lease_id)
+        await stage.up()
+        assert list(stage.host._holders) == [own.lease_id]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("outlives", [True, False])
+def test_orders_are_on_disk_before_an_engine_has_them_that_outlives_the_machine(
+    outlives: bool,
+) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.driver.outlives_machine = outlives
+        stage.driver.start_errors.append(DOWN)
+        stage.link.order(run_order(run_spec()), run_order(run_spec("lease_b")))
+        await stage.until(lambda: len(stage.driver.started) == 2)
+        assert stage.records.flushed == ([["lease_a", "lease_b"]] if outlives else [])
+
+    play(scene)
+
+
+def test_what_cannot_be_made_durable_is_not_started() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.driver.outlives_machine = True
+        stage.records.flush_errors.append(OSError(5, "Input/output error"))
+        stage.link.order(run_order(run_spec()))
+        await stage.until(lambda: bool(stage.link.ends()))
+        [end] = stage.link.ends()
+        assert (end.failure, stage.driver.started) == (FailureClass.START_FAILED, [])
+        assert "Input/output error" in end.detail
+
+    play(scene)
+
+
 def test_an_engine_that_fails_while_strangers_are_ended_is_asked_again() -> None:
     async def scene(stage: Stage) -> None:
         await stage.running()

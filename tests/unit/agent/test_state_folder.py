@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,45 @@ def test_secrets_stay_off_the_disk_and_half_made_runs_are_swept(tmp_path: Path) 
     [kept] = opened(tmp_path).load()
     assert kept.spec == run_spec()
     assert not (tmp_path / "runs" / "lease_half").exists()
+
+
+@pytest.mark.parametrize("count", [2, agent_records.FLUSHED_ONE_BY_ONE + 1])
+async def test_orders_outlive_a_power_cut_once_they_are_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """File, its folder and the folder of all runs; many at once by their file system."""
+    flushed: list[str] = []
+
+    def noted(real: Callable[[int], None]) -> Callable[[int], None]:
+        def flush(descriptor: int) -> None:
+            flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+            real(descriptor)
+
+        return flush
+
+    found = opened(tmp_path)
+    runs = [found.take(run_spec(f"lease_{i}")) for i in range(count)]
+    monkeypatch.setattr(os, "fsync", noted(os.fsync))
+    monkeypatch.setattr(agent_records, "sync_file_system", noted(agent_records.sync_file_system))
+    await found.flush(runs)
+    every = [str(p) for run in runs for p in (run.folder / "order.msgpack", run.folder)]
+    assert flushed == ([*every, str(tmp_path / "runs")] if count == 2 else [str(tmp_path / "runs")])
+    assert len(opened(tmp_path).load()) == count
+
+
+def test_a_file_that_is_written_at_once_is_in_its_folder_after_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    real = os.fsync
+
+    def noted(descriptor: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    agent_records.write_atomically(tmp_path / "credential", b"x")
+    assert flushed == [str(tmp_path / "credential.new"), str(tmp_path)]
 
 
 def test_output_is_read_in_pieces(tmp_path: Path) -> None:

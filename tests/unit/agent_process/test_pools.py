@@ -159,3 +159,24 @@ def test_members_get_their_own_cards() -> None:
 def test_an_unknown_pool_is_refused() -> None:
     with pytest.raises(Refused, match="no pool q"):
         find_pool([_pool()], "q")
+
+
+def test_cards_that_the_order_names_are_taken_and_told_by_their_position() -> None:
+    pool = _pool(nodes=2, accelerator=AcceleratorConfig("A100", 2))
+    share = {"member_quantity": Quantity(accelerator_milli=500)}
+    tag = pool.place(_spec("a", nodes=[("p-1", 1)], cards=[[1]], **share))
+    assert tag.cards == {"p-1": [(3, 500)]}
+    assert pool.cards_of(tag) == ((1,),)
+    pool.hold("a", tag)
+    whole = {"member_quantity": Quantity(accelerator_milli=1000)}
+    elsewhere = pool.place(_spec("b", nodes=[("p-1", 1)], cards=[[1]], **whole))
+    assert pool.cards_of(elsewhere) == ((0,),), "it is not free, another is"
+    assert pool.cards_of(pool.place(_spec("c", nodes=[("p-0", 1)]))) == ()
+
+
+@pytest.mark.parametrize("cards", [[[7]], [[-1]], [[0, 1]], [[]], []])
+def test_cards_that_make_no_sense_are_the_sites_to_choose(cards: list[list[int]]) -> None:
+    pool = _pool(accelerator=AcceleratorConfig("A100", 2))
+    need = Quantity(accelerator_milli=500)
+    spec = _spec(nodes=[("p-0", 1)], cards=cards, member_quantity=need)
+    assert pool.place(spec).cards == {"p-0": [(0, 500)]}

@@ -14,10 +14,13 @@ from suanwang.edge.cli.commands import ALL, Command
 from suanwang.edge.cli.doing import Doing
 from suanwang.edge.cli.errors import exit_code, one_line
 from suanwang.edge.cli.main import find
+from suanwang.edge.cli.organisations import _detail
 from suanwang.edge.cli.parsing import Args, key_values
-from suanwang.edge.cli.projects import UNLIMITED, quota_of
+from suanwang.edge.cli.projects import UNLIMITED, quota_of, quota_text
 from suanwang.edge.cli.run import _options as run_options
+from suanwang.edge.cli.run import _tell_impossible
 from suanwang.edge.cli.sites import tariff_of
+from suanwang.edge.cli.tokens import _state
 from suanwang.edge.client import logins
 from suanwang.edge.client.http import Api
 from suanwang.edge.client.specs import local_paths, with_digests
@@ -290,3 +293,67 @@ def test_a_wrong_choice_and_what_is_missing_are_named() -> None:
         with pytest.raises(InvalidInput) as error:
             jobs.COMMANDS[name](ALL[name], words)
         assert one_line(error.value).startswith(complaint)
+
+
+def test_a_complaint_and_its_hint_are_two_sentences() -> None:
+    error = InvalidInput("X", "memory: '3X' is not a size; write 64 (GiB)", hint="Mend it.")
+    assert one_line(error) == "memory: '3X' is not a size; write 64 (GiB). Mend it."
+    assert one_line(InvalidInput("X", "Is it?", hint="No.")) == "Is it? No."
+
+
+@pytest.mark.parametrize(
+    ("content", "told", "next_step"),
+    [
+        (None, "Is a directory", "Name a YAML file"),
+        (b"\x89PNG\xff", "no text in UTF-8", "suan run -- "),
+        (b"# nothing\n", "holds no specification", "command: echo hello"),
+    ],
+)
+def test_a_file_that_is_none_says_what_to_do(
+    content: bytes | None, told: str, next_step: str, tmp_path: Path
+) -> None:
+    path = tmp_path if content is None else tmp_path / "job.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InvalidInput) as found:
+        specfiles.load(str(path))
+    assert told in found.value.message
+    assert "Errno" not in found.value.message
+    assert next_step in found.value.hint
+
+
+def test_a_job_that_nobody_takes_is_not_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    specs = [{}, {"on_impossible": "wait"}, {}]
+    plans = [{"feasible": False}, {"feasible": False}, {"feasible": True}]
+    _tell_impossible(specs, plans, ["job_aaaaaaaa11111111", "job_bbbbbbbb22222222", "job_c"])
+    refused, waits = capsys.readouterr().err.splitlines()
+    assert refused.endswith("it is refused. See: suan explain 11111111")
+    assert waits.endswith("it waits until one can. See: suan explain 22222222")
+
+
+def test_a_token_past_its_day_is_not_active() -> None:
+    assert _state({"revoked_at_ms": None, "expires_at_ms": 1}) == "expired"
+    assert _state({"revoked_at_ms": 5, "expires_at_ms": 1}) == "revoked"
+    assert _state({"revoked_at_ms": None, "expires_at_ms": 10**15}) == "active"
+
+
+def test_details_of_the_audit_log_are_words() -> None:
+    assert _detail("kinds", ["consumer", "provider"]) == "kinds=consumer,provider"
+    assert _detail("amount_micro_yuan", 5_000_000) == "amount=5.00"
+    assert _detail("project", None) == "project=–"
+
+
+def test_a_quota_is_told_as_it_is_given() -> None:
+    assert quota_text(quota_of(["cpus=64", "cards=8"]) or {}) == "cpus=64 cards=8"
+    assert quota_text(quota_of(["memory_gib=1.5"]) or {}) == "memory_gib=1.5"
+    for wrong in ("cpu=3", "cpus=x"):
+        with pytest.raises(InvalidInput) as found:
+            quota_of([wrong])
+        assert "Write cpus=64" in found.value.hint
+
+
+def test_on_is_a_field_and_no_truth_value() -> None:
+    (spec,) = specfiles.parse("retries: {max: 2, on: [exit]}\nenv: {A: no}\npreemptible: true", "x")
+    assert spec["retries"] == {"max": 2, "on": ["exit"]}
+    assert spec["env"] == {"A": "no"}
+    assert spec["preemptible"] is True

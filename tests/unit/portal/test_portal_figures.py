@@ -6,9 +6,11 @@ import pytest
 
 from suanwang.edge.portal import formats, reasons, spec_form
 from suanwang.edge.portal.rendering import own_path
-from suanwang.edge.portal.routes_statement import plain
+from suanwang.edge.portal.routes_statement import plain, told
+from suanwang.edge.portal.why import candidate_rows
 from suanwang.grid.jobs.spec import JobSpec
 from suanwang.kernel.errors import Conflict, InvalidInput
+from suanwang.trade.ledger.model import AccountLine, EntryKind
 
 
 @pytest.mark.parametrize(
@@ -155,3 +157,59 @@ def test_own_paths_stay() -> None:
 def test_no_cell_is_a_formula() -> None:
     assert plain("=1+1") == "'=1+1"
     assert plain("训练") == "训练"
+
+
+def test_details_of_the_audit_log() -> None:
+    entry = {"kinds": ["consumer", "provider"], "amount_micro_yuan": 5_000_000, "project": None}
+    assert formats.detail(entry) == "kinds=consumer,provider amount=¥5.00 project=–"
+    assert formats.detail({"jobs": 1, "verify": True}) == "jobs=1 verify=True"
+
+
+def test_places_south_and_west() -> None:
+    assert formats.place(34.75, 113.62) == "113.62°E, 34.75°N"
+    assert formats.place(-33.45, -70.67) == "70.67°W, 33.45°S"
+
+
+def test_a_top_up_is_known_by_its_payment() -> None:
+    def line(kind: EntryKind, description: str, key: str) -> AccountLine:
+        return AccountLine("ent_1", kind, 0, 1, description, key, None)
+
+    assert told(line(EntryKind.TOP_UP, "", "top_up:prj_1:ICBC:7")) == "ICBC:7"
+    assert told(line(EntryKind.TOP_UP, "误入", "top_up:prj_1:ICBC:7")) == "误入"
+    assert told(line(EntryKind.REVERSAL, "", "reversal:ent_0")) == "–"
+
+
+def test_where_it_can_never_run_there_is_no_wait_and_no_cost() -> None:
+    view = {
+        "reason": "AcceleratorModelMissing",
+        "detail": "",
+        "rate_micro_yuan_per_hour": 8_192_000,
+        "expected_wait_s": 0,
+        "cost_at_most_micro_yuan": 8_192_000,
+        "expected_cost_micro_yuan": 832_000,
+        "score": {"total": 832_000},
+    }
+    never, busy, open_ = candidate_rows(
+        "en", [view, {**view, "reason": "NoFreeCapacityNow"}, {**view, "reason": None}], {}
+    )
+    assert never["rate"] == 8_192_000
+    assert [never[key] for key in ("wait_s", "cost", "expected_cost", "score")] == [None] * 4
+    assert busy["wait_s"] == open_["wait_s"] == 0
+    assert open_["score"] == 832_000
+
+
+def test_books_are_exact_and_their_points_stand_below_each_other() -> None:
+    amounts = [-1_012_445_670_000, 1_012_445_669_943, 57]
+    decimals = formats.exact_decimals(amounts)
+    shown = [formats.exact(one, decimals) for one in amounts]
+    assert shown == ["\u2212¥1,012,445.670000", "¥1,012,445.669943", "¥0.000057"]
+    assert formats.exact_decimals([]) == formats.exact_decimals([1_230_000]) == 2
+    assert formats.exact(1_234_500, formats.exact_decimals([1_234_500])) == "¥1.2345"
+
+
+def test_retries_on_is_read_and_written_as_it_is_documented() -> None:
+    found = spec_form.parse("command: x\nretries: {max: 1, on: [exit]}\npreemptible: yes")
+    spec = JobSpec.model_validate(found)
+    assert list(spec.retries.on) == ["exit"]
+    assert spec.preemptible
+    assert spec_form.parse(spec_form.text_of(found)) == found

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from suanwang.engines.scheduling.forecast import Explanation, explain
-from suanwang.engines.scheduling.forecast_queue import runtime_s
+from suanwang.engines.scheduling.forecast_pace import runtime_s
 from suanwang.engines.scheduling.model import (
     AcceleratorSpec,
     Funds,

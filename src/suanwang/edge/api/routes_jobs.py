@@ -18,6 +18,7 @@ from suanwang.edge.api.paging import Paging, encode_cursor
 from suanwang.edge.api.views import instant, job_view, json_response, task_view
 from suanwang.grid.jobs import explaining, reading, submission
 from suanwang.grid.jobs.model import FINAL, Job, TaskState
+from suanwang.grid.jobs.planned import Key
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, job_signal, site_signal
 from suanwang.grid.jobs.spec import JobSpec
 from suanwang.grid.sites import service as sites
@@ -228,11 +229,16 @@ async def list_tasks(
 async def explain_job(request: Request, job_id: str, principal: Caller) -> Response:
     """Why it waits, when it may start, what would help; or why it ran where it ran."""
     context = context_of(request)
-    job = await context.database.read(lambda conn: job_for(conn, principal, job_id))
-    gathered = await context.dispatcher.gather()
+
+    def find(conn: Connection) -> tuple[Job, Key | None]:
+        job = job_for(conn, principal, job_id)
+        return job, explaining.group_of(conn, job, context.clock.now_ms())
+
+    job, group = await context.database.read(find)
+    planned = await context.dispatcher.planned(group)
     now_ms = context.clock.now_ms()
     answer = await context.database.read(
-        lambda conn: explaining.explain_job(conn, gathered, job, now_ms)
+        lambda conn: explaining.explain_job(conn, planned, job, now_ms)
     )
     return json_response(answer)
 

@@ -62,12 +62,12 @@ class SecuritySettings:
     public_origins: tuple[str, ...] = ()
     """`https://host` under which browsers see us, when a proxy rewrites the Host header."""
     content_security_policy: str = (
-        "default-src 'self'; script-src 'self' 'nonce-{nonce}'; "
-        "style-src 'self' 'nonce-{nonce}'; style-src-attr 'unsafe-inline'; "
+        "default-src 'self'; script-src 'self'; "
+        "style-src 'self'; style-src-attr 'unsafe-inline'; "
         "img-src 'self' data: blob:; connect-src 'self'; object-src 'none'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
-    """Of pages. Style attributes are allowed: charts' tooltips are made of them."""
+    """Of pages: no inline script. Style attributes are allowed, since bars are made of them."""
 
 
 _ALWAYS = [
@@ -104,9 +104,8 @@ class SecurityMiddleware:
         client = scope.get("client")
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        state["csp_nonce"] = nonce_text()
         came_from = origin.set(Origin(request_id, client[0] if client else None))
-        answer = _Answer(send, scope, self._settings, request_id, state["csp_nonce"])
+        answer = _Answer(send, scope, self._settings, request_id)
         try:
             error = self._refusal(scope, headers)
             if error is not None:
@@ -197,15 +196,14 @@ class _Counted:
 class _Answer:
     """Adds the headers when the response starts."""
 
-    __slots__ = ("_nonce", "_scope", "_send", "_settings", "request_id", "started")
+    __slots__ = ("_scope", "_send", "_settings", "request_id", "started")
 
     def __init__(
-        self, send: Send, scope: Scope, settings: SecuritySettings, request_id: str, nonce: str
+        self, send: Send, scope: Scope, settings: SecuritySettings, request_id: str
     ) -> None:
         self._send = send
         self._scope = scope
         self._settings = settings
-        self._nonce = nonce
         self.request_id = request_id
         self.started = False
 
@@ -230,8 +228,8 @@ class _Answer:
             headers.append(_HSTS)
         if not has_policy:
             if kind.startswith(b"text/html"):
-                policy = self._settings.content_security_policy.format(nonce=self._nonce)
-                headers.append((b"content-security-policy", policy.encode()))
+                policy = self._settings.content_security_policy.encode()
+                headers.append((b"content-security-policy", policy))
             else:
                 headers.append(_DATA_POLICY)
         if not has_cache and kind.startswith((b"application/json", b"text/html")):

@@ -38,7 +38,7 @@ SECTIONS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         (
             Command("offers", "market", "What can be had now, and at what price"),
             Command("queue", "market", "What waits, and why"),
-            Command("usage", "money", "What was used, by day, job, pool or user"),
+            Command("usage", "money", "What was used, by day, job, pool, site or user"),
             Command("bill", "money", "Balance and the statement of a month"),
         ),
     ),

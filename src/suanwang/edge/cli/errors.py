@@ -50,8 +50,11 @@ def exit_code(error: SuanwangError) -> int:
 
 
 def one_line(error: SuanwangError) -> str:
-    """What is wrong, then what to do."""
-    parts = [say(part) for part in (error.message, error.hint) if part]
+    """What is wrong, then what to do: a sentence each."""
+    message = say(error.message)
+    if error.hint and message and message[-1] not in ".!?:。！？：…":
+        message += "."
+    parts = [part for part in (message, say(error.hint) if error.hint else "") if part]
     topic = about(error.reason)
     text = " ".join(" ".join(parts).split())
     return f"{topic}：" * bool(topic) + "".join(c if c.isprintable() else " " for c in text)

@@ -99,7 +99,9 @@ def _adjust_options(parser: Parser) -> None:
     parser.option("name", help="Name or id; ORGANISATION/NAME for another's", metavar="NAME")
     parser.option("amount", help="Yuan; with a minus, against the project", metavar="YUAN")
     parser.common()
-    parser.option("--reference", help="Number of the case; booked once", required=True)
+    parser.option(
+        "--reference", help="Number of the case; booked once", required=True, metavar="TEXT"
+    )
     parser.option("--reason", help="For the statement", required=True, metavar="TEXT")
 
 

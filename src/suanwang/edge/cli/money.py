@@ -8,9 +8,9 @@ from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
+from suanwang.edge.cli.projects import path_of
 from suanwang.edge.cli.words import say
 from suanwang.edge.client.client import Client
-from suanwang.edge.client.http import segment
 
 DEFAULT_PROJECT = "default"
 
@@ -39,7 +39,7 @@ def _usage(args: Args) -> int:
     client = client_of(args)
     project = project_of(client, args.project)
     query = {"month": args.month, "by": args.by, "limit": 500}
-    lines = list(client.api.pages(f"/v1/projects/{segment(project)}/usage", query))
+    lines = list(client.api.pages(path_of(client, project, "/usage"), query))
     if args.json:
         print_json(lines)
     elif lines:
@@ -50,7 +50,7 @@ def _usage(args: Args) -> int:
 
 
 def _show_lines(client: Client, lines: list[dict[str, Any]], by: str) -> None:
-    names = _names(client, by)
+    names = _names(client, lines, by)
     rows = []
     for line in lines:
         used = line["quantities"]
@@ -68,7 +68,9 @@ def _show_lines(client: Client, lines: list[dict[str, Any]], by: str) -> None:
     tables.show([say(h) for h in headings], rows, right=(1, 2, 3, 4, 5))
 
 
-def _names(client: Client, by: str) -> dict[str, str]:
+def _names(client: Client, lines: list[dict[str, Any]], by: str) -> dict[str, str]:
+    if by == "job":
+        return {line["key"]: figures.short(line["key"]) for line in lines}
     if by not in ("pool", "site"):
         return {}
     offers = client.offers()
@@ -91,14 +93,14 @@ def _bill_options(parser: Parser) -> None:
 
 def _bill(args: Args) -> int:
     client = client_of(args)
-    base = f"/v1/projects/{segment(project_of(client, args.project))}"
+    base = path_of(client, project_of(client, args.project))
     account = client.api.get(f"{base}/account")
     statement = _statement(client, f"{base}/statement", {"month": args.month, "by": args.by})
     if args.json:
         print_json({"account": account, "statement": statement})
         return 0
     span = (statement["month"], "topped_up", "charged", "adjusted")
-    moved = (f"{say(name)} {figures.yuan(statement[name])}" for name in span[1:])
+    moved = (f"{say(name.replace('_', ' '))} {figures.yuan(statement[name])}" for name in span[1:])
     tables.show_fields(
         [
             (say("Balance"), figures.yuan(account["balance"])),

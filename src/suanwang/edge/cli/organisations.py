@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
@@ -10,6 +10,9 @@ from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
 from suanwang.edge.client.http import segment
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.client import Client
 
 
 def given(args: Args, *names: str) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def _create_options(parser: Parser) -> None:
         action="append",
         choices=("consumer", "provider"),
     )
-    parser.option("--weight", help="Fair share against the others (100)", type=int)
+    parser.option("--weight", help="Fair share against the others (100)", type=int, metavar="N")
 
 
 def _create(args: Args) -> int:
@@ -69,6 +72,14 @@ def shown(args: Args, made: dict[str, Any]) -> int:
         return 0
     tables.show_fields([(say(_title(name)), _text(name, value)) for name, value in made.items()])
     return 0
+
+
+def names_of(client: Client, found: list[dict[str, Any]]) -> dict[str, str]:
+    """'NAME/' by id, where the objects are of several organisations; else nothing to tell apart."""
+    if len({one["organisation_id"] for one in found}) < 2:
+        return {}
+    known = client.api.pages("/v1/organisations", {"limit": 500})
+    return {one["id"]: f"{one['name']}/" for one in known}
 
 
 def _title(name: str) -> str:
@@ -102,7 +113,7 @@ def _show(args: Args) -> int:
 def _set_options(parser: Parser) -> None:
     _named(parser)
     parser.option("--display-name", help="As pages show it", metavar="TEXT")
-    parser.option("--weight", help="Fair share against the others", type=int)
+    parser.option("--weight", help="Fair share against the others", type=int, metavar="N")
     parser.option("--state", help="Suspend it, or lift that", choices=("active", "suspended"))
 
 
@@ -115,7 +126,7 @@ def _log_options(parser: Parser) -> None:
     parser.common()
     parser.option("--org", help="Of this organisation", metavar="NAME")
     parser.option("--target", help="Of the object with this id", metavar="ID")
-    parser.option("-n", "--limit", help="At most so many", type=int, default=50)
+    parser.option("-n", "--limit", help="At most so many", type=int, default=50, metavar="N")
 
 
 def _log(args: Args) -> int:
@@ -135,12 +146,20 @@ def _log(args: Args) -> int:
             one["actor"] or one["actor_user_id"],
             one["action"],
             one["target_id"],
-            " ".join(f"{key}={value}" for key, value in one["detail"].items()),
+            " ".join(_detail(key, value) for key, value in one["detail"].items()),
         ]
         for one in found
     ]
     tables.show([say(h) for h in ("AT", "WHO", "ACTION", "TARGET", "DETAIL")], rows)
     return 0
+
+
+def _detail(key: str, value: Any) -> str:
+    """'scopes=jobs:read,jobs:write', 'amount=5.00'."""
+    if isinstance(value, int) and key.endswith("_micro_yuan"):
+        return f"{key.removesuffix('_micro_yuan')}={figures.yuan({'micro_yuan': value})}"
+    text = _text(key, value).replace(", ", ",") if not isinstance(value, str) else value
+    return f"{key}={text or '–'}"
 
 
 COMMANDS = {

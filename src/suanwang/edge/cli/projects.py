@@ -6,13 +6,13 @@ from typing import Any
 
 from suanwang.edge.cli import figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
-from suanwang.edge.cli.organisations import given, shown
+from suanwang.edge.cli.organisations import given, names_of, shown
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser, key_values
 from suanwang.edge.cli.words import say
 from suanwang.edge.client.client import Client
 from suanwang.edge.client.http import segment
-from suanwang.kernel.errors import InvalidInput
+from suanwang.kernel.errors import InvalidInput, NotFound
 
 _QUOTA_UNITS = {
     "cpus": ("cpu_milli", 1_000),
@@ -23,15 +23,25 @@ _QUOTA_UNITS = {
 UNLIMITED = 1_000_000_000_000
 
 
-def path_of(client: Client, name: str, rest: str = "") -> str:
-    """A path has no room for ORGANISATION/NAME: its id is looked up."""
+def reference_of(client: Client, name: str) -> str:
+    """Of ORGANISATION/NAME the id, as the API knows no such names. Raises NotFound."""
     organisation, slash, short = name.rpartition("/")
-    if slash:
-        query = {"organisation": organisation, "limit": 500}
-        for project in client.api.pages("/v1/projects", query):
-            if project["name"] == short:
-                name = project["id"]
-    return f"/v1/projects/{segment(name)}{rest}"
+    if not slash:
+        return name
+    query = {"organisation": organisation, "limit": 500}
+    for project in client.api.pages("/v1/projects", query):
+        if project["name"] == short:
+            return str(project["id"])
+    text = "There is no project {short} of {organisation} that you can see."
+    raise NotFound(
+        "ProjectNotFound",
+        say(text, short=short, organisation=organisation),
+        hint=say("See `suan project ls`."),
+    )
+
+
+def path_of(client: Client, name: str, rest: str = "") -> str:
+    return f"/v1/projects/{segment(reference_of(client, name))}{rest}"
 
 
 def _ls_options(parser: Parser) -> None:
@@ -46,7 +56,17 @@ def _ls(args: Args) -> int:
     if args.json:
         print_json(found)
         return 0
-    rows = [[p["name"], p["state"], str(p["weight"]), p["display_name"], p["id"]] for p in found]
+    names = names_of(client, found)
+    rows = [
+        [
+            names.get(p["organisation_id"], "") + p["name"],
+            p["state"],
+            str(p["weight"]),
+            p["display_name"],
+            p["id"],
+        ]
+        for p in found
+    ]
     headings = [say(h) for h in ("NAME", "STATE", "WEIGHT", "DISPLAY NAME", "ID")]
     tables.show(headings, rows, right=(2,), states=1)
     return 0
@@ -54,14 +74,16 @@ def _ls(args: Args) -> int:
 
 def _details(parser: Parser) -> None:
     parser.option("--display-name", help="As pages show it", metavar="TEXT")
-    parser.option("--weight", help="Fair share against its siblings", type=int)
+    parser.option("--weight", help="Fair share against its siblings", type=int, metavar="N")
     parser.option(
         "--quota",
         help="At once over the whole grid: cpus=64 memory_gib=256 disk_gib=… cards=8",
         nargs="+",
         metavar="WHAT=N",
     )
-    parser.option("--arrears-grace-s", help="Work goes on so long without money", type=int)
+    parser.option(
+        "--arrears-grace-s", help="Work goes on so long without money", type=int, metavar="SECONDS"
+    )
 
 
 def quota_of(words: list[str] | None) -> dict[str, int] | None:
@@ -74,15 +96,35 @@ def quota_of(words: list[str] | None) -> dict[str, int] | None:
             raise InvalidInput(
                 "UsageWrong",
                 say("--quota knows no {name}.", name=name),
-                hint=", ".join(_QUOTA_UNITS),
+                hint=say("Write cpus=64 memory_gib=256 disk_gib=1000 cards=8, or some of it."),
                 field="quota",
             )
         field, unit = _QUOTA_UNITS[name]
         try:
             quota[field] = round(float(text) * unit)
         except ValueError as error:
-            raise InvalidInput("UsageWrong", f"--quota {name}: {text!r}?", field="quota") from error
+            raise InvalidInput(
+                "UsageWrong",
+                say("--quota {name} takes a number, not {value}.", name=name, value=text),
+                hint=say("Write cpus=64 memory_gib=256 disk_gib=1000 cards=8, or some of it."),
+                field="quota",
+            ) from error
     return quota
+
+
+def quota_text(quota: dict[str, int]) -> str:
+    """As `--quota` takes it: 'cpus=64 cards=8'; what is not limited is not named."""
+    named = [(name, quota[field] / unit) for name, (field, unit) in _QUOTA_UNITS.items()]
+    limits = [
+        f"{name}={amount:g}" for name, amount in named if amount * _QUOTA_UNITS[name][1] < UNLIMITED
+    ]
+    return " ".join(limits)
+
+
+def _shown(args: Args, project: dict[str, Any]) -> int:
+    if args.json or not project.get("quota"):
+        return shown(args, project)
+    return shown(args, {**project, "quota": quota_text(project["quota"])})
 
 
 def _body(args: Args) -> dict[str, Any]:
@@ -103,7 +145,7 @@ def _create(args: Args) -> int:
     body = {"name": args.name, **_body(args)}
     if args.org:
         body["organisation"] = args.org
-    return shown(args, client.api.post("/v1/projects", body))
+    return _shown(args, client.api.post("/v1/projects", body))
 
 
 def _named(parser: Parser) -> None:
@@ -120,7 +162,7 @@ def _show(args: Args) -> int:
         return 0
     for name in ("balance", "held", "credit_limit", "available"):
         project[name] = figures.yuan(account[name])
-    return shown(args, project)
+    return _shown(args, project)
 
 
 def _set_options(parser: Parser) -> None:
@@ -135,7 +177,7 @@ def _set(args: Args) -> int:
     body = {**_body(args), **given(args, "state")}
     if args.no_quota:
         body["no_quota"] = True
-    return shown(args, client.api.patch(path_of(client, args.name), body))
+    return _shown(args, client.api.patch(path_of(client, args.name), body))
 
 
 def _members(args: Args) -> int:

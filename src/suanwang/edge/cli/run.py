@@ -55,6 +55,7 @@ def _run(args: Args) -> int:
     client = client_of(args)
     asks = sys.stdin.isatty() and sys.stderr.isatty() and not (args.yes or args.json)
     ready = _uploaded(client, specs, base)
+    plans: list[Any] = []
     if args.plan or not args.json:
         plans = [client.plan(spec) for spec in ready[:PLANNED]]
         if args.plan:
@@ -66,6 +67,8 @@ def _run(args: Args) -> int:
     ids = client.submit_prepared(ready, key=uuid.uuid4().hex)
     if args.wait:
         return _stay(client, ids, args.json)
+    if not args.json:
+        _tell_impossible(ready, plans, ids)
     if args.json:
         print_json({"ids": ids})
     elif sys.stdout.isatty():
@@ -150,6 +153,21 @@ def _stay(client: Client, ids: Sequence[str], as_json: bool) -> int:
     elif sys.stdout.isatty():
         _useful_commands(ids)
     return next((code for _, code in ended if code), 0)
+
+
+def _tell_impossible(
+    specs: Sequence[dict[str, Any]], plans: Sequence[Any], ids: Sequence[str]
+) -> None:
+    """What was submitted although no pool takes it: the id alone would look like success."""
+    for spec, plan, job_id in zip(specs, plans, ids, strict=False):
+        if plan["feasible"]:
+            continue
+        text = (
+            "No pool can take it: it waits until one can. See: suan explain {id}"
+            if spec.get("on_impossible") == "wait"
+            else "No pool can take it: it is refused. See: suan explain {id}"
+        )
+        errors.tell(f"· {say(text, id=figures.short(job_id))}")
 
 
 def _useful_commands(ids: Sequence[str]) -> None:

@@ -34,7 +34,9 @@ def _login_options(parser: Parser) -> None:
         action="append",
         choices=SCOPES,
     )
-    parser.option("--days", help="How long the new token is valid", type=int, default=90)
+    parser.option(
+        "--days", help="How long the new token is valid", type=int, default=90, metavar="N"
+    )
     parser.option("--ca-file", help="Certificates to trust", metavar="FILE", default="")
     parser.flag("--no-open", help="Show the address, open no browser")
 

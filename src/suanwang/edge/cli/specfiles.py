@@ -24,17 +24,28 @@ def load(name: str) -> tuple[list[dict[str, Any]], Path]:
             say("There is no file {name}.", name=name),
             hint=say("To run a command, put -- before it: suan run -- {name} …", name=name),
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("FileUnreadable", f"{name}: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            "FileUnreadable",
+            say("{name} is no text in UTF-8.", name=name),
+            hint=say("Name a YAML file. To run a command: suan run -- {name} …", name=name),
+        ) from error
+    except OSError as error:
+        raise InvalidInput(
+            "FileUnreadable",
+            f"{name}: {error.strerror}.",
+            hint=say("Name a YAML file that you may read."),
+        ) from error
     return parse(text, name), path.parent
 
 
 def parse(text: str, name: str) -> list[dict[str, Any]]:
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    from suanwang.edge.spec_yaml import SpecLoader
+
     try:
-        documents = list(yaml.load_all(text, Loader=loader))
+        documents = list(yaml.load_all(text, Loader=SpecLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
@@ -55,7 +66,11 @@ def parse(text: str, name: str) -> list[dict[str, Any]]:
                 )
             specs.append(item)
     if not specs:
-        raise InvalidInput("SpecEmpty", say("{name} holds no specification.", name=name))
+        raise InvalidInput(
+            "SpecEmpty",
+            say("{name} holds no specification.", name=name),
+            hint=say("A command is enough: `command: echo hello`."),
+        )
     return specs
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 from suanwang.edge.cli import figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
+from suanwang.edge.cli.projects import reference_of
 from suanwang.edge.cli.words import say
 from suanwang.edge.client.http import segment
 
@@ -27,7 +31,7 @@ def _ls(args: Args) -> int:
     rows = [
         [
             one["id"],
-            "revoked" if one["revoked_at_ms"] else "active",
+            _state(one),
             figures.local_ms(one["expires_at_ms"]),
             figures.local_ms(one["last_used_at_ms"]),
             one["name"],
@@ -40,6 +44,12 @@ def _ls(args: Args) -> int:
     return 0
 
 
+def _state(token: dict[str, Any]) -> str:
+    if token["revoked_at_ms"]:
+        return "revoked"
+    return "expired" if token["expires_at_ms"] <= time.time() * 1000 else "active"
+
+
 def _create_options(parser: Parser) -> None:
     parser.option("name", help="What it is for", metavar="NAME")
     parser.common()
@@ -47,12 +57,14 @@ def _create_options(parser: Parser) -> None:
         "--scope", help="May be repeated; all of yours by default", action="append", choices=SCOPES
     )
     parser.option("-p", "--project", help="Bound to this project", metavar="NAME")
-    parser.option("--days", help="Valid for so long (90)", type=int, default=90)
+    parser.option("--days", help="Valid for so long (90)", type=int, default=90, metavar="N")
 
 
 def _create(args: Args) -> int:
-    body = {"name": args.name, "scopes": args.scope, "project": args.project, "days": args.days}
-    made = client_of(args).api.post("/v1/tokens", body)
+    client = client_of(args)
+    project = args.project and reference_of(client, args.project)
+    body = {"name": args.name, "scopes": args.scope, "project": project, "days": args.days}
+    made = client.api.post("/v1/tokens", body)
     if args.json:
         print_json(made)
     else:

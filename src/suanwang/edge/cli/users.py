@@ -6,7 +6,7 @@ import sys
 
 from suanwang.edge.cli import errors, tables
 from suanwang.edge.cli.doing import Doing, client_of
-from suanwang.edge.cli.organisations import given, shown
+from suanwang.edge.cli.organisations import given, names_of, shown
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
@@ -27,12 +27,28 @@ def _ls_options(parser: Parser) -> None:
 
 def _ls(args: Args) -> int:
     query = {"organisation": args.org, "limit": 500}
-    found = list(client_of(args).api.pages("/v1/users", query))
+    client = client_of(args)
+    found = list(client.api.pages("/v1/users", query))
     if args.json:
         print_json(found)
         return 0
-    rows = [[u["login"], u["role"], u["state"], u["display_name"], u["email"] or ""] for u in found]
-    tables.show([say(h) for h in ("LOGIN", "ROLE", "STATE", "NAME", "E-MAIL")], rows, states=2)
+    names = names_of(client, found)
+    rows = [
+        [
+            u["login"],
+            u["role"],
+            u["state"],
+            u["display_name"],
+            names.get(u["organisation_id"], "").rstrip("/"),
+            u["email"] or "",
+        ]
+        for u in found
+    ]
+    headings = ("LOGIN", "ROLE", "STATE", "NAME", "ORGANISATION", "E-MAIL")
+    kept = [i for i, heading in enumerate(headings) if heading != "ORGANISATION" or names]
+    tables.show(
+        [say(headings[i]) for i in kept], [[row[i] for i in kept] for row in rows], states=2
+    )
     return 0
 
 
@@ -40,7 +56,7 @@ def _details(parser: Parser) -> None:
     parser.option("--display-name", help="As pages show it", metavar="TEXT")
     parser.option("--email", help="E-mail address", metavar="ADDRESS")
     parser.option("--role", help="What the user may do", choices=ROLES)
-    parser.option("--weight", help="Fair share against the others", type=int)
+    parser.option("--weight", help="Fair share against the others", type=int, metavar="N")
 
 
 def _create_options(parser: Parser) -> None:

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from suanwang.edge.client import logins
 from suanwang.edge.client.http import Api, segment
@@ -31,7 +31,10 @@ Spec = Mapping[str, Any]
 
 
 class Client:
-    """One user at one server. May be used from several threads."""
+    """One user at one server. May be used from several threads.
+
+    Keeps connections open; `close` ends them, or the end of a `with`.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,15 @@ class Client:
         self.api = Api(
             login.server, login.token, timeout_s=timeout_s, ca_file=ca_file or login.ca_file
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.api.close()
 
     @property
     def server(self) -> str:

@@ -43,6 +43,10 @@ class Api:
             server, token=token, timeout_s=STREAM_SILENCE_S, ca_file=ca_file
         )
 
+    def close(self) -> None:
+        self.transport.close()
+        self._streams.close()
+
     def get(self, path: str, query: Query | None = None) -> Any:
         return self._json("GET", _with(path, query), repeat=True)
 

@@ -11,7 +11,8 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from suanwang.kernel.errors import (
@@ -78,7 +79,7 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """One kept-alive connection per thread."""
+    """One kept-alive connection per thread; `close` ends them all, or the end of a `with`."""
 
     def __init__(
         self, base_url: str, *, token: str = "", timeout_s: float = 60.0, ca_file: str = ""
@@ -92,20 +93,43 @@ class HttpTransport:
             ssl.create_default_context(cafile=ca_file or None) if parts.scheme == "https" else None
         )
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._local = threading.local()
+        self._connections: dict[threading.Thread, http.client.HTTPConnection] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Calls of other threads break off. The next call opens a connection again."""
+        with self._lock:
+            for thread, connection in self._connections.items():
+                if thread is threading.current_thread() or not thread.is_alive():
+                    connection.close()
+                elif connection.sock is not None:
+                    # its reader sees the end and closes the rest, for which we would have to wait
+                    with suppress(OSError):
+                        connection.sock.shutdown(socket.SHUT_RDWR)
+                    connection.sock.close()
+            self._connections.clear()
 
     def _connection(self) -> http.client.HTTPConnection:
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = (
-                http.client.HTTPSConnection(
-                    self._host, self._port, timeout=self._timeout_s, context=self._tls
+        thread = threading.current_thread()
+        with self._lock:
+            if thread not in self._connections:
+                # a transfer's threads leave theirs behind
+                for gone in [one for one in self._connections if not one.is_alive()]:
+                    self._connections.pop(gone).close()
+                self._connections[thread] = (
+                    http.client.HTTPSConnection(
+                        self._host, self._port, timeout=self._timeout_s, context=self._tls
+                    )
+                    if self._tls
+                    else http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
                 )
-                if self._tls
-                else http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-            )
-            self._local.connection = connection
-        return connection
+            return self._connections[thread]
 
     def open(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from suanwang.edge.api.auth import current_session
 from suanwang.edge.portal import reasons
-from suanwang.edge.portal.rendering import Page, language_of
+from suanwang.edge.portal.rendering import Page, language_of, own_path
 from suanwang.kernel.errors import SuanwangError, Unauthenticated
 
 log = logging.getLogger("suanwang.portal")
@@ -51,9 +51,14 @@ def sign_in_first(request: Request) -> Response:
     """To the login page and back here; a posted form is lost, its page is not."""
     url = request.url
     there = url.path + (f"?{url.query}" if url.query else "") if request.method == "GET" else "/"
-    if request.headers.get("hx-request") == "true":
-        return Response(status_code=204, headers={"HX-Redirect": "/login"})
-    return RedirectResponse(f"/login?next={quote(there, safe='')}", 303)
+    is_fragment = request.headers.get("hx-request") == "true"
+    if is_fragment:  # the reader's page, not its part
+        shown = urlsplit(request.headers.get("hx-current-url", ""))
+        there = own_path(shown.path + (f"?{shown.query}" if shown.query else ""))
+    to = f"/login?next={quote(there, safe='')}"
+    if is_fragment:
+        return Response(status_code=204, headers={"HX-Redirect": to})
+    return RedirectResponse(to, 303)
 
 
 async def error_page(request: Request, problem: reasons.Problem) -> Response:

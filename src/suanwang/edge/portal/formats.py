@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 
 from suanwang.kernel.money import format_yuan
@@ -26,6 +27,16 @@ def yuan(micro_yuan: int, decimals: int = 2) -> str:
     unit = 10 ** (6 - decimals)
     if micro_yuan and abs(micro_yuan) * 2 <= unit and decimals < 6:
         return yuan(micro_yuan, min(6, decimals + 2))
+    return exact(micro_yuan, decimals)
+
+
+def exact_decimals(amounts: Collection[int]) -> int:
+    """So many that no amount of a column is rounded and their points stand below each other."""
+    return next((n for n in range(2, 6) if all(a % 10 ** (6 - n) == 0 for a in amounts)), 6)
+
+
+def exact(micro_yuan: int, decimals: int) -> str:
+    """'¥1,234.560000': for books, whose sums are to be checked by eye."""
     text = format_yuan(abs(micro_yuan), decimals=decimals)
     return f"{MINUS if micro_yuan < 0 else ''}¥{text}"
 
@@ -110,6 +121,25 @@ def ago(at_ms: int, now_ms: int, language: str = "zh") -> str:
             text = f"{span // length}{units[unit]}"
             return (past if at_ms <= now_ms else future).format(text)
     return now
+
+
+def detail(entries: Mapping[str, object]) -> str:
+    """Of an entry of the audit log: 'kinds=consumer,provider amount=¥5.00'."""
+    said = []
+    for key, value in entries.items():
+        if isinstance(value, int) and key.endswith("_micro_yuan"):
+            said.append(f"{key.removesuffix('_micro_yuan')}={yuan(value)}")
+        elif isinstance(value, (list, tuple)):
+            said.append(f"{key}={','.join(map(str, value)) or '–'}")
+        else:
+            said.append(f"{key}={'–' if value is None else value}")
+    return " ".join(said)
+
+
+def place(latitude: float, longitude: float) -> str:
+    """'113.62°E, 34.75°N'."""
+    east, north = "E" if longitude >= 0 else "W", "N" if latitude >= 0 else "S"
+    return f"{abs(longitude):.2f}°{east}, {abs(latitude):.2f}°{north}"
 
 
 def percent(part: int | float, whole: int | float) -> int:

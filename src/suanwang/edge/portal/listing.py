@@ -71,7 +71,9 @@ def places(conn: Connection, job: Job, names: Mapping[str, str]) -> str:
         return ""
     found = reading.tasks_with_leases(conn, job.job_id, limit=TASKS_LOOKED_AT)
     sites_of = [names.get(leases[-1].site_id, "") for _, leases in found if leases]
-    return ", ".join(dict.fromkeys(sites_of)) + ("…" if job.total > TASKS_LOOKED_AT else "")
+    return ", ".join(dict.fromkeys(sites_of)) + (
+        ", …" if sites_of and job.total > TASKS_LOOKED_AT else ""
+    )
 
 
 def project_names(conn: Connection, principal: Principal) -> dict[str, str]:
@@ -93,14 +95,13 @@ def spending(
     )
     if not readable:
         return {}
-    first = min(job.job_id for job in jobs)
     report = reports.usage_summary(
         conn,
         readable,
         min(job.created_at_ms for job in jobs),
         now_ms + 1,
         by=GroupBy.JOB,
-        after=first[:-1],  # just before it: ids of one length, a prefix sorts first
-        limit=reports.PAGE_LIMIT,
+        limit=len(jobs),
+        job_ids=[job.job_id for job in jobs],
     )
     return {line.key: line.amount_micro_yuan for line in report.lines}

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 import jinja2
 from fastapi import Depends, Request
+from sqlalchemy.engine import Connection
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 import suanwang
@@ -18,8 +19,9 @@ from suanwang.edge.api.auth import current_session
 from suanwang.edge.api.context import Context
 from suanwang.edge.portal import catalogue, formats, reasons
 from suanwang.kernel.errors import SuanwangError, Unauthenticated
+from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.access import Known
-from suanwang.tenancy.model import Action, Principal
+from suanwang.tenancy.model import Action, Organisation, Principal
 from suanwang.tenancy.rules import may
 
 HERE = Path(__file__).parent
@@ -52,15 +54,21 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.globals.update(
-        asset=asset, scripts=SCRIPTS, version=suanwang.__version__, percent=formats.percent
+        asset=asset,
+        scripts=SCRIPTS,
+        version=suanwang.__version__,
+        percent=formats.percent,
+        place_of=formats.place,
     )
     made.filters.update(
         yuan=formats.yuan,
+        exact=formats.exact,
         number=formats.number,
         milli=formats.milli,
         memory=formats.memory,
         size=formats.size,
         instant=formats.instant,
+        detail=formats.detail,
         path=partial(quote, safe=""),
     )
     return made
@@ -135,7 +143,6 @@ class Page:
             "is_admin": principal is not None
             and self.may(Action.READ_AUDIT, principal.organisation_id),
             "csrf_token": (self.known.csrf_token or "") if self.known else "",
-            "nonce": getattr(self.request.state, "csp_nonce", ""),
             "address": self.request.url.path,
             "here": self._here(),
             "done": self._done(),
@@ -196,6 +203,11 @@ async def signed_in(page: Annotated[Page, Depends(any_page)]) -> Page:
 AnyPage = Annotated[Page, Depends(any_page)]
 SignedIn = Annotated[Page, Depends(signed_in)]
 """Parameter type of the routes that show something of somebody."""
+
+
+def owners_of(conn: Connection, principal: Principal) -> dict[str, Organisation]:
+    """The organisations that he may see, by id: they tell projects of one name apart."""
+    return {one.id: one for one in tenancy.organisations(conn, principal, limit=500)}
 
 
 def own_path(text: str | None, otherwise: str = "/") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -14,11 +15,12 @@ from suanwang.edge.api import routes_billing, routes_tenancy
 from suanwang.edge.api import tenancy_models as models
 from suanwang.edge.api import views_billing as money
 from suanwang.edge.api.paging import decode_cursor, encode_cursor
-from suanwang.edge.portal import reasons
+from suanwang.edge.portal import formats, reasons
 from suanwang.edge.portal.errors import PortalRoute
-from suanwang.edge.portal.rendering import Page, SignedIn
+from suanwang.edge.portal.rendering import Page, SignedIn, owners_of
 from suanwang.grid.sites import service as sites
 from suanwang.kernel.errors import SuanwangError
+from suanwang.kernel.resources import Resources
 from suanwang.tenancy import people
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.audit import audit_log
@@ -29,6 +31,8 @@ from suanwang.trade.ledger import service as ledger
 router = APIRouter(route_class=PortalRoute, prefix="/admin")
 MOST = 500
 AUDIT_PAGE = 100
+OUT_OF_REACH = 10**12
+"""So many thousandths or MiB are no limit: `suan project create --quota` writes it for none."""
 Cursor = Annotated[str, Query(max_length=400)]
 
 
@@ -115,7 +119,7 @@ async def _projects(
 
     def query(conn: Connection) -> dict[str, Any]:
         found = tenancy.projects(conn, principal, limit=MOST)
-        owners = {one.id: one for one in tenancy.organisations(conn, principal, limit=MOST)}
+        owners = owners_of(conn, principal)
         accounts = {
             one.id: money.account(one.id, ledger.project_account(conn, one.id))
             for one in found
@@ -128,10 +132,24 @@ async def _projects(
         problem.status if problem else 200,
         form=form or {},
         problem=problem,
+        quota_parts=partial(_quota_parts, page),
         may_create=page.may(Action.WRITE_PROJECT, principal.organisation_id),
         may_credit=page.may(Action.CREDIT_MONEY, principal.organisation_id),
         **await page.context.database.read(query),
     )
+
+
+def _quota_parts(page: Page, quota: Resources | None) -> list[str]:
+    """What is limited: '64 cores', '8 cards'. Some limits of a quota may be out of all reach."""
+    if quota is None:
+        return []
+    cores, memory_mib, cards = quota.cpu_milli, quota.memory_mib, quota.accelerator_milli
+    said = [
+        (cores, page.say("offer.cores_of", count=formats.milli(cores))),
+        (memory_mib, formats.memory(memory_mib)),
+        (cards, page.say("offer.cards_of", count=formats.milli(cards))),
+    ]
+    return [text for amount, text in said if amount < OUT_OF_REACH]
 
 
 @router.get("/projects")
@@ -179,7 +197,7 @@ async def _users(
     def query(conn: Connection) -> dict[str, Any]:
         return {
             "users": people.users(conn, principal, limit=MOST),
-            "owners": {one.id: one for one in tenancy.organisations(conn, principal, limit=MOST)},
+            "owners": owners_of(conn, principal),
         }
 
     return page.render(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from suanwang.edge.api import routes_ledger, routes_links
 from suanwang.edge.api.paging import PageRequest, decode_cursor
-from suanwang.edge.portal import reasons
+from suanwang.edge.portal import formats, reasons
 from suanwang.edge.portal.errors import PortalRoute
-from suanwang.edge.portal.rendering import Page, SignedIn
+from suanwang.edge.portal.rendering import Page, SignedIn, owners_of
 from suanwang.edge.portal.routes_admin import answered, given
 from suanwang.grid.sites import service as sites
 from suanwang.grid.sites.model import SiteState
@@ -42,8 +43,11 @@ async def _ledger(
 ) -> Response:
     principal, context = page.principal, page.context
     trial = await routes_ledger.trial_balance(principal, context, verify)
-    projects = await context.database.read(
-        lambda conn: tenancy.projects(conn, principal, limit=MOST)
+    projects, owners = await context.database.read(
+        lambda conn: (
+            tenancy.projects(conn, principal, limit=MOST),
+            owners_of(conn, principal),
+        )
     )
     chosen = project or (projects[0].id if projects else "")
     month = month or rules.month_of(page.now_ms)
@@ -58,7 +62,12 @@ async def _ledger(
         problem.status if problem else 200,
         trial=trial,
         verified=verify,
+        trial_decimals=formats.exact_decimals([one.balance.micro_yuan for one in trial.lines]),
+        decimals=formats.exact_decimals(
+            [one.amount.micro_yuan for one in entries.items] if entries else []
+        ),
         projects=projects,
+        owners=owners,
         project=chosen,
         month=month,
         entries=[(one, _at_ms(one.at)) for one in entries.items] if entries else [],
@@ -97,7 +106,7 @@ async def reverse(page: SignedIn) -> Response:
             page, form.get("project", ""), form.get("month", ""), problem=problem, form=form
         )
 
-    return await answered(page, change, "/admin/ledger?done=reversed", show)
+    return await answered(page, change, await _back(page, "reversed"), show)
 
 
 @router.post("/ledger/adjust")
@@ -116,7 +125,13 @@ async def adjust(page: SignedIn) -> Response:
     async def show(problem: reasons.Problem, form: dict[str, str]) -> Response:
         return await _ledger(page, form.get("project", ""), problem=problem, form=form)
 
-    return await answered(page, change, "/admin/ledger?done=adjusted", show)
+    return await answered(page, change, await _back(page, "adjusted"), show)
+
+
+async def _back(page: Page, done: str) -> str:
+    """To the entries that one came from."""
+    kept = given(await page.form(), "project", "month")
+    return "/admin/ledger?" + urlencode({**kept, "done": done})
 
 
 # --- links -------------------------------------------------------------------------------------

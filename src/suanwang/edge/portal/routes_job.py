@@ -19,8 +19,9 @@ from suanwang.edge.portal.listing import spending
 from suanwang.edge.portal.rendering import Page, SignedIn
 from suanwang.edge.portal.timeline import Result, Timeline, results_of, running_cost
 from suanwang.edge.portal.why import why
-from suanwang.grid.jobs import reading
+from suanwang.grid.jobs import explaining, reading
 from suanwang.grid.jobs.model import FINAL, Job
+from suanwang.grid.jobs.planned import Key
 from suanwang.grid.sites import service as sites
 from suanwang.kernel import trees
 from suanwang.kernel.errors import NotFound
@@ -35,7 +36,12 @@ After = Annotated[int, Query(ge=-1)]
 
 
 async def _live(page: Page, job_id: str, after: int) -> dict[str, Any]:
-    gathered = await page.context.dispatcher.gather()
+    def find(conn: Connection) -> Key | None:
+        job = api.job_for(conn, page.principal, job_id)
+        return explaining.group_of(conn, job, page.now_ms)
+
+    group = await page.context.database.read(find)
+    planned = await page.context.dispatcher.planned(group)
     now_ms = page.now_ms
 
     def query(conn: Connection) -> dict[str, Any]:
@@ -53,7 +59,7 @@ async def _live(page: Page, job_id: str, after: int) -> dict[str, Any]:
             "lasted_ms": (job.ended_at_ms or now_ms) - job.created_at_ms,
             "charged": charged,
             "running_cost": open_cost if job.state not in FINAL else 0,
-            "why": why(conn, page, gathered, job, [task for task, _ in found]),
+            "why": why(conn, page, planned, job, [task for task, _ in found]),
             "task_counts": [(s.value, n) for s, n in job.counts().items() if n],
             "tasks": [timeline.task(task, mine) for task, mine in found],
             "next_tasks": last if last + 1 < job.total and len(found) == PAGE else None,

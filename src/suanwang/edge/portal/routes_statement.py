@@ -15,7 +15,7 @@ from suanwang.edge.api import views_billing as views
 from suanwang.edge.api.money import exact_yuan
 from suanwang.edge.api.views_billing import StatementBy
 from suanwang.edge.portal.errors import PortalRoute
-from suanwang.edge.portal.rendering import Page, SignedIn
+from suanwang.edge.portal.rendering import Page, SignedIn, owners_of
 from suanwang.grid.jobs import reading
 from suanwang.grid.sites import service as sites
 from suanwang.kernel.errors import SuanwangError
@@ -25,6 +25,7 @@ from suanwang.tenancy.model import Action, Project
 from suanwang.trade.billing import reports, rules
 from suanwang.trade.billing.model import GroupBy, ReportLine, Statement
 from suanwang.trade.ledger import service as ledger
+from suanwang.trade.ledger.model import AccountLine, EntryKind
 
 router = APIRouter(route_class=PortalRoute)
 PAGE = 200
@@ -60,7 +61,14 @@ def _read(
         "movements": reports.movements(conn, found.id, month),
         "account": views.account(found.id, ledger.project_account(conn, found.id)),
         "projects": tenancy.projects(conn, page.principal, limit=500),
+        "owners": owners_of(conn, page.principal),
     }
+
+
+def told(line: AccountLine) -> str:
+    """What its reader knows it by: its description, else the payment's own reference."""
+    reference = line.key.split(":", 2)[-1] if line.kind is EntryKind.TOP_UP else ""
+    return line.description or reference or "–"
 
 
 def _days(statement: Statement, month: str) -> list[tuple[int, int]]:
@@ -117,6 +125,7 @@ async def show_statement(
         this_month=rules.month_of(page.now_ms),
         by=by.value,
         groupings=[one.value for one in StatementBy],
+        told=told,
         after=after,
         **shown,
     )

@@ -22,6 +22,7 @@ from suanwang.edge.portal.why import candidate_rows, names_of
 from suanwang.grid.jobs import reading
 from suanwang.grid.jobs.spec import JobSpec
 from suanwang.kernel.errors import SuanwangError
+from suanwang.platform.entropy import nonce_text
 from suanwang.tenancy import service as tenancy
 
 router = APIRouter(route_class=PortalRoute)
@@ -60,6 +61,7 @@ async def _form(
         spec=text,
         problem=problem,
         projects=projects,
+        key=nonce_text(),
         regions=sorted({pool.region for pool in pools}),
         models=sorted({pool.accelerator.model for pool in pools if pool.accelerator}),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from suanwang.edge.spec_yaml import SpecLoader
 from suanwang.kernel.errors import InvalidInput
 
 FIELDS = {
@@ -47,7 +48,7 @@ def parse(text: str) -> dict[str, Any]:
     if len(text) > MAX_YAML:
         raise InvalidInput("SpecTooLong", "The specification is too long.", field="spec")
     try:
-        found = yaml.safe_load(text)
+        found = yaml.load(text, SpecLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""

@@ -15,6 +15,7 @@ from suanwang.engines.scheduling.forecast import Explanation
 from suanwang.engines.scheduling.model import PERMANENT_REASONS
 from suanwang.grid.jobs import explaining
 from suanwang.grid.jobs.model import Job, Task, TaskState
+from suanwang.grid.jobs.planned import Planned
 from suanwang.grid.jobs.snapshot import Gathered
 from suanwang.kernel.money import scale
 from suanwang.protocol.messages import FailureClass
@@ -33,12 +34,11 @@ class Why:
     candidates: list[dict[str, Any]] = field(default_factory=list)
 
 
-def why(
-    conn: Connection, page: Page, gathered: Gathered, job: Job, tasks: list[Task]
-) -> Why | None:
+def why(conn: Connection, page: Page, planned: Planned, job: Job, tasks: list[Task]) -> Why | None:
     """None for what needs no explanation."""
     now_ms = page.now_ms
-    answer = explaining.explain_job(conn, gathered, job, now_ms)
+    gathered = planned.gathered
+    answer = explaining.explain_job(conn, planned, job, now_ms)
     names = names_of(gathered)
     waiting = answer.get("waiting")
     if isinstance(waiting, Explanation) and waiting.reason is not None:
@@ -107,19 +107,23 @@ def candidate_rows(
     language: str, views: list[dict[str, Any]], names: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Verdicts as the candidate table shows them."""
-    return [
-        {
-            **view,
-            "permanent": view["reason"] in PERMANENT_REASONS,
-            "detail": sentence(language, view["detail"], names),
-            "rate": view.get("rate_micro_yuan_per_hour"),
-            "cost": view.get("cost_at_most_micro_yuan"),
-            "expected_cost": view.get("expected_cost_micro_yuan"),
-            "wait_s": view.get("expected_wait_s"),
-            "score": view["score"]["total"] if view.get("score") else None,
-        }
-        for view in views
-    ]
+    return [_candidate_row(language, view, names) for view in views]
+
+
+def _candidate_row(language: str, view: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A pool that can never run it has a price, but no wait and no cost: they would be lies."""
+    permanent = view["reason"] in PERMANENT_REASONS
+    known = {} if permanent else view
+    return {
+        **view,
+        "permanent": permanent,
+        "detail": sentence(language, view["detail"], names),
+        "rate": view.get("rate_micro_yuan_per_hour"),
+        "cost": known.get("cost_at_most_micro_yuan"),
+        "expected_cost": known.get("expected_cost_micro_yuan"),
+        "wait_s": known.get("expected_wait_s"),
+        "score": known["score"]["total"] if known.get("score") else None,
+    }
 
 
 def _placed(page: Page, job: Job, answer: dict[str, Any], tasks: list[Task]) -> Why:

@@ -41,7 +41,8 @@ def candidates(
     hold_percent = snapshot.policy.runtime_hold_percent
     (ranking,) = rank(filters, [(demand, weights)], hold_percent, now_ms)
     expected = [replace(r, ends_by_ms=r.expected_end_ms) for r in snapshot.running]
-    room = GridRoom(columns.pools, expected, 0, now_ms)
+    asked = [request.resources for request in demand.alternatives]
+    room = GridRoom(columns.pools, expected, 0, now_ms, asked)
     rows: list[_Row] = []
     for alternative, request in enumerate(demand.alternatives):
         need = vector(request.resources)

@@ -11,24 +11,30 @@ accelerators, then cores, memory and disk, then the node's id.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from suanwang.engines.scheduling import cards
 from suanwang.engines.scheduling.arithmetic import Ints
+from suanwang.engines.scheduling.cards import KINDS, KNOWN, Cards
 from suanwang.engines.scheduling.model import Node, Pool, Running
 from suanwang.engines.scheduling.pools import Bools, copies, vector
+from suanwang.engines.scheduling.releases import Releases
+from suanwang.engines.scheduling.spreading import Spread, scatter, tightness
 from suanwang.kernel.resources import Resources
 
 Vector = tuple[int, int, int, int]
-Spread = tuple[tuple[int, int], ...]
-"""((node position in its pool, members on it), ...) by position."""
 
 Owner = tuple[str, str, str, str, int]
 """A queue group's key."""
+
+
+Start = tuple[tuple[tuple[str, int], ...], Vector, int]
+"""((node id, members on it), ...), of one member, declared end."""
 
 
 class Gang(NamedTuple):
@@ -41,79 +47,16 @@ class Gang(NamedTuple):
     """Declared."""
 
 
+class Taken(NamedTuple):
+    """Equal gangs started on the same nodes."""
+
+    spread: Spread
+    times: int
+    cards: Cards = ()
+
+
 NEVER_MS = 1 << 61
 _PLENTY = 1 << 60
-_NONE: Ints = np.zeros(0, dtype=np.int64)
-
-
-class Releases:
-    """When members leave their nodes, by declared ends. Columns are built when first asked for."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._first: tuple[Ints, Ints, Ints] = (_NONE, _NONE, _NONE.reshape(0, 4))
-        self._noted: list[tuple[int, Ints, Ints]] = []
-        self._columns: tuple[Ints, Ints, Ints] | None = None
-        self._timeline: Timeline | None = None
-
-    def start_with(self, ends_ms: Ints, nodes: Ints, amounts: Ints) -> None:
-        self._first = (ends_ms, nodes, amounts)
-
-    def note(self, at_ms: int, nodes: Ints, amounts: Ints) -> None:
-        """`amounts[i]` leaves `nodes[i]` then."""
-        self._noted.append((at_ms, nodes, amounts))
-        self._columns = self._timeline = None
-
-    def until(self, at_ms: int) -> Ints:
-        """[node] what has left by then."""
-        ends, nodes, amounts = self._sorted()
-        stop = int(np.searchsorted(ends, at_ms, side="right"))
-        out = np.zeros((self._size, 4), dtype=np.int64)
-        np.add.at(out, nodes[:stop], amounts[:stop])
-        return out
-
-    def timeline(self) -> Timeline:
-        if self._timeline is None:
-            ends, nodes, amounts = self._sorted()
-            by_node = nodes.argsort(kind="stable")
-            ends, nodes = ends[by_node], nodes[by_node]
-            begins = np.ones(len(nodes), dtype=bool)
-            begins[1:] = nodes[1:] != nodes[:-1]
-            first = begins.nonzero()[0]
-            left = amounts[by_node].cumsum(axis=0)
-            before = np.zeros((len(first), 4), dtype=np.int64)
-            before[1:] = left[first[1:] - 1]
-            left -= before[begins.cumsum() - 1]
-            by_time = ends.argsort(kind="stable")
-            self._timeline = Timeline(nodes, left, first, by_time, ends[by_time])
-        return self._timeline
-
-    def _sorted(self) -> tuple[Ints, Ints, Ints]:
-        """By end: (end, node, amount)."""
-        if self._columns is None:
-            ends, nodes, amounts = self._first
-            if self._noted:
-                late, where, what = zip(*self._noted, strict=True)
-                ends = np.concatenate((ends, np.repeat(late, [len(n) for n in where])))
-                nodes, amounts = np.concatenate((nodes, *where)), np.concatenate((amounts, *what))
-            order = ends.argsort(kind="stable")
-            self._first = (ends, nodes, amounts)
-            self._noted = []
-            self._columns = (ends[order], nodes[order], amounts[order])
-        return self._columns
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """Releases node by node, each with what has left the node by then."""
-
-    nodes: Ints
-    left: Ints
-    first: NDArray[np.intp]
-    """Where each node's releases begin."""
-    by_time: NDArray[np.intp]
-    ends_ms: Ints
-    """In order of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +66,8 @@ class Kept:
     owner: Owner
     start_ms: int
     spread: Spread
-    need: Vector
+    amounts: Ints
+    """Of each node of the spread."""
 
 
 class PoolRoom:
@@ -138,13 +82,20 @@ class PoolRoom:
         self.usable = grid.usable[start:stop]
         self._all_usable = bool(self.usable.all())
         self._positions: dict[str, int] | None = None
-        self.releases = Releases(stop - start)
-        self.reserved = np.zeros((stop - start, 4), dtype=np.int64)
+        self.releases = Releases(stop - start, grid.width)
+        self.reserved = np.zeros((stop - start, grid.width), dtype=np.int64)
         self.changes = 0
         """Counts starts."""
         self.kept: list[Kept] = []
         """One per layer of the grid's tables."""
         self._peaks: list[tuple[int, list[int]]] = []
+
+    def reopen(self) -> None:
+        self.releases = Releases(len(self.node_ids), self._grid.width)
+        self.reserved.fill(0)
+        self.changes += 1
+        self.kept = []
+        self._peaks = []
 
     def available(self, end_ms: int) -> Ints:
         """Free now for work that ends by then, without touching what reservations need."""
@@ -157,7 +108,7 @@ class PoolRoom:
     def may_hold(self, gang: Gang) -> bool:
         """False if no node had enough of some resource when last looked: room only shrinks."""
         a, b, c, d = gang.need
-        for start_ms, (most_a, most_b, most_c, most_d) in self._peaks:
+        for start_ms, (most_a, most_b, most_c, most_d, *_) in self._peaks:
             if start_ms < gang.end_ms and (a > most_a or b > most_b or c > most_c or d > most_d):
                 return False
         return True
@@ -180,8 +131,8 @@ class PoolRoom:
         out = np.zeros_like(self.reserved)
         for kept in self.kept:
             if kept.owner == owner:
-                for node, members in kept.spread:
-                    out[node] += np.array(kept.need, dtype=np.int64) * members
+                for (node, _), amount in zip(kept.spread, kept.amounts, strict=True):
+                    out[node] += amount
         return out
 
     def positions(self, node_members: tuple[tuple[str, int], ...]) -> Spread:
@@ -193,30 +144,58 @@ class PoolRoom:
 
     def now(self, position: int, node: Node) -> Node:
         """The pool's node of that position with what is free of it now."""
-        a, b, c, d = self.free[position].tolist()
-        return replace(node, free=Resources(a, b, c, d))
+        a, b, c, d, *by_card = self.free[position].tolist()
+        known = tuple(by_card[1 : 1 + len(node.cards)]) if by_card and by_card[0] else ()
+        return replace(node, free=Resources(a, b, c, d), cards=known)
+
+    def held_by(self, lease: Running) -> tuple[Spread, Ints]:
+        """Where a lease's members are, and what they hold of each node."""
+        return self.held(lease.node_members, lease.member_resources, lease.cards)
+
+    def held(
+        self, node_members: tuple[tuple[str, int], ...], need: Resources, on_cards: Cards
+    ) -> tuple[Spread, Ints]:
+        spread = self.positions(node_members)
+        counts = np.array([members for _, members in spread], dtype=np.int64)
+        amounts = counts[:, None] * self._grid.row(vector(need))
+        if self._grid.width > KINDS and on_cards:
+            named = zip(node_members, on_cards, strict=True)
+            known = [taken for member, taken in named if self.positions((member,))]
+            cards.charge(amounts, known, need.accelerator_milli)
+        return spread, amounts
+
+    def amounts(
+        self, nodes: Ints, members: Ints, need: Vector, room: Ints, wishes: Cards = ()
+    ) -> tuple[Ints, list[tuple[int, ...]]]:
+        """What members take of each node, and which of its cards: free ones of that `room`."""
+        out = members[:, None] * self._grid.row(need)
+        if self._grid.width == KINDS or need[3] == 0:
+            return out, []
+        dealt = cards.deal(room[nodes], members.tolist(), need[3], wishes)
+        cards.charge(out, dealt, need[3])
+        return out, dealt
 
     def counts(self, room: Ints, need: Vector) -> Ints:
         fit = copies(room, need)
         return fit if self._all_usable else fit * self.usable
 
-    def take(self, need: Vector, members: int, limit: int, end_ms: int) -> list[tuple[Spread, int]]:
-        """Start up to `limit` gangs that end by then; [(where, how many gangs so placed)]."""
+    def take(self, need: Vector, members: int, limit: int, end_ms: int) -> list[Taken]:
+        """Start up to `limit` gangs that end by then."""
         fit = self.counts(self.available(end_ms), need)
         most = int(fit.max(initial=0))
         if most == 0:
             return []
-        out: list[tuple[Spread, int]] = []
+        out: list[Taken] = []
         left = limit
         if most >= members:
             out = self._take_whole(fit, need, members, limit, end_ms)
-            left -= sum([times for _, times in out])
+            left -= sum([taken.times for taken in out])
             if left == 0 or members == 1:
                 return out
             most = int(fit.max())
         if most and members % most == 0:
             even = self._take_even(fit, need, members, left, end_ms)
-            out.extend([(spread, 1) for spread in even])
+            out.extend(even)
             left -= len(even)
         for _ in range(left):
             spread = scatter(fit, self.free, members)
@@ -224,19 +203,19 @@ class PoolRoom:
                 break
             table = np.array(spread, dtype=np.int64)
             fit[table[:, 0]] -= table[:, 1]
-            self._occupy(table[:, 0], table[:, 1], need, end_ms)
-            out.append((spread, 1))
+            dealt = self._occupy(table[:, 0], table[:, 1], need, end_ms)
+            out.append(Taken(spread, 1, tuple(dealt)))
         return out
 
     def _take_whole(
         self, fit: Ints, need: Vector, members: int, limit: int, end_ms: int
-    ) -> list[tuple[Spread, int]]:
+    ) -> list[Taken]:
         """Gangs that fit on one node. Filling the tightest node keeps it the tightest, so a whole
         batch is the nodes in order of tightness, each filled up. Keeps `fit` up to date."""
         whole = fit // members if members > 1 else fit
         nodes = whole.nonzero()[0]
         if len(nodes) > 1:
-            nodes = nodes[_tightness(self.free, nodes)]
+            nodes = nodes[tightness(self.free, nodes)]
         times = whole[nodes]
         after = times.cumsum()
         last = int(after.searchsorted(limit))
@@ -248,13 +227,19 @@ class PoolRoom:
             taken = times * members
             # a member less room on a node is exactly one copy less there
             fit[nodes] -= taken
-        self._occupy(nodes, taken, need, end_ms)
+        dealt = self._occupy(nodes, taken, need, end_ms)
         placed = zip(nodes.tolist(), times.tolist(), strict=True)
-        return [(((node, members),), count) for node, count in placed]
+        if not dealt:
+            return [Taken(((node, members),), count) for node, count in placed]
+        return [
+            Taken(((node, members),), 1, (mine,))
+            for (node, count), given in zip(placed, dealt, strict=True)
+            for mine in cards.by_gang(given, count)
+        ]
 
     def _take_even(
         self, fit: Ints, need: Vector, members: int, limit: int, end_ms: int
-    ) -> list[Spread]:
+    ) -> list[Taken]:
         """Gangs that fill the roomiest nodes without a rest: `scatter` would give them these nodes,
         in order of tightness, one gang after the other. Keeps `fit` up to date."""
         most = int(fit.max())
@@ -263,26 +248,54 @@ class PoolRoom:
         gangs = min(limit, len(nodes) // each)
         if gangs == 0:
             return []
-        nodes = nodes[_tightness(self.free, nodes)[: gangs * each]]
+        nodes = nodes[tightness(self.free, nodes)[: gangs * each]]
+        nodes = np.sort(nodes.reshape(gangs, each), axis=1).reshape(-1)
         fit[nodes] = 0
-        self._occupy(nodes, np.full(len(nodes), most), need, end_ms)
-        by_gang = np.sort(nodes.reshape(gangs, each), axis=1).tolist()
-        return [tuple([(node, most) for node in gang]) for gang in by_gang]
+        dealt = self._occupy(nodes, np.full(len(nodes), most), need, end_ms)
+        names = nodes.tolist()
+        return [
+            Taken(tuple([(node, most) for node in names[i : i + each]]), 1, (*dealt[i : i + each],))
+            for i in range(0, len(names), each)
+        ]
 
-    def _occupy(self, nodes: Ints, members: Ints, need: Vector, end_ms: int) -> None:
-        """Members start on nodes, each of which is named once."""
-        amounts = members[:, None] * self._grid.row(need)
+    def _occupy(
+        self, nodes: Ints, members: Ints, need: Vector, end_ms: int, wishes: Cards = ()
+    ) -> list[tuple[int, ...]]:
+        """Members start on nodes, each of which is named once; which cards of it they get."""
+        room = self.available(end_ms) if self._grid.width > KINDS else self.free
+        amounts, dealt = self.amounts(nodes, members, need, room, wishes)
         self.changes += 1
         self.free[nodes] -= amounts
         for layer, kept in enumerate(self.kept):
             if kept.start_ms < end_ms:
                 self.spare(layer)[nodes] -= amounts
         self.releases.note(end_ms, nodes, amounts)
+        return dealt
 
-    def put(self, node_members: tuple[tuple[str, int], ...], need: Vector, end_ms: int) -> None:
-        """Start members on these very nodes."""
+    def put(
+        self,
+        node_members: tuple[tuple[str, int], ...],
+        need: Vector,
+        end_ms: int,
+        wishes: Cards = (),
+    ) -> Cards:
+        """Start members on these very nodes, on these cards unless reservations need them."""
         table = np.array(self.positions(node_members), dtype=np.int64).reshape(-1, 2)
-        self._occupy(table[:, 0], table[:, 1], need, end_ms)
+        return tuple(self._occupy(table[:, 0], table[:, 1], need, end_ms, wishes))
+
+    def put_all(self, starts: Sequence[Start]) -> None:
+        """Start many gangs on their very nodes, before anything is reserved."""
+        table = np.array(
+            [
+                (end_ms, node, a * m, b * m, c * m, d * m)
+                for node_members, (a, b, c, d), end_ms in starts
+                for node, m in self.positions(node_members)
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 6)
+        self.changes += 1
+        np.subtract.at(self.free, table[:, 1], table[:, 2:])
+        self.releases.add(table[:, 0], table[:, 1], table[:, 2:])
 
     def earliest(self, need: Vector, members: int) -> int | None:
         """When, by declared ends, the gang fits beside every reservation made so far."""
@@ -309,32 +322,40 @@ class PoolRoom:
         spread = scatter(self.counts(room, need), room, members)
         if spread is None:
             return False
-        amount = np.array(need, dtype=np.int64)
-        for node, count in spread:
-            self.reserved[node] += amount * count
-            for layer in range(len(self.kept)):
-                self.spare(layer)[node] -= amount * count
-        kept = Kept(owner, start_ms, spread, need)
+        table = np.array(spread, dtype=np.int64)
+        amounts, _ = self.amounts(table[:, 0], table[:, 1], need, room)
+        self.reserved[table[:, 0]] += amounts
+        for layer in range(len(self.kept)):
+            self.spare(layer)[table[:, 0]] -= amounts
+        kept = Kept(owner, start_ms, spread, amounts)
         self._grid.add_reservation(self, kept, at_start - self.reserved)
         return True
 
     def close(self) -> None:
         """Nothing more starts here in this round."""
         nobody = ("", "", "", "", 0)
-        self._grid.add_reservation(self, Kept(nobody, 0, (), (0, 0, 0, 0)), self.free * 0 - 1)
+        self._grid.add_reservation(self, Kept(nobody, 0, (), self.reserved[:0]), self.free * 0 - 1)
 
 
 class GridRoom:
     """All pools' nodes in one table."""
 
     def __init__(
-        self, pools: Sequence[Pool], running: Sequence[Running], layers: int, now_ms: int
+        self,
+        pools: Sequence[Pool],
+        running: Sequence[Running],
+        layers: int,
+        now_ms: int,
+        asked: Iterable[Resources],
     ) -> None:
+        """`asked`: what members of the demands to come ask for."""
         nodes = [n for p in pools for n in p.nodes]
+        self.width = cards.columns_needed(pools, running, asked)
+        free: list[tuple[int, ...]] = [vector(n.free) for n in nodes]
+        if self.width > KINDS:
+            free = [(*vector(n.free), *cards.columns_of(n, self.width)) for n in nodes]
         # rows are nodes; stored by column, because the whole grid is scanned kind by kind
-        self.free: Ints = np.asfortranarray(
-            np.array([vector(n.free) for n in nodes], dtype=np.int64).reshape(-1, 4)
-        )
+        self.free: Ints = np.asfortranarray(np.array(free, dtype=np.int64).reshape(-1, self.width))
         self.at_start = self.free.copy(order="F")
         self.usable: Bools = np.array([n.schedulable for n in nodes], dtype=bool)
         self.spare: list[Ints] = [
@@ -355,7 +376,7 @@ class GridRoom:
         self._note_running(pools, running, now_ms)
 
     def _note_running(self, pools: Sequence[Pool], running: Sequence[Running], now_ms: int) -> None:
-        rows: dict[int, list[tuple[int, int, int, int, int, int]]] = defaultdict(list)
+        rows: dict[int, list[tuple[int, ...]]] = defaultdict(list)
         by_id = {p.pool_id: room for p, room in zip(pools, self.pools, strict=True)}
         for lease in running:
             room = by_id.get(lease.pool_id)
@@ -363,6 +384,15 @@ class GridRoom:
                 continue
             a, b, c, d = vector(lease.member_resources)
             end_ms = max(now_ms, lease.ends_by_ms)
+            if self.width > KINDS:
+                spread, amounts = room.held_by(lease)
+                rows[room.index].extend(
+                    [
+                        (end_ms, node, *amount)
+                        for (node, _), amount in zip(spread, amounts.tolist(), strict=True)
+                    ]
+                )
+                continue
             rows[room.index].extend(
                 [
                     (end_ms, node, a * m, b * m, c * m, d * m)
@@ -370,13 +400,23 @@ class GridRoom:
                 ]
             )
         for index, noted in rows.items():
-            table = np.array(noted, dtype=np.int64).reshape(-1, 6)
+            table = np.array(noted, dtype=np.int64).reshape(-1, 2 + self.width)
             self.pools[index].releases.start_with(table[:, 0], table[:, 1], table[:, 2:])
+
+    def reopen(self) -> None:
+        """Begin another round with what is free now: no reservations, no releases noted."""
+        self.at_start = self.free.copy(order="F")
+        for spare in self.spare:
+            spare.fill(_PLENTY)
+        self._starts.fill(NEVER_MS)
+        self._open = self._layers * self._size
+        for pool in self.pools:
+            pool.reopen()
 
     def row(self, need: Vector) -> Ints:
         found = self._rows.get(need)
         if found is None:
-            found = np.array(need, dtype=np.int64)
+            found = np.array(need + (0,) * (self.width - KINDS), dtype=np.int64)
             self._rows[need] = found
         return found
 
@@ -426,6 +466,9 @@ class GridRoom:
         for kind, part in enumerate(need):
             if part > 0:
                 able &= room[:, kind] >= part
+        if need[3] > 0 and room.shape[1] > KINDS:
+            rows = (able & (room[:, KNOWN] > 0)).nonzero()[0]
+            able[rows] = cards.copies_by_card(_rows_of(room, rows), need[3]) > 0
         return able
 
     def _any_by_pool(self, rows: NDArray[np.intp]) -> Bools:
@@ -441,33 +484,3 @@ class GridRoom:
 def _rows_of(table: Ints, rows: NDArray[np.intp]) -> Ints:
     """Some rows of a table that is stored by column."""
     return table.T.take(rows, axis=1).T
-
-
-def scatter(fit: Ints, free: Ints, members: int) -> Spread | None:
-    """Where a gang goes when `fit[node]` members fit each node; None if it does not fit.
-
-    The roomiest nodes (ties: the tightest) are filled until one node can hold all the rest, then
-    the tightest that can takes it.
-    """
-    nodes = fit.nonzero()[0]
-    each = fit[nodes]
-    if int(each.sum()) < members:
-        return None
-    tight = _tightness(free, nodes)
-    roomy = tight[np.argsort(-each[tight], kind="stable")]
-    sizes = each[roomy]
-    left = members - (np.cumsum(sizes) - sizes)
-    full = int(np.argmax(sizes >= left))
-    rest = int(left[full])
-    used = np.zeros(len(nodes), dtype=bool)
-    used[roomy[:full]] = True
-    last = tight[np.argmax((each[tight] >= rest) & ~used[tight])]
-    chosen = list(zip(nodes[roomy[:full]].tolist(), sizes[:full].tolist(), strict=True))
-    chosen.append((int(nodes[last]), rest))
-    return tuple(sorted(chosen))
-
-
-def _tightness(free: Ints, nodes: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The order of such nodes: least free accelerators, then cores, memory, disk, position."""
-    cores, memory, disk, accelerators = free.T.take(nodes, axis=1)
-    return np.lexsort((disk, memory, cores, accelerators))

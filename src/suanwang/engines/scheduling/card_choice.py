@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from suanwang.engines.scheduling.capacity import PoolRoom, Spread
+from suanwang.engines.scheduling.capacity import PoolRoom, Taken
 from suanwang.engines.scheduling.model import Pool, Request
 from suanwang.engines.scheduling.packing import NodePacker
-from suanwang.engines.scheduling.packing_model import CARD, DemandMix, Need, PackNode
+from suanwang.engines.scheduling.packing_model import CARD, DemandMix, Need, PackNode, Spot
 from suanwang.engines.scheduling.pools import vector
 from suanwang.kernel.resources import Resources
 
@@ -42,14 +42,12 @@ class CardChoice:
             and _packable(request)
         )
 
-    def take(
-        self, room: PoolRoom, request: Request, limit: int, end_ms: int
-    ) -> list[tuple[Spread, int]]:
-        """Start up to `limit` single tasks; [(where, how many)]."""
+    def take(self, room: PoolRoom, request: Request, limit: int, end_ms: int) -> list[Taken]:
+        """Start up to `limit` single tasks."""
         need, amount = Need.of(request), vector(request.resources)
         packer = self._packer(room)
         fit = room.counts(room.available(end_ms), amount)
-        out: list[tuple[Spread, int]] = []
+        out: list[Taken] = []
         for _ in range(min(limit, self._left)):
             spots = packer.choose(need)
             if spots is None:
@@ -57,10 +55,11 @@ class CardChoice:
             node = room.positions(((spots[0].node_id, 1),))[0][0]
             if fit[node] < 1:
                 break
-            packer.place(need, spots[0])
-            room.put(((spots[0].node_id, 1),), amount, end_ms)
+            where = ((spots[0].node_id, 1),)
+            cards = room.put(where, amount, end_ms, (spots[0].cards,))
+            packer.place(need, Spot(spots[0].node_id, cards[0]) if any(cards) else spots[0])
             fit[node] -= 1
-            out.append((((node, 1),), 1))
+            out.append(Taken(((node, 1),), 1, cards))
         self._left -= len(out)
         self._packers[room.index] = (room.changes, packer)
         return out + room.take(amount, 1, limit - len(out), end_ms) if len(out) < limit else out

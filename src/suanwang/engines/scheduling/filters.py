@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from suanwang.engines.scheduling.arithmetic import Column, Ints, ceiling, column_of, scaled, widened
 from suanwang.engines.scheduling.model import DemandClass, Input, Prices, RefusalReason, Request
+from suanwang.engines.scheduling.packing_model import CARD
 from suanwang.engines.scheduling.pools import Bools, PoolColumns, copies, vector
 from suanwang.kernel.money import scale
 from suanwang.kernel.resources import Resources
@@ -38,6 +39,7 @@ CHAIN: tuple[RefusalReason, ...] = (
     RefusalReason.QUOTA_EXCEEDED,
     RefusalReason.INSUFFICIENT_FUNDS,
     RefusalReason.NO_FREE_CAPACITY,
+    RefusalReason.FREE_SHARES_SPLIT,
     RefusalReason.RESERVED_FOR_EARLIER,
     RefusalReason.BEHIND_IN_FAIR_SHARE,
 )
@@ -119,6 +121,9 @@ class Filters:
         if found is None:
             columns = self.columns
             each = np.where(columns.shape_count > 0, copies(columns.shapes, vector(resources)), 0)
+            if 0 < resources.accelerator_milli < CARD:
+                whole = columns.shapes[:, 3] // CARD
+                each = np.minimum(each, whole * (CARD // resources.accelerator_milli))
             found = (
                 np.maximum.reduceat(each, columns.shape_start),
                 np.add.reduceat(each * columns.shape_count, columns.shape_start),

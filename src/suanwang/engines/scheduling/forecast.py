@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from suanwang.engines.scheduling.forecast_queue import Key, Play
+from suanwang.engines.scheduling.forecast_pace import CLOSE
+from suanwang.engines.scheduling.forecast_queue import Key, Play, Scene
+from suanwang.engines.scheduling.forecast_scene import scene
 from suanwang.engines.scheduling.model import (
-    PERMANENT_REASONS,
-    Placement,
     Plan,
     PoolVerdict,
     RefusalReason,
@@ -22,11 +22,14 @@ PLAYS = 9
 """With nine plays the real start falls behind the last of them in one case of ten."""
 
 CONFIDENCE_PERCENT = 90
-NODES_PLAYED = 300
-"""Above this many nodes only the pools that the group could use are played."""
+PLAYS_FIRST = 3
 
-GROUPS_PLAYED = 60
-"""Of the groups that compete for them, so many, in the order of the round."""
+WORK_CLOSE = 120_000
+"""Where there is little to play, nine plays are played to the end."""
+
+WORK = 60_000
+"""Looks at groups that all plays together may take: one to two seconds, which whoever asks of the
+same work shares. Fewer rivals or longer steps would be quicker and wrong by several times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,8 @@ class Explanation:
 
 def explain(snapshot: Snapshot, plan: Plan, group: Key, now_ms: int) -> Explanation:
     """`plan` must have been made of this very snapshot. NotFound if the group is not in it."""
-    round_ = Round(snapshot, now_ms, 0)
-    waiting = round_.waiting.get(group)
-    if waiting is None:
-        raise NotFound("UnknownGroup", f"There is no group {group} in this snapshot.")
-    round_.replay(plan)
+    round_ = _end_of_round(snapshot, plan, group, now_ms)
+    waiting = round_.waiting[group]
     refusal = next((r for r in plan.refusals if r.group == group), None)
     if refusal is None:
         return Explanation(group, 0, None, "everything of it starts now", (), None, None, ())
@@ -85,53 +85,68 @@ def explain(snapshot: Snapshot, plan: Plan, group: Key, now_ms: int) -> Explanat
         refusal.detail,
         verdicts,
         reserved,
-        estimate(snapshot, plan, group, now_ms),
+        played(scene(round_, plan, group), group),
         Remedies(round_, waiting.group).all(),
     )
 
 
 def estimate(snapshot: Snapshot, plan: Plan, group: Key, now_ms: int) -> Estimate | None:
     """Play the queue forward a few times. None if the group starts in no play."""
-    scene, placements = _scene(snapshot, plan, group, now_ms)
-    starts = [Play(scene, placements, now_ms, i).first_start(group) for i in range(PLAYS)]
-    known = sorted(s for s in starts if s is not None)
-    if len(known) <= PLAYS // 2:
+    return played(scene(_end_of_round(snapshot, plan, group, now_ms), plan, group), group)
+
+
+def played(begin: Scene, group: Key) -> Estimate | None:
+    """Three plays side by side in virtual time; when two have started, the other six with them.
+    If they have not at a third of the work, one goes on alone: what is far away is told without a
+    bound, and what takes more work than there is is not told."""
+    if not begin.may_start(group):
         return None
-    latest = known[-1] if len(known) == PLAYS else None
-    return Estimate(known[0], known[PLAYS // 2], latest)
+    close = begin.pace == CLOSE
+    limit = WORK_CLOSE if close else WORK
+    to_come = PLAYS if close else PLAYS_FIRST
+    under_way = [Play(begin, number) for number in range(to_come)]
+    starts: list[int] = []
+    middle: int | None = None
+    work = 0
+    while under_way and work < limit:
+        if len(starts) > PLAYS_FIRST // 2 and to_come < PLAYS:
+            middle = max(starts)
+            under_way += [Play(begin, number) for number in range(to_come, PLAYS)]
+            to_come = PLAYS
+        if to_come < PLAYS and work > limit // 3:
+            del under_way[1:]
+        play = min(under_way, key=lambda one: one.now_ms)
+        before = play.work
+        started = not play.over and play.starts_in_next_round(group)
+        work += play.work - before
+        if started:
+            starts.append(play.now_ms)
+        if started or play.over:
+            under_way.remove(play)
+    return _estimate(starts, middle, alone=to_come < PLAYS and work > limit // 3)
 
 
-def _scene(
-    snapshot: Snapshot, plan: Plan, group: Key, now_ms: int
-) -> tuple[Snapshot, tuple[Placement, ...]]:
-    """The part of a big grid that matters to the group: its pools, and who competes for them."""
-    if sum(len(p.nodes) for p in snapshot.pools) <= NODES_PLAYED:
-        return snapshot, plan.placements
-    mine = next(g for g in snapshot.queue if g.key == group)
-    round_ = Round(replace(snapshot, queue=(mine,)), now_ms, 0)
-    columns, ranking = round_.filters.columns, round_.waiting[group].ranking
-    kept: list[str] = []
-    nodes = 0
-    for flat in ranking.order.tolist():
-        pool = columns.pools[ranking.at(flat)[1]]
-        if pool.pool_id not in kept and (not kept or nodes + len(pool.nodes) <= NODES_PLAYED):
-            kept.append(pool.pool_id)
-            nodes += len(pool.nodes)
-    rivals = [
-        r.group
-        for r in plan.refusals
-        if r.group == group or any(v.pool_id in kept for v in r.verdicts if _competes(v))
-    ]
-    chosen = {*rivals[: GROUPS_PLAYED - 1], group}
-    placements = tuple(p for p in plan.placements if p.pool_id in kept)
-    counts: dict[Key, int] = {r.group: r.count for r in plan.refusals if r.group in chosen}
-    for placed in placements:
-        counts[placed.group] = counts.get(placed.group, 0) + 1
-    queue = tuple(replace(g, count=counts[g.key]) for g in snapshot.queue if g.key in counts)
-    pools = tuple(p for p in snapshot.pools if p.pool_id in kept)
-    running = tuple(r for r in snapshot.running if r.pool_id in kept)
-    return replace(snapshot, pools=pools, queue=queue, running=running), placements
+def _estimate(starts: list[int], middle: int | None, *, alone: bool) -> Estimate | None:
+    """`middle` of the first three plays, if it is known; `alone`: the last one went on alone, and
+    stands for the later ones of the three."""
+    starts = sorted(starts)
+    if len(starts) == PLAYS:
+        return Estimate(starts[0], starts[PLAYS // 2], starts[-1])
+    if len(starts) > PLAYS // 2:
+        return Estimate(starts[0], starts[PLAYS // 2], None)
+    if middle is not None or len(starts) > PLAYS_FIRST // 2 or (alone and starts):
+        return Estimate(starts[0], starts[-1] if middle is None else middle, None, 50)
+    return None
 
 
-def _competes(verdict: PoolVerdict) -> bool:
-    return verdict.reason not in PERMANENT_REASONS
+def _end_of_round(snapshot: Snapshot, plan: Plan, group: Key, now_ms: int) -> Round:
+    """The round of this plan at its end. Who neither started nor has a reservation nor is the
+    group itself left no trace in it, and is not looked at."""
+    traced = {p.group for p in plan.placements} | {r.group for r in plan.reservations} | {group}
+    queue = tuple(g for g in snapshot.queue if g.key in traced)
+    round_ = Round(replace(snapshot, queue=queue), now_ms, 0)
+    if group not in round_.waiting:
+        raise NotFound("UnknownGroup", f"There is no group {group} in this snapshot.")
+    round_.replay(plan)
+    round_.snapshot = snapshot
+    return round_

@@ -1,209 +1,287 @@
 """A queue played forward: when would a group start, if run times fell out like this?
 
-The rounds are real rounds of the planner, in virtual time, over the same snapshot. What is guessed
-is how long things run: a lognormal spread around the expected run time, cut at the declared one,
-given that the work has already run for some time. Each play takes other fractions of it.
-Nobody new arrives in a play, and nobody is preempted.
+The rounds are real rounds of the planner, in virtual time. How long things run is guessed
+(`forecast_pace`); each play takes other fractions of it. Nobody new arrives in a play, nobody is
+preempted, and nodes with shared cards are chosen by best fit.
+
+The plays of a forecast differ by free room, shares, quotas and funds alone: how classes are judged
+on pools is worked out once, and one table of nodes is kept up to date along a play.
+`tests/contract/engine/plain_play.py` does the same by building a snapshot for every round.
 """
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import math
+from collections import Counter
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
+import numpy as np
+
+from suanwang.engines.scheduling.arithmetic import Ints
+from suanwang.engines.scheduling.capacity import GridRoom
+from suanwang.engines.scheduling.cards import Cards
 from suanwang.engines.scheduling.fairness import share_seconds
+from suanwang.engines.scheduling.forecast_pace import Pace, fraction, in_a_row, row_s, runtime_s
 from suanwang.engines.scheduling.model import (
-    DemandClass,
     Placement,
-    Pool,
-    QueueGroup,
+    Policy,
     Running,
     Share,
     Snapshot,
 )
-from suanwang.engines.scheduling.plan import Round
+from suanwang.engines.scheduling.plan import Judgement, Round, reservation_layers
 from suanwang.kernel.money import scale
 from suanwang.kernel.resources import Resources
 from suanwang.kernel.time import MS_PER_SECOND
 
 Key = tuple[str, str, str, str, int]
+Path = tuple[str, str, str]
 
-SPREAD = 0.6
-"""Standard deviation of the logarithm of run time over expected run time."""
-
-ROUNDS_PER_PLAY = 120
-SMALL_NODES = 64
-"""Up to this size a play looks at every end for 25 rounds, then steps by a tenth of the wait so
-far; above it, for 5 rounds, then by a quarter."""
-
-_NORMAL = NormalDist()
+ROUNDS_PER_PLAY = 600
+ROUND_WORK = 30
+START_WORK = 3
+RESERVATION_WORK = 10
+"""A round, a start and a reservation in it cost as much as looking at so many groups."""
 
 
-def runtime_s(expected_s: int, declared_s: int, elapsed_s: int, fraction: float) -> int:
-    """The run time below which work like this ends in `fraction` of cases, having run so far."""
-    if elapsed_s >= declared_s:
-        return declared_s
-    median = max(1, expected_s)
-    gone = _NORMAL.cdf(math.log(elapsed_s / median) / SPREAD) if elapsed_s > 0 else 0.0
-    level = min(max(gone + fraction * (1.0 - gone), 1e-9), 1.0 - 1e-9)
-    length = math.ceil(median * math.exp(SPREAD * _NORMAL.inv_cdf(level)))
-    return max(elapsed_s, min(declared_s, length))
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where plays begin: the end of a round."""
+
+    snapshot: Snapshot
+    placements: tuple[Placement, ...]
+    """Of the round; they start now, and the queue still counts them."""
+    now_ms: int
+    pace: Pace
+    judgement: Judgement
+
+    def may_start(self, group: Key) -> bool:
+        """False if every pool refuses its class: then it starts in no play."""
+        ranking = self.judgement.ranking_of(group[3], group[0])
+        return ranking is None or len(ranking.order) > 0
 
 
-def fraction(play: int, name: str) -> float:
-    """A fixed, evenly spread number in (0, 1) for a piece of work in a play."""
-    digest = hashlib.blake2b(f"{play}:{name}".encode(), digest_size=6).digest()
-    return (int.from_bytes(digest, "big") + 0.5) / (1 << 48)
+def played_policy(policy: Policy) -> Policy:
+    return replace(policy, preemption=False, fragmentation_aware=False)
 
 
 @dataclass(slots=True)
 class Live:
     """Something that runs in a play."""
 
-    lease: Running
-    demand: DemandClass | None
+    pool: int | None
+    """None: its pool is not played."""
+    nodes: Ints
+    amounts: Ints
+    path: Path
+    whole: Resources
+    started_ms: int
+    ends_by_ms: int
     hold: int = 0
     """What its start took from the project's funds."""
 
 
 class Play:
-    """One way in which the queue could go on."""
+    """One way in which the queue could go on. `work` counts the groups that were looked at."""
 
-    def __init__(
-        self, snapshot: Snapshot, placements: tuple[Placement, ...], now_ms: int, play: int
-    ) -> None:
-        self._base = snapshot
-        self._classes = {c.class_id: c for c in snapshot.classes}
-        self._pools = {p.pool_id: p for p in snapshot.pools}
-        self._left = {g.key: g.count for g in snapshot.queue}
-        self._groups = {g.key: g for g in snapshot.queue}
-        self._shares = {(s.parent_id, s.share_id): s for s in snapshot.shares}
-        self._quotas = {q.share_id: q for q in snapshot.quotas}
-        self._funds = {f.project_id: f for f in snapshot.funds}
+    def __init__(self, scene: Scene, play: int) -> None:
+        base = scene.snapshot
+        self._judged = scene.judgement
+        self._pace = scene.pace
+        self._base = replace(base, running=(), promises=(), policy=played_policy(base.policy))
+        self._groups = {g.key: g for g in base.queue if g.count > 0}
+        self._shares = {(s.parent_id, s.share_id): s for s in base.shares}
+        self._quotas = {q.share_id: q for q in base.quotas}
+        self._funds = {f.project_id: f for f in base.funds}
         self._play = play
-        self._now_ms = self._began_ms = now_ms
+        self._rounds = 0
+        self.work = 0
+        self.now_ms = self._began_ms = scene.now_ms
         self._live: dict[str, Live] = {}
         self._ends: list[tuple[int, str]] = []
         self._count = 0
-        self._nodes = sum(len(p.nodes) for p in snapshot.pools)
-        self._totals = Resources()
-        for pool in snapshot.pools:
-            for node in pool.nodes:
-                self._totals = self._totals + node.capacity
-        for lease in snapshot.running:
-            self._run(lease, self._classes.get(lease.class_id))
-        self._apply(placements)
+        pools = self._judged.filters.columns.pools
+        self._index = {p.pool_id: i for i, p in enumerate(pools)}
+        asked = [r.resources for c in base.classes for r in c.alternatives]
+        layers = reservation_layers(base.policy)
+        self._room = GridRoom(pools, base.running, layers, self.now_ms, asked)
+        self._running: list[dict[str, Live]] = [{} for _ in pools]
+        self._releases: list[tuple[Ints, Ints, Ints] | None] = [None] * len(pools)
+        for lease in base.running:
+            self._goes_on(lease)
+        self._start(scene.placements, 0, put=True)
 
     def first_start(self, group: Key) -> int | None:
-        """When the group's next task starts; None if not within the rounds of a play."""
-        for rounds in range(ROUNDS_PER_PLAY):
-            if not self._ends:
-                return None
-            self._advance(rounds)
-            round_ = Round(self._snapshot(), self._now_ms, 0)
-            round_.start_all()
-            if any(placed.group == group for placed in round_.placements):
-                return self._now_ms
-            self._apply(tuple(round_.placements))
+        """When the group's next task starts; None if not within a play's rounds."""
+        while not self.over:
+            if self.starts_in_next_round(group):
+                return self.now_ms
         return None
 
-    def _advance(self, rounds: int) -> None:
-        """To the next end, and past the first rounds by a part of the wait at least."""
-        small = self._nodes <= SMALL_NODES
-        exact = rounds < (25 if small else 5)
-        step_ms = 0 if exact else (self._now_ms - self._began_ms) // (10 if small else 4)
-        until_ms = max(self._ends[0][0], self._now_ms + step_ms)
-        while self._ends and self._ends[0][0] <= until_ms:
-            _, lease_id = heapq.heappop(self._ends)
-            self._end(self._live.pop(lease_id))
-        self._now_ms = until_ms
+    @property
+    def over(self) -> bool:
+        """Nothing more happens, or it has gone on long enough."""
+        return not self._ends or self._rounds == ROUNDS_PER_PLAY
 
-    def _snapshot(self) -> Snapshot:
-        base = self._base
-        return replace(
-            base,
-            pools=tuple(self._pools.values()),
-            queue=tuple(
-                replace(g, count=self._left[k]) for k, g in self._groups.items() if self._left[k]
-            ),
-            running=tuple(live.lease for live in self._live.values()),
+    def starts_in_next_round(self, group: Key) -> bool:
+        """Go one round on, to `now_ms`."""
+        self._advance(self._rounds)
+        round_ = self._round()
+        round_.start_all()
+        self.work += _work(round_)
+        self._rounds += 1
+        if any(placed.group == group for placed in round_.placements):
+            return True
+        waited_ms = self.now_ms - self._began_ms
+        self._start(tuple(round_.placements), self._pace.step_ms(self._rounds, waited_ms))
+        return False
+
+    def _advance(self, rounds: int) -> None:
+        """To the next end or a step on. An end that is nearer to this look than to the next counts
+        already."""
+        waited_ms = self.now_ms - self._began_ms
+        until_ms = max(self._ends[0][0], self.now_ms + self._pace.step_ms(rounds, waited_ms))
+        margin_ms = self._pace.step_ms(rounds, until_ms - self._began_ms) // 2
+        while self._ends and self._ends[0][0] <= until_ms + margin_ms:
+            _, lease_id = heapq.heappop(self._ends)
+            self._end(lease_id, until_ms)
+        self.now_ms = until_ms
+
+    def _round(self) -> Round:
+        self._room.reopen()
+        for index, running in enumerate(self._running):
+            ends, nodes, amounts = self._releases[index] or self._noted(index)
+            if running:
+                pool = self._room.pools[index]
+                pool.releases.start_with(np.maximum(ends, self.now_ms), nodes, amounts)
+        given = replace(
+            self._base,
+            queue=tuple(self._groups.values()),
             shares=tuple(self._shares.values()),
             quotas=tuple(self._quotas.values()),
             funds=tuple(self._funds.values()),
-            promises=(),
-            policy=replace(base.policy, preemption=False),
         )
+        return Round(given, self.now_ms, 0, self._judged.at(), self._room)
 
-    def _run(self, lease: Running, demand: DemandClass | None, hold: int = 0) -> None:
+    def _noted(self, pool: int) -> tuple[Ints, Ints, Ints]:
+        """(declared end, node, amount) of what runs in a pool."""
+        live = list(self._running[pool].values())
+        if not live:
+            nothing: Ints = np.zeros(0, dtype=np.int64)
+            return nothing, nothing, np.zeros((0, self._room.width), dtype=np.int64)
+        ends: Ints = np.array([one.ends_by_ms for one in live], dtype=np.int64)
+        ends = np.repeat(ends, [len(one.nodes) for one in live])
+        nodes = np.concatenate([one.nodes for one in live])
+        found = (ends, nodes, np.concatenate([one.amounts for one in live]))
+        self._releases[pool] = found
+        return found
+
+    def _goes_on(self, lease: Running) -> None:
         declared_s = max(1, (lease.ends_by_ms - lease.started_at_ms) // MS_PER_SECOND)
         expected_s = max(1, (lease.expected_end_ms - lease.started_at_ms) // MS_PER_SECOND)
-        elapsed_s = max(0, self._now_ms - lease.started_at_ms) // MS_PER_SECOND
+        elapsed_s = max(0, self.now_ms - lease.started_at_ms) // MS_PER_SECOND
         part = fraction(self._play, lease.lease_id)
-        length = runtime_s(min(expected_s, declared_s), declared_s, elapsed_s, part)
-        end_ms = max(self._now_ms + 1, lease.started_at_ms + length * MS_PER_SECOND)
-        self._live[lease.lease_id] = Live(lease, demand, hold)
-        heapq.heappush(self._ends, (end_ms, lease.lease_id))
+        length_s = runtime_s(min(expected_s, declared_s), declared_s, elapsed_s, part)
+        path = (lease.organisation_id, lease.project_id, lease.user_id)
+        whole = lease.member_resources * sum(count for _, count in lease.node_members)
+        live = self._placed(lease.pool_id, lease.node_members, lease.member_resources, lease.cards)
+        self._run(
+            lease.lease_id,
+            replace(
+                live,
+                path=path,
+                whole=whole,
+                started_ms=lease.started_at_ms,
+                ends_by_ms=lease.ends_by_ms,
+            ),
+            length_s,
+        )
 
-    def _apply(self, placements: tuple[Placement, ...]) -> None:
+    def _placed(
+        self,
+        pool_id: str,
+        node_members: tuple[tuple[str, int], ...],
+        need: Resources,
+        cards: Cards,
+    ) -> Live:
+        index = self._index.get(pool_id)
+        if index is None:
+            node_members = ()
+        spread, amounts = self._room.pools[index or 0].held(node_members, need, cards)
+        table = np.array(spread, dtype=np.int64).reshape(-1, 2)
+        return Live(index, table[:, 0], amounts, ("", "", ""), need, 0, 0)
+
+    def _run(self, lease_id: str, live: Live, length_s: int) -> None:
+        end_ms = max(self.now_ms + 1, live.started_ms + length_s * MS_PER_SECOND)
+        self._live[lease_id] = live
+        if live.pool is not None:
+            self._running[live.pool][lease_id] = live
+            self._releases[live.pool] = None
+        heapq.heappush(self._ends, (end_ms, lease_id))
+
+    def _start(self, placements: tuple[Placement, ...], step_ms: int, *, put: bool = False) -> None:
+        """`put`: take the room as well; a round of the play has taken it already."""
+        started: Counter[tuple[Key, int]] = Counter()
+        to_come = Counter(placed.group for placed in placements)
         for placed in placements:
             group = self._groups[placed.group]
-            demand = self._classes[group.class_id]
-            need = demand.alternatives[placed.alternative].resources
+            demand = self._judged.classes[group.class_id]
             self._count += 1
-            lease = Running(
-                f"play-{self._count:06d}",
-                group.organisation_id,
-                group.project_id,
-                group.user_id,
-                group.class_id,
-                placed.pool_id,
-                group.priority,
-                demand.preemptible,
-                placed.node_members,
-                need,
-                self._now_ms,
-                self._now_ms + demand.max_runtime_s * MS_PER_SECOND,
-                self._now_ms + demand.expected_runtime_s * MS_PER_SECOND,
-                self._now_ms,
-            )
-            self._left[placed.group] -= 1
-            self._pools[placed.pool_id] = _with_free(self._pools[placed.pool_id], lease, -1)
-            hold = scale(
-                placed.score.rate_micro_yuan_per_hour,
-                demand.max_runtime_s * self._base.policy.runtime_hold_percent,
-                360_000,
-            )
-            self._run(lease, demand, hold)
-            self._count_in(group, need * demand.members, demand.expected_runtime_s, hold)
+            lease_id = f"play-{self._count:06d}"
+            part = fraction(self._play, lease_id)
+            to_come[placed.group] -= 1
+            times = in_a_row(demand, group.count - to_come[placed.group], step_ms, part)
+            self._groups[placed.group] = replace(group, count=group.count - times)
+            need = demand.alternatives[placed.alternative].resources
+            live = self._placed(placed.pool_id, placed.node_members, need, placed.cards)
+            if put and live.pool is not None:
+                self._room.pools[live.pool].free[live.nodes] -= live.amounts
+            live.path = placed.group[:3]
+            live.started_ms = self.now_ms
+            live.ends_by_ms = self.now_ms + times * demand.max_runtime_s * MS_PER_SECOND
+            if live.path[1] in self._funds:
+                live.hold = times * scale(
+                    placed.score.rate_micro_yuan_per_hour,
+                    demand.max_runtime_s * self._base.policy.runtime_hold_percent,
+                    360_000,
+                )
+                self._pay(live.path[1], -live.hold)
+            if self._quotas:
+                live.whole = need * demand.members
+                self._use_quota(live.path, live.whole)
+            self._run(lease_id, live, row_s(demand, times, part))
+            started[(placed.group, placed.alternative)] += times
+        for (key, alternative), times in started.items():
+            self._count_in(key, alternative, times)
 
-    def _count_in(self, group: QueueGroup, whole: Resources, seconds: int, hold: int) -> None:
-        path = (group.organisation_id, group.project_id, group.user_id)
-        more = share_seconds(whole, seconds, self._totals)
+    def _count_in(self, key: Key, alternative: int, times: int) -> None:
+        """Tasks of a group that start are use of its three shares."""
+        demand = self._judged.classes[key[3]]
+        whole = demand.alternatives[alternative].resources * demand.members
+        more = share_seconds(whole, demand.expected_runtime_s, self._judged.totals)
         parent: str | None = None
-        for share_id in path:
+        for share_id in key[:3]:
             at = self._shares.get((parent, share_id)) or Share(share_id, parent, 1)
-            kinds = [a + b for a, b in zip(at.usage_by_kind, more, strict=True)]
-            self._shares[(parent, share_id)] = replace(
-                at, usage_by_kind=(kinds[0], kinds[1], kinds[2], kinds[3])
+            a, b, c, d = (u + m * times for u, m in zip(at.usage_by_kind, more, strict=True))
+            self._shares[(parent, share_id)] = Share(
+                at.share_id, at.parent_id, at.weight, at.usage, (a, b, c, d)
             )
             parent = share_id
-        self._use_quota(path, whole)
-        self._pay(group.project_id, -hold)
 
-    def _end(self, live: Live) -> None:
-        lease = live.lease
-        self._pools[lease.pool_id] = _with_free(self._pools[lease.pool_id], lease, 1)
-        members = sum(count for _, count in lease.node_members)
-        path = (lease.organisation_id, lease.project_id, lease.user_id)
-        self._use_quota(path, lease.member_resources * -members)
-        declared_ms = max(1, lease.ends_by_ms - lease.started_at_ms)
-        unused_ms = max(0, lease.ends_by_ms - self._now_ms)
-        self._pay(lease.project_id, scale(live.hold, min(unused_ms, declared_ms), declared_ms))
+    def _end(self, lease_id: str, at_ms: int) -> None:
+        live = self._live.pop(lease_id)
+        if live.pool is not None:
+            self._room.pools[live.pool].free[live.nodes] += live.amounts
+            del self._running[live.pool][lease_id]
+            self._releases[live.pool] = None
+        if self._quotas:
+            self._use_quota(live.path, live.whole * -1)
+        if live.hold:
+            declared_ms = max(1, live.ends_by_ms - live.started_ms)
+            unused_ms = max(0, live.ends_by_ms - at_ms)
+            self._pay(live.path[1], scale(live.hold, min(unused_ms, declared_ms), declared_ms))
 
-    def _use_quota(self, path: tuple[str, str, str], more: Resources) -> None:
+    def _use_quota(self, path: Path, more: Resources) -> None:
         for share_id in path:
             quota = self._quotas.get(share_id)
             if quota is not None:
@@ -216,12 +294,10 @@ class Play:
             self._funds[project_id] = replace(funds, available_micro_yuan=available)
 
 
-def _with_free(pool: Pool, lease: Running, sign: int) -> Pool:
-    taken = dict(lease.node_members)
-    nodes = tuple(
-        replace(node, free=node.free + lease.member_resources * (sign * taken[node.node_id]))
-        if node.node_id in taken
-        else node
-        for node in pool.nodes
+def _work(round_: Round) -> int:
+    return (
+        ROUND_WORK
+        + len(round_.blocked)
+        + START_WORK * len(round_.placements)
+        + RESERVATION_WORK * len(round_.reservations)
     )
-    return replace(pool, nodes=nodes)

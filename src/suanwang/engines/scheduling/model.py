@@ -34,6 +34,8 @@ class RefusalReason(StrEnum):
     INSUFFICIENT_FUNDS = "InsufficientFunds"
     QUOTA_EXCEEDED = "QuotaExceeded"
     NO_FREE_CAPACITY = "NoFreeCapacityNow"
+    FREE_SHARES_SPLIT = "FreeSharesSplit"
+    """There is enough in all, but it lies on several cards."""
     RESERVED_FOR_EARLIER = "ReservedForEarlierDemand"
     BEHIND_IN_FAIR_SHARE = "BehindInFairShare"
 
@@ -151,6 +153,8 @@ class Node:
     capacity: Resources
     free: Resources
     schedulable: bool = True
+    cards: tuple[int, ...] = ()
+    """Milli free of each card, their sum is that of `free`; empty: only the total is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,8 @@ class Running:
     """Guaranteed minimum run: not preempted before."""
     stopping: bool = False
     """Already told to stop: nobody preempts more while this is on its way out."""
+    cards: tuple[tuple[int, ...], ...] = ()
+    """Per entry of `node_members`: the cards (positions in `Node.cards`) that its members hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +249,19 @@ class Funds:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Leases were preempted for this group in this pool: one task of it is tried there first."""
+    """Leases were preempted for this group in this pool: one task of it is tried first on the very
+    nodes, if they are known, then elsewhere in the pool."""
 
     group: tuple[str, str, str, str, int]
     pool_id: str
+    alternative: int = 0
+    node_members: tuple[tuple[str, int], ...] = ()
+
+
+def promise_order(
+    promise: Promise,
+) -> tuple[tuple[str, str, str, str, int], str, int, tuple[tuple[str, int], ...]]:
+    return promise.group, promise.pool_id, promise.alternative, promise.node_members
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +333,8 @@ class Placement:
     alternative: int
     node_members: tuple[tuple[str, int], ...]
     score: Score
+    cards: tuple[tuple[int, ...], ...] = ()
+    """As `Running.cards`. Empty: any cards that are free do, or the nodes' are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +366,9 @@ class Preemption:
 
     lease_id: str
     for_group: tuple[str, str, str, str, int]
+    alternative: int = 0
+    node_members: tuple[tuple[str, int], ...] = ()
+    """Where the demand shall start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,10 +93,12 @@ class PackNode:
 
     @classmethod
     def of(cls, node: Node, model: str = "") -> PackNode:
-        """From a pool's node, which knows the free total only: as many whole cards as that holds.
-
-        Card numbers are then nominal; real ones are the agent's to give.
-        """
+        """From a pool's node. If only its free total is known: as many whole cards as that holds,
+        and their numbers are nominal."""
+        if node.cards:
+            free = node.free
+            sizes = (free.cpu_milli, free.memory_mib, free.disk_mib)
+            return cls(node.node_id, *sizes, node.cards, model)
         count = -(-node.capacity.accelerator_milli // CARD)
         whole, part = divmod(node.free.accelerator_milli, CARD)
         cards = (*(CARD,) * whole, *((part,) if part else ()))

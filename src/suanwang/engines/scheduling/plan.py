@@ -14,12 +14,14 @@ tried again, and the refusals can be worded from the state at the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 
 from suanwang.engines.scheduling.arithmetic import UNBOUNDED
 from suanwang.engines.scheduling.backfill import reserve_for
-from suanwang.engines.scheduling.capacity import GridRoom
+from suanwang.engines.scheduling.capacity import GridRoom, Start
 from suanwang.engines.scheduling.card_choice import CardChoice
+from suanwang.engines.scheduling.cards import KINDS, Cards
 from suanwang.engines.scheduling.fairness import Kinds, ShareTree, share_seconds, turn_size
 from suanwang.engines.scheduling.filters import Filters
 from suanwang.engines.scheduling.limits import Limits
@@ -27,13 +29,16 @@ from suanwang.engines.scheduling.model import (
     DemandClass,
     Placement,
     Plan,
+    Policy,
     Preemption,
+    Promise,
     QueueGroup,
     Refusal,
     Request,
     Reservation,
     Snapshot,
     Weights,
+    promise_order,
 )
 from suanwang.engines.scheduling.openings import Openings
 from suanwang.engines.scheduling.pools import pool_columns, vector
@@ -49,6 +54,10 @@ _FINE_UNIT = 1_000_000_000
 def plan(snapshot: Snapshot, now_ms: int, seed: int = 0) -> Plan:
     """Plan one round. `seed` only rotates ties between shares of equal usage (0: by id)."""
     return Round(snapshot, now_ms, seed).run()
+
+
+def reservation_layers(policy: Policy) -> int:
+    return policy.reservations_per_pool if policy.backfill else 1
 
 
 @dataclass(slots=True)
@@ -69,26 +78,64 @@ class Waiting:
     """Its project may run out of money."""
 
 
-class Round:
-    """The state of one round; `run` may be called once."""
+class Judgement:
+    """How the classes are judged on the pools: free room has no part in it, so the rounds of a
+    forecast, which differ by room alone, share one."""
 
-    def __init__(self, snapshot: Snapshot, now_ms: int, seed: int) -> None:
-        self.snapshot = snapshot
-        self.policy = snapshot.policy
-        self.now_ms = now_ms
+    def __init__(self, snapshot: Snapshot) -> None:
         data_sites = sorted({s for c in snapshot.classes for i in c.inputs for s in i.at_sites})
         columns = pool_columns(snapshot.pools, snapshot.links, snapshot.default_link, data_sites)
         self.totals = Resources(*columns.totals)
         self.filters = Filters(columns)
-        self.running = sorted(snapshot.running, key=lambda r: r.lease_id)
-        layers = self.policy.reservations_per_pool if self.policy.backfill else 1
-        self.room = GridRoom(columns.pools, self.running, layers, now_ms)
-        self.limits = Limits(snapshot.quotas, snapshot.funds)
         self.classes = {c.class_id: c for c in snapshot.classes}
-        self._weights = dict(snapshot.weights)
-        self._rankings: dict[tuple[str, Weights], Ranking] = {}
+        self.weights = dict(snapshot.weights)
+        self.rankings: dict[tuple[str, Weights], Ranking] = {}
+        self.weighed: dict[str, tuple[int, tuple[Kinds, ...], tuple[Resources, ...]]] = {}
+
+    def ranking_of(self, class_id: str, organisation_id: str) -> Ranking | None:
+        """If it is known already."""
+        return self.rankings.get((class_id, self.weights.get(organisation_id, Weights())))
+
+    def at(self) -> Judgement:
+        """For another instant: a deadline may have come too near since."""
+        out = copy(self)
+        out.rankings = {
+            key: ranking
+            for key, ranking in self.rankings.items()
+            if ranking.demand.deadline_ms is None
+        }
+        return out
+
+
+class Round:
+    """The state of one round; `run` may be called once."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        now_ms: int,
+        seed: int,
+        judgement: Judgement | None = None,
+        room: GridRoom | None = None,
+    ) -> None:
+        """`judgement`: of a snapshot with the same pools and classes; `room`: as it stands now."""
+        self.snapshot = snapshot
+        self.policy = snapshot.policy
+        self.now_ms = now_ms
+        judged = judgement or Judgement(snapshot)
+        self.totals = judged.totals
+        self.filters = judged.filters
+        self.classes = judged.classes
+        self._weights = judged.weights
+        self._rankings = judged.rankings
+        self._weighed = judged.weighed
+        columns = self.filters.columns
+        self.running = sorted(snapshot.running, key=lambda r: r.lease_id)
+        layers = reservation_layers(self.policy)
+        asked = (r.resources for c in snapshot.classes for r in c.alternatives)
+        self.room = room or GridRoom(columns.pools, self.running, layers, now_ms, asked)
+        self.limits = Limits(snapshot.quotas, snapshot.funds)
         self._openings = Openings(self.room, now_ms)
-        self._weighed: dict[str, tuple[int, tuple[Kinds, ...], tuple[Resources, ...]]] = {}
         queue = sorted((g for g in snapshot.queue if g.count > 0), key=lambda g: g.key)
         self.tree = ShareTree(queue, snapshot.shares, seed)
         self._rank_queue(queue)
@@ -111,15 +158,21 @@ class Round:
     def replay(self, made: Plan) -> None:
         """Bring a fresh round to the end of a plan that was made of the same snapshot."""
         index = {p.pool_id: i for i, p in enumerate(self.filters.columns.pools)}
+        starts: dict[int, list[Start]] = {}
         for placed in made.placements:
             waiting = self.waiting[placed.group]
             demand, pool = waiting.ranking.demand, index[placed.pool_id]
             need = vector(demand.alternatives[placed.alternative].resources)
             end_ms = declared_end_ms(demand, self.now_ms)
-            self.room.pools[pool].put(placed.node_members, need, end_ms)
+            if self.room.width > KINDS:
+                self.room.pools[pool].put(placed.node_members, need, end_ms, placed.cards)
+            else:
+                starts.setdefault(pool, []).append((placed.node_members, need, end_ms))
             waiting.left -= 1
-            self.placements.append(placed)
             self._commit(waiting, placed.alternative * len(index) + pool, 1)
+        self.placements.extend(made.placements)
+        for pool, many in starts.items():
+            self.room.pools[pool].put_all(many)
         for kept in made.reservations:
             demand, pool = self.waiting[kept.group].ranking.demand, index[kept.pool_id]
             any(
@@ -175,6 +228,8 @@ class Round:
             for g in queue
             if g.class_id in self.classes
         }
+        for key in self._rankings:
+            asked.pop(key, None)
         self._rank([(self.classes[class_id], weights) for class_id, weights in asked])
 
     def _rank(self, asked: list[tuple[DemandClass, Weights]]) -> None:
@@ -198,18 +253,40 @@ class Round:
 
     def _keep_promises(self) -> None:
         pools = {p.pool_id: i for i, p in enumerate(self.filters.columns.pools)}
-        for promise in sorted(self.snapshot.promises, key=lambda p: (p.group, p.pool_id)):
+        for promise in sorted(self.snapshot.promises, key=promise_order):
             waiting = self.waiting.get(promise.group)
             pool = pools.get(promise.pool_id)
             if waiting is None or pool is None or waiting.left == 0:
                 continue
-            for flat in waiting.ranking.order.tolist():
-                if waiting.ranking.at(flat)[1] != pool or not self._allowed(waiting, flat):
-                    continue
-                if self._start(waiting, flat, 1) == 1:
-                    break
+            if not self._start_there(waiting, pool, promise):
+                for flat in waiting.ranking.order.tolist():
+                    if waiting.ranking.at(flat)[1] != pool or not self._allowed(waiting, flat):
+                        continue
+                    if self._start(waiting, flat, 1) == 1:
+                        break
             if waiting.left == 0:
                 self.tree.drop(waiting.group)
+
+    def _start_there(self, waiting: Waiting, index: int, promise: Promise) -> bool:
+        """One task on the very nodes that were cleared for it, which may not be the tightest."""
+        flat = promise.alternative * len(self.room.pools) + index
+        demand, pool = waiting.ranking.demand, self.room.pools[index]
+        if not promise.node_members or flat not in waiting.ranking.order:
+            return False
+        need = vector(demand.alternatives[promise.alternative].resources)
+        end_ms = declared_end_ms(demand, self.now_ms)
+        spread = pool.positions(promise.node_members)
+        fit = pool.counts(pool.available(end_ms), need)
+        if (
+            sum(members for _, members in spread) != demand.members
+            or any(fit[node] < members for node, members in spread)
+            or not self._allowed(waiting, flat)
+        ):
+            return False
+        cards = pool.put(promise.node_members, need, end_ms)
+        self._note_started(waiting, flat, promise.node_members, cards, 1)
+        self._settle(waiting, flat, 1)
+        return True
 
     def _turn(self, waiting: Waiting) -> bool:
         """Start up to one turn of tasks; whether the group may have another turn."""
@@ -273,17 +350,33 @@ class Round:
             taken = pool.take(vector(request.resources), demand.members, limit, end_ms)
         if not taken:
             return 0
-        key, pool_id = waiting.group.key, self.filters.columns.pools[index].pool_id
-        ids, score = pool.node_ids, waiting.ranking.score(flat)
-        for spread, times in taken:
+        ids = pool.node_ids
+        for spread, times, cards in taken:
             members = tuple([(ids[node], count) for node, count in spread])
-            placed = Placement(key, pool_id, alternative, members, score)
-            self.placements.extend([placed] * times)
+            self._note_started(waiting, flat, members, cards, times)
             started += times
+        self._settle(waiting, flat, started)
+        return started
+
+    def _note_started(
+        self,
+        waiting: Waiting,
+        flat: int,
+        members: tuple[tuple[str, int], ...],
+        cards: Cards,
+        times: int,
+    ) -> None:
+        alternative, index = waiting.ranking.at(flat)
+        pool_id = self.filters.columns.pools[index].pool_id
+        score = waiting.ranking.score(flat)
+        placed = Placement(waiting.group.key, pool_id, alternative, members, score, cards)
+        self.placements.extend([placed] * times)
+
+    def _settle(self, waiting: Waiting, flat: int, started: int) -> None:
         waiting.left -= started
         self._commit(waiting, flat, started)
-        self.tree.charge(waiting.group, waiting.charges[alternative], started)
-        return started
+        charge = waiting.charges[waiting.ranking.at(flat)[0]]
+        self.tree.charge(waiting.group, charge, started)
 
     def _block(self, waiting: Waiting) -> None:
         self.blocked.append(waiting)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suanwang.engines.scheduling.arithmetic import UNBOUNDED, Ints
+from suanwang.engines.scheduling.cards import KINDS, KNOWN, copies_by_card
 from suanwang.engines.scheduling.model import Link, Node, Pool, Prices
 from suanwang.kernel.resources import Resources
 
@@ -37,6 +38,9 @@ def copies(free: Ints, need: tuple[int, int, int, int]) -> Ints:
             out = fit if out is None else np.minimum(out, fit)
     if out is None:
         return np.full(len(free), UNBOUNDED, dtype=np.int64)
+    if need[3] > 0 and free.shape[1] > KINDS:
+        by_card = np.minimum(out, copies_by_card(free, need[3]))
+        out = np.where(free[:, KNOWN] > 0, by_card, out)
     return np.maximum(out, 0)
 
 

@@ -23,11 +23,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from suanwang.engines.scheduling.arithmetic import Ints
-from suanwang.engines.scheduling.capacity import GridRoom, PoolRoom, Vector, scatter
+from suanwang.engines.scheduling.capacity import GridRoom, PoolRoom, Vector
 from suanwang.engines.scheduling.fairness import Kinds, ShareTree, share_seconds
 from suanwang.engines.scheduling.model import Preemption, QueueGroup, Running
 from suanwang.engines.scheduling.pools import PoolColumns, copies, vector
 from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms
+from suanwang.engines.scheduling.spreading import Spread, scatter
 from suanwang.kernel.resources import Resources
 from suanwang.kernel.time import MS_PER_SECOND
 
@@ -42,8 +43,8 @@ class Victim:
 
     lease: Running
     spread: tuple[tuple[int, int], ...]
-    amount: Ints
-    """Of one member."""
+    amounts: Ints
+    """Of each node of the spread."""
     end_ms: int
     lost: int
     weight: Kinds
@@ -78,19 +79,21 @@ class Prospect:
             for kept, spare in zip(self.room.kept, self.spare, strict=True)
             if kept.start_ms < victim.end_ms
         ]
-        for node, members in victim.spread:
-            amount = victim.amount * (members * sign)
+        for (node, _), amount in zip(victim.spread, victim.amounts * sign, strict=True):
             self.free[node] += amount
             for spare in touched:
                 spare[node] += amount
 
-    def occupy(self, spread: Iterable[tuple[int, int]], need: Vector, end_ms: int) -> None:
-        amount = np.array(need, dtype=np.int64)
-        for node, members in spread:
-            self.free[node] -= amount * members
-            for kept, spare in zip(self.room.kept, self.spare, strict=True):
-                if kept.start_ms < end_ms:
-                    spare[node] -= amount * members
+    def occupy(
+        self, spread: tuple[tuple[int, int], ...], need: Vector, end_ms: int, owner: QueueGroup
+    ) -> None:
+        table = np.array(spread, dtype=np.int64).reshape(-1, 2)
+        room = self._open_to(slice(None), end_ms, owner)
+        amounts, _ = self.room.amounts(table[:, 0], table[:, 1], need, room)
+        self.free[table[:, 0]] -= amounts
+        for kept, spare in zip(self.room.kept, self.spare, strict=True):
+            if kept.start_ms < end_ms:
+                spare[table[:, 0]] -= amounts
 
     def counts(self, need: Vector, end_ms: int, owner: QueueGroup) -> Ints:
         """[node] members that fit; what the owner itself reserved is open to it."""
@@ -143,12 +146,10 @@ class Preemptions:
             considered += 1
             if considered > GROUPS_CONSIDERED:
                 break
-            out.extend(
-                Preemption(v.lease.lease_id, demander.group.key) for v in self._one(demander)
-            )
+            out.extend(self._one(demander))
         return tuple(out)
 
-    def _one(self, demander: Demander) -> list[Victim]:
+    def _one(self, demander: Demander) -> list[Preemption]:
         """Make way for one task of the group; the leases to stop, none if it need not or cannot."""
         demand = demander.ranking.demand
         end_ms = declared_end_ms(demand, self._now_ms)
@@ -173,9 +174,12 @@ class Preemptions:
             return []
         _, order, chosen = best
         alternative, pool = divmod(int(demander.ranking.order[order]), len(self._columns.pools))
-        self._apply(self._prospect(pool), demander, alternative, chosen, end_ms)
+        prospect = self._prospect(pool)
+        spread = self._apply(prospect, demander, alternative, chosen, end_ms)
         demander.commit(int(demander.ranking.order[order]))
-        return chosen
+        there = tuple((prospect.room.node_ids[node], members) for node, members in spread)
+        key = demander.group.key
+        return [Preemption(v.lease.lease_id, key, alternative, there) for v in chosen]
 
     def _prospect(self, pool: int) -> Prospect:
         found = self._prospects.get(pool)
@@ -201,8 +205,7 @@ class Preemptions:
         expected_s = max(0, lease.expected_end_ms - lease.started_at_ms) // MS_PER_SECOND
         return Victim(
             lease,
-            room.positions(lease.node_members),
-            np.array(vector(lease.member_resources), dtype=np.int64),
+            *room.held_by(lease),
             max(self._now_ms, lease.ends_by_ms),
             max(share_seconds(whole, elapsed_s, self._totals, unit=_FINE_UNIT)),
             share_seconds(whole, expected_s, self._totals, unit=_FINE_UNIT),
@@ -269,7 +272,7 @@ class Preemptions:
         alternative: int,
         chosen: list[Victim],
         end_ms: int,
-    ) -> None:
+    ) -> Spread:
         for victim in chosen:
             at.release(victim, 1)
             at.victims.remove(victim)
@@ -278,8 +281,9 @@ class Preemptions:
         demand = demander.ranking.demand
         need = vector(demand.alternatives[alternative].resources)
         spread = scatter(at.counts(need, end_ms, demander.group), at.free, demand.members)
-        at.occupy(spread or (), need, end_ms)
+        at.occupy(spread or (), need, end_ms, demander.group)
         self._tree.charge(demander.group, demander.charges[alternative], 1)
+        return spread or ()
 
 
 def _cheapest_step(

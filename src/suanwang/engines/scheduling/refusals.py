@@ -13,6 +13,7 @@ import numpy as np
 
 from suanwang.engines.scheduling.arithmetic import Column
 from suanwang.engines.scheduling.capacity import Gang, GridRoom, Vector
+from suanwang.engines.scheduling.cards import KINDS
 from suanwang.engines.scheduling.filters import CHAIN, CODE, Codes, Filters
 from suanwang.engines.scheduling.limits import Limits
 from suanwang.engines.scheduling.model import (
@@ -132,6 +133,9 @@ class RefusalBook:
             now_free = self._fits_free(need, demand.members, at_start=False)
             then_free = self._fits_free(need, demand.members, at_start=True)
             found = np.full(len(now_free), CODE[RefusalReason.NO_FREE_CAPACITY], dtype=np.int8)
+            if room.width > KINDS:
+                in_all = room.room_in(room.free[:, :KINDS], need, demand.members)
+                found[in_all] = CODE[RefusalReason.FREE_SHARES_SPLIT]
             if not started:
                 found[then_free] = CODE[RefusalReason.BEHIND_IN_FAIR_SHARE]
             found[now_free] = CODE[RefusalReason.RESERVED_FOR_EARLIER]
@@ -234,6 +238,8 @@ class RefusalBook:
             )
         if reason is RefusalReason.BEHIND_IN_FAIR_SHARE:
             return f"{where} had room for {asked}, work ahead of yours in the fair order took it"
+        if reason is RefusalReason.FREE_SHARES_SPLIT:
+            return f"{where} has {asked} free in all, but split over several cards"
         return f"{where} has no room for {asked} now"
 
     def _in_words(self, need: Resources, members: int) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from suanwang.engines.scheduling.capacity import Gang, Vector
 from suanwang.engines.scheduling.filters import CODE
 from suanwang.engines.scheduling.model import (
     DemandClass,
@@ -62,6 +63,7 @@ class Remedies:
         self._demand = round_.classes[group.class_id]
         self._ranking = round_.ranking(self._demand, group.organisation_id)
         self._tried = 0
+        self._free_ms: dict[tuple[int, Vector, int], int | None] = {}
 
     def all(self) -> tuple[Remedy, ...]:
         """Those that start at once first, then by start; at most one of each kind."""
@@ -92,22 +94,33 @@ class Remedies:
         pools = at.filters.columns.pools
         funds = at.limits.funds(group.project_id)
         end_ms = declared_end_ms(renamed, at.now_ms)
+        needs = [vector(request.resources) for request in renamed.alternatives]
+        open_now = [at.room.room_now(Gang(need, renamed.members, end_ms)) for need in needs]
+        quota = [
+            at.limits.quota_room(group, request.resources * renamed.members)
+            for request in renamed.alternatives
+        ]
         best: tuple[int, int, str] | None = None
         for order, flat in enumerate(ranking.order.tolist()):
             alternative, pool = ranking.at(flat)
-            whole = renamed.alternatives[alternative].resources * renamed.members
             if funds is not None and not 0 <= ranking.hold(flat) <= funds + extra_funds:
                 continue
-            if at.limits.quota_room(group, whole) < 1:
+            if quota[alternative] < 1:
                 continue
-            room = at.room.pools[pool]
-            need = vector(renamed.alternatives[alternative].resources)
-            if int(room.counts(room.available(end_ms), need).sum()) >= renamed.members:
+            if open_now[alternative][pool]:
                 return at.now_ms, pools[pool].pool_id
-            free_ms = room.earliest(need, renamed.members) if later else None
-            if free_ms is not None and (best is None or (free_ms, order) < best[:2]):
-                best = (free_ms, order, pools[pool].pool_id)
+            if later:
+                free_ms = self._free_at(pool, needs[alternative], renamed.members)
+                if free_ms is not None and (best is None or (free_ms, order) < best[:2]):
+                    best = (free_ms, order, pools[pool].pool_id)
         return None if best is None else (best[0], best[2])
+
+    def _free_at(self, pool: int, need: Vector, members: int) -> int | None:
+        """When a gang fits there by declared ends; many changes leave that as it was."""
+        key = (pool, need, members)
+        if key not in self._free_ms:
+            self._free_ms[key] = self._round.room.pools[pool].earliest(need, members)
+        return self._free_ms[key]
 
     def _trials(self) -> Iterator[Trial]:
         yield from self._money()

@@ -14,13 +14,16 @@ from suanwang.grid.jobs.orders import stop_leases
 from suanwang.grid.jobs.tables import arrears
 from suanwang.kernel.time import MS_PER_SECOND
 from suanwang.platform.database import Tx
+from suanwang.platform.prepared import Prepared
 from suanwang.tenancy import service as tenancy
 from suanwang.trade.billing import service as billing
+
+_owing = Prepared(sa.select(arrears))
 
 
 def owing_since(conn: Connection) -> dict[str, int]:
     """Project → instant since when it was seen to owe while work of it ran."""
-    return {row.project_id: row.since_ms for row in conn.execute(sa.select(arrears))}
+    return {row.project_id: row.since_ms for row in _owing.rows(conn)}
 
 
 def overdue(since_ms: int, grace_s: int, now_ms: int) -> bool:

@@ -7,13 +7,12 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from suanwang.engines.scheduling.candidates import candidates
-from suanwang.engines.scheduling.forecast import explain
 from suanwang.engines.scheduling.model import PoolVerdict, RefusalReason
-from suanwang.engines.scheduling.plan import plan
 from suanwang.grid.jobs import leases_store, shown_store, store
 from suanwang.grid.jobs.demand import demand_of, facts_of
 from suanwang.grid.jobs.estimates import RuntimeEstimates, on_grid
-from suanwang.grid.jobs.model import Job, TaskState
+from suanwang.grid.jobs.model import Job, Task, TaskState
+from suanwang.grid.jobs.planned import Key, Planned
 from suanwang.grid.jobs.snapshot import Gathered, class_from
 from suanwang.grid.jobs.spec import JobSpec
 from suanwang.grid.jobs.submission import Owner, blob_facts
@@ -104,20 +103,31 @@ def verdict_view(
     return view
 
 
-def explain_job(conn: Connection, gathered: Gathered, job: Job, now_ms: int) -> dict[str, Any]:
+def group_of(conn: Connection, job: Job, now_ms: int) -> Key | None:
+    """The queue group of the job's next task; None if nothing of it waits for a place yet."""
+    task, group = _first_waiting(shown_store.tasks_of_job(conn, job.job_id, limit=1000))
+    return group if task is not None and task.not_before_ms <= now_ms else None
+
+
+def _first_waiting(tasks: list[Task]) -> tuple[Task | None, Key | None]:
+    task = next((task for task in tasks if task.state is TaskState.QUEUED), None)
+    if task is None:
+        return None, None
+    key = (task.organisation_id, task.project_id, task.user_id, task.class_id, task.priority)
+    return task, key
+
+
+def explain_job(conn: Connection, planned: Planned, job: Job, now_ms: int) -> dict[str, Any]:
     """For a waiting job a forecast; for one that was placed, where and at what score."""
+    gathered = planned.gathered
     tasks = shown_store.tasks_of_job(conn, job.job_id, limit=1000)
-    waiting = [task for task in tasks if task.state is TaskState.QUEUED]
     answer: dict[str, Any] = {"job_id": job.job_id, "state": job.state.value}
-    if waiting:
-        task = waiting[0]
-        key = (task.organisation_id, task.project_id, task.user_id, task.class_id, task.priority)
+    task, group = _first_waiting(tasks)
+    if task is not None and group is not None:
         if task.not_before_ms > now_ms:
             answer["backoff_s"] = -(-(task.not_before_ms - now_ms) // 1000)
-        group = next((g for g in gathered.snapshot.queue if g.key == key), None)
-        if group is not None:
-            made = plan(gathered.snapshot, now_ms)
-            found = explain(gathered.snapshot, made, group.key, now_ms)
+        found = planned.explanation(group)
+        if found is not None:
             answer["waiting"] = found
     elif job.state is TaskState.WAITING:
         answer["depends_on"] = job.depends_on

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 import suanwang
+from suanwang.engines.scheduling.cards import Cards, changed, pick
 from suanwang.engines.scheduling.model import (
     PERMANENT_REASONS,
     Placement,
@@ -19,6 +20,7 @@ from suanwang.engines.scheduling.model import (
     Refusal,
 )
 from suanwang.grid.jobs import leases_store, store
+from suanwang.grid.jobs.cards import Holder, holders_by_node, standing
 from suanwang.grid.jobs.model import Lease, LeaseState, Outcome, StopReason, TaskState, Terms
 from suanwang.grid.jobs.orders import stop_leases
 from suanwang.grid.jobs.progress import Steps, settle
@@ -50,6 +52,7 @@ class Applied:
     """Jobs whose state changed."""
 
 
+NO_HOLDERS: Sequence[Holder] = ()
 NOTHING = Applied(placed=0, stale=0, refused=0, sites=(), jobs=())
 
 
@@ -57,36 +60,62 @@ class _Capacity:
     """Free resources per node as the database has them now, less what this plan takes."""
 
     def __init__(self, tx: Tx, gathered: Gathered, plan: Plan) -> None:
-        self._now = {site.site_id: site for site in sites.sites(tx.conn)}
+        wanted = {placement.pool_id for placement in plan.placements}
+        # most rounds place nothing
+        self._now = {site.site_id: site for site in sites.sites(tx.conn)} if wanted else {}
         self._now_ms = tx.now_ms
         self._gathered = gathered
-        wanted = {placement.pool_id for placement in plan.placements}
-        used = used_by_node(leases_store.occupying(tx.conn, wanted))
+        leases = leases_store.occupying(tx.conn, wanted)
+        used, holders = used_by_node(leases), holders_by_node(leases)
+        self._cards: dict[tuple[str, str], tuple[int, ...]] = {}
         self._free: dict[tuple[str, str], Resources] = {}
         for pool in gathered.snapshot.pools:
             if pool.pool_id not in wanted:
                 continue
-            reports = gathered.pools[pool.pool_id].nodes
-            foreign = {report.name: resources_of(report.foreign) for report in reports}
-            for node in pool.nodes:
-                key = (pool.pool_id, node.node_id)
-                taken = foreign.get(node.node_id, ZERO) + used.get(key, ZERO)
-                self._free[key] = node.capacity - taken
+            nodes = {node.node_id: node for node in pool.nodes}
+            for report in gathered.pools[pool.pool_id].nodes:
+                key = (pool.pool_id, report.name)
+                taken = resources_of(report.foreign) + used.get(key, ZERO)
+                self._free[key] = nodes[report.name].capacity - taken
+                if report.capacity.accelerator_milli:
+                    self._cards[key] = standing(report, holders.get(key, NO_HOLDERS)).free
 
-    def take(self, placement: Placement, member: Resources) -> bool:
-        """False (and nothing taken) when the site went away or a node no longer has the room."""
+    def take(self, placement: Placement, member: Resources) -> Cards | None:
+        """The cards it gets. None (and nothing taken) when the site went away or a node no longer
+        has the room."""
         pool = self._gathered.pools[placement.pool_id]
         site = self._now.get(pool.site_id)
         if site is None or site.state is not SiteState.ACTIVE:
-            return False
+            return None
         if not is_reachable(site, self._now_ms):
-            return False
+            return None
         wants = [((placement.pool_id, n), member * m) for n, m in placement.node_members]
         if not all(need.fits_in(self._free.get(key, ZERO)) for key, need in wants):
-            return False
+            return None
+        dealt = self._deal(placement, member.accelerator_milli)
+        if dealt is None:
+            return None
         for key, need in wants:
             self._free[key] = self._free[key] - need
-        return True
+        for (key, _), cards in zip(wants, dealt, strict=False):
+            self._cards[key] = changed(self._cards[key], cards, member.accelerator_milli, -1)
+        return dealt
+
+    def _deal(self, placement: Placement, milli: int) -> Cards | None:
+        """The cards that the plan names while they are free, or others; None if there are none."""
+        if not milli:
+            return ()
+        out: list[tuple[int, ...]] = []
+        for i, (node, members) in enumerate(placement.node_members):
+            free = self._cards[(placement.pool_id, node)]
+            wish = placement.cards[i] if placement.cards else ()
+            if not wish or min(changed(free, wish, milli, -1)) < 0:
+                found = pick(free, milli, members)
+                if found is None:
+                    return None
+                wish = found
+            out.append(wish)
+        return tuple(out)
 
 
 def apply_plan(
@@ -163,10 +192,12 @@ class _Grants:
         self.stale += len(placements) - len(heads)
         for head, placement in zip(heads, placements, strict=False):
             request = demand.alternatives[placement.alternative]
-            if not self._capacity.take(placement, request.resources):
+            cards = self._capacity.take(placement, request.resources)
+            if cards is None:
                 self.stale += 1
                 continue
-            self._grant(group, head, terms[head.job_id], placement, request.resources)
+            terms_of_job = terms[head.job_id]
+            self._grant(group, head, terms_of_job, placement, request.resources, cards)
 
     def _grant(
         self,
@@ -175,6 +206,7 @@ class _Grants:
         terms: Terms,
         placement: Placement,
         member: Resources,
+        cards: Cards,
     ) -> None:
         organisation_id, project_id, user_id, class_id, priority = group
         now_ms = self._tx.now_ms
@@ -224,6 +256,7 @@ class _Grants:
                 "rate": rate,
                 "hold": hold,
                 "score": placement.score,
+                "cards": [list(each) for each in cards],
                 **_UNTOUCHED,
             }
         )

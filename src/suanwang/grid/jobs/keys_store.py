@@ -8,14 +8,21 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from suanwang.grid.jobs.tables import idempotency_keys
+from suanwang.platform.bulk import insert_rows, tuples_of
 from suanwang.platform.database import Tx
+from suanwang.platform.prepared import Prepared
+
+_named = Prepared(
+    sa.select(idempotency_keys).where(
+        idempotency_keys.c.user_id == sa.bindparam("of_user"),
+        idempotency_keys.c.key == sa.bindparam("of_key"),
+    )
+)
 
 
 def remembered(conn: Connection, user_id: str, key: str) -> Row[Any] | None:
-    query = sa.select(idempotency_keys).where(
-        idempotency_keys.c.user_id == user_id, idempotency_keys.c.key == key
-    )
-    return conn.execute(query).first()
+    found: Row[Any] | None = _named.first(conn, {"of_user": user_id, "of_key": key})
+    return found
 
 
 def remember(tx: Tx, user_id: str, key: str, request_digest: str, result: Any) -> None:
@@ -26,7 +33,7 @@ def remember(tx: Tx, user_id: str, key: str, request_digest: str, result: Any) -
         "result": result,
         "at_ms": tx.now_ms,
     }
-    tx.conn.execute(sa.insert(idempotency_keys), [row])
+    insert_rows(tx.conn, idempotency_keys, tuples_of(idempotency_keys, [row]))
 
 
 def forget_keys_before(tx: Tx, at_ms: int, limit: int) -> int:

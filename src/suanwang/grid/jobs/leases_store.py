@@ -84,7 +84,9 @@ _all_occupying = sa.select(*_OF_OPEN_LEASE).where(OPEN).order_by(leases.c.id)
 
 
 def _as_open_lease(values: list[Any]) -> OpenLease:
-    """Of _OF_OPEN_LEASE."""
+    """Of _OF_OPEN_LEASE; the cards stand last."""
+    if values[-1]:
+        values[-1] = [tuple(cards) for cards in values[-1]]
     return OpenLease(*values)
 
 
@@ -148,6 +150,7 @@ _CHANGING = (
     "expected_end_ms",
     "protected_until_ms",
     "metered_until_ms",
+    "cards",
 )
 
 
@@ -175,6 +178,7 @@ def update_leases(tx: Tx, updated: Sequence[Lease]) -> None:
             lease.expected_end_ms,
             lease.protected_until_ms,
             lease.metered_until_ms,
+            pack(lease.cards) if lease.cards else None,
             lease.lease_id,
         )
         for lease in updated

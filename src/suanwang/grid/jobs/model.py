@@ -174,6 +174,8 @@ class Lease(msgspec.Struct, frozen=True):
     outputs: list[OutputRecord]
     metered_until_ms: int | None
     """The end of the last hour that was recorded while it ran."""
+    cards: list[list[int]] | None
+    """Per entry of `node_members`: the cards its members hold; nothing: not known."""
 
 
 class OpenLease(msgspec.Struct, frozen=True):
@@ -199,6 +201,7 @@ class OpenLease(msgspec.Struct, frozen=True):
     ends_by_ms: int
     expected_end_ms: int
     protected_until_ms: int
+    cards: list[tuple[int, ...]] | None
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):

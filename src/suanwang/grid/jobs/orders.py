@@ -101,6 +101,7 @@ def _run_spec(
         ),
         members=lease.members,
         nodes=lease.node_members,
+        cards=lease.cards or [],
         env=run.env,
         secrets=unseal(sealed, lease.job_id) if sealed else {},
         inputs=run.inputs,

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from suanwang.engines.scheduling.model import Plan, Policy, Promise, Snapshot
+from suanwang.engines.scheduling.model import Plan, Policy, Promise, Snapshot, promise_order
 from suanwang.engines.scheduling.plan import plan
 from suanwang.grid.jobs import grants, sweeps
 from suanwang.grid.jobs.arrears import sweep_arrears
+from suanwang.grid.jobs.planned import Key, Planned
 from suanwang.grid.jobs.snapshot import Gathered, capacity, gather, somebody_waits, totals_of
 from suanwang.kernel.errors import Unavailable
 from suanwang.kernel.resources import ZERO, Resources
@@ -36,9 +37,12 @@ def promises_after(snapshot: Snapshot, made: Plan) -> tuple[Promise, ...]:
     """Room that was preempted for somebody is his until he has started there."""
     started = {(placement.group, placement.pool_id) for placement in made.placements}
     pools = {running.lease_id: running.pool_id for running in snapshot.running}
-    new = {Promise(p.for_group, pools[p.lease_id]) for p in made.preemptions}
+    new = {
+        Promise(p.for_group, pools[p.lease_id], p.alternative, p.node_members)
+        for p in made.preemptions
+    }
     kept = {p for p in snapshot.promises if (p.group, p.pool_id) not in started}
-    return tuple(sorted(kept | new, key=lambda p: (p.group, p.pool_id)))
+    return tuple(sorted(kept | new, key=promise_order))
 
 
 class Dispatcher:
@@ -68,6 +72,9 @@ class Dispatcher:
         self._promises: tuple[Promise, ...] = ()
         self._totals: Resources = ZERO
         self._totals_at_ms = -TOTALS_EVERY_MS
+        self._planned: Planned | None = None
+        self._planning = asyncio.Lock()
+        self._explaining = asyncio.Lock()
 
     async def gather(self) -> Gathered:
         now_ms = self._clock.now_ms()
@@ -85,6 +92,27 @@ class Dispatcher:
             self._totals_at_ms = now_ms
         return self._totals
 
+    async def planned(self, group: Key | None) -> Planned:
+        """The last round, if it is not old and refused this group (None: whatever it did); else a
+        plan that nobody applies. Who asks meanwhile waits for the same one.
+
+        Of the group it knows the explanation already: that was worked out here, one at a time and
+        beside the database's readers, whom it would keep from others for seconds."""
+        planned = await self._planned_for(group)
+        if group is not None:
+            async with self._explaining:
+                await asyncio.to_thread(planned.explanation, group)
+        return planned
+
+    async def _planned_for(self, group: Key | None) -> Planned:
+        async with self._planning:
+            now_ms = self._clock.now_ms()
+            if self._planned is None or not self._planned.knows(group, now_ms):
+                gathered = await self.gather()
+                made = await self._offload(lambda: plan(gathered.snapshot, now_ms))
+                self._planned = Planned(gathered, made, now_ms)
+            return self._planned
+
     async def round(self) -> grants.Applied:
         """Snapshot → plan → apply; wakes the sites that got orders."""
         started_ms = self._clock.now_ms()
@@ -94,6 +122,7 @@ class Dispatcher:
         self._round += 1
         seed = self._round
         made = await self._offload(lambda: plan(gathered.snapshot, started_ms, seed))
+        self._planned = Planned(gathered, made, started_ms, applied=True)
         took_ms = self._clock.now_ms() - started_ms
         self._promises = promises_after(gathered.snapshot, made)
         digest = grants.digest_of(gathered) if made.placements or made.preemptions else ""

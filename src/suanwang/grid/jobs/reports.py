@@ -15,6 +15,7 @@ import msgspec
 from suanwang.engines.scheduling.fairness import decayed
 from suanwang.grid.data import service as data
 from suanwang.grid.jobs import leases_store, metering, rules, store
+from suanwang.grid.jobs.cards import cards_make_sense
 from suanwang.grid.jobs.estimates import RunEnded
 from suanwang.grid.jobs.model import (
     FINAL,
@@ -180,6 +181,7 @@ def stepped(lease: Lease, report: RunReport, now_ms: int) -> Lease:
         "started_at_ms": started,
         "engine_id": report.engine_id or lease.engine_id,
         "nodes": report.nodes or lease.nodes,
+        "cards": report.cards if cards_make_sense(lease, report.cards) else lease.cards,
         "lost_at_ms": None,
     }
     if started is not None and lease.started_at_ms is None:

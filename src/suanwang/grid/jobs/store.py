@@ -83,12 +83,15 @@ def insert_classes(tx: Tx, rows: list[dict[str, Any]]) -> None:
 
 
 _bodies = Prepared(
-    sa.select(demand_classes.c.id, demand_classes.c.body).where(demand_classes.c.id.in_(ONE_OF))
+    sa.select(
+        demand_classes.c.id, sa.type_coerce(demand_classes.c.body, sa.LargeBinary).label("body")
+    ).where(demand_classes.c.id.in_(ONE_OF))
 )
 
 
-def class_bodies(conn: Connection, class_ids: Iterable[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def class_bodies(conn: Connection, class_ids: Iterable[str]) -> dict[str, bytes]:
+    """As they are kept: MessagePack."""
+    found: dict[str, bytes] = {}
     for ids in chunks(class_ids):
         found.update({row.id: row.body for row in _bodies.rows(conn, {"one_of": ids})})
     return found
@@ -191,21 +194,22 @@ def tasks_by_id(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> 
     return found
 
 
-_open_tasks = (
+_open_tasks = Prepared(
     sa.select(*TASK_COLUMNS)
     .where(
-        tasks.c.job_id.in_(sa.bindparam("ids", expanding=True)),
+        tasks.c.job_id.in_(ONE_OF),
         tasks.c.state.not_in([state.value for state in TaskState if state in FINAL]),
     )
     .order_by(tasks.c.id)
-    .with_for_update()
+    .with_for_update(),
+    as_task,
 )
 
 
 def open_tasks_of_jobs(conn: Connection, job_ids: Iterable[str]) -> list[Task]:
     found: list[Task] = []
     for some in chunks(job_ids):
-        found.extend(as_task(list(row)) for row in conn.execute(_open_tasks, {"ids": some}))
+        found.extend(_open_tasks.rows(conn, {"one_of": some}))
     return found
 
 
@@ -382,22 +386,21 @@ def refusal_keys(conn: Connection) -> dict[tuple[str, str, str, int], tuple[str,
     return {(r[0], r[1], r[2], r[3]): (r[4], r[5], r[6]) for r in rows}
 
 
+_take_back = Prepared(
+    sa.delete(refusals).where(
+        refusals.c.project_id == sa.bindparam("k0"),
+        refusals.c.user_id == sa.bindparam("k1"),
+        refusals.c.class_id == sa.bindparam("k2"),
+        refusals.c.priority == sa.bindparam("k3"),
+    )
+)
+
+
 def replace_refusals(
     tx: Tx, gone: Sequence[tuple[str, str, str, int]], rows: list[dict[str, Any]]
 ) -> None:
-    if gone:
-        condition = sa.and_(
-            refusals.c.project_id == sa.bindparam("k0"),
-            refusals.c.user_id == sa.bindparam("k1"),
-            refusals.c.class_id == sa.bindparam("k2"),
-            refusals.c.priority == sa.bindparam("k3"),
-        )
-        tx.conn.execute(
-            sa.delete(refusals).where(condition),
-            [{"k0": k[0], "k1": k[1], "k2": k[2], "k3": k[3]} for k in gone],
-        )
-    if rows:
-        tx.conn.execute(sa.insert(refusals), rows)
+    _take_back.run_all(tx.conn, [{"k0": k[0], "k1": k[1], "k2": k[2], "k3": k[3]} for k in gone])
+    insert_rows(tx.conn, refusals, tuples_of(refusals, rows))
 
 
 def named_digests(conn: Connection, organisation_id: str) -> set[str]:

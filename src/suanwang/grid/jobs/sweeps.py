@@ -56,7 +56,7 @@ def sweep_lost(tx: Tx, *, listening_since_ms: int = 0) -> Swept:
     marked; the task waits for its site.
     """
     swept = Swept()
-    heard = {site.site_id: site.last_contact_ms for site in sites.sites(tx.conn)}
+    heard = sites.last_contacts(tx.conn)
     quiet = [site for site, at_ms in heard.items() if tx.now_ms - at_ms > SHORTEST_LOSS_MS]
     silent = [
         lease

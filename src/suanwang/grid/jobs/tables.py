@@ -160,6 +160,7 @@ leases = sa.Table(
     sa.Column("meters", Packed(Meters), nullable=False),
     sa.Column("outputs", Packed(list[OutputRecord]), nullable=False),
     sa.Column("metered_until_ms", Ms),
+    sa.Column("cards", Packed(list[list[int]])),
 )
 
 _open = leases.c.state != sa.literal_column("'ended'")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from suanwang.protocol.messages import AcceleratorReport, NodeReport
 
@@ -19,8 +20,7 @@ class SiteState(StrEnum):
     REMOVED = "removed"
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(msgspec.Struct, frozen=True):
     """`last_contact_ms` is when its agent was last heard, on our clock."""
 
     site_id: str
@@ -47,8 +47,7 @@ class Site:
     """Electricity, micro-yuan per kWh for each hour of the local day (24), empty if unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolRow:
+class PoolRow(msgspec.Struct, frozen=True):
     """A pool as last reported. Its nodes' names are unique in it."""
 
     pool_id: str

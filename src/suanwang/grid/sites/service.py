@@ -32,6 +32,7 @@ from suanwang.trade.billing.model import HourlyPrices
 
 INVITATION_LIFETIME_MS = 7 * MS_PER_DAY
 MAX_FIGURE = 1 << 45
+MILLI_PER_CARD = 1000
 KINDS = ("supercomputing", "ai", "general")
 
 
@@ -170,7 +171,7 @@ def enrol(tx: Tx, request: EnrolRequest, random: Random) -> EnrolReply:
     store.end_credentials(tx.conn, site.site_id, tx.now_ms)
     credential = _issue(tx, site.site_id, "credential", random)
     if site.state is SiteState.INVITED:
-        store.update_site(tx.conn, site.site_id, state=SiteState.ACTIVE)
+        store.update_site(tx.conn, site.site_id, state=SiteState.ACTIVE.value)
     return EnrolReply(site_id=site.site_id, site_name=site.name, credential=credential)
 
 
@@ -326,6 +327,10 @@ def check_inventory(reports: list[PoolReport]) -> None:
             for amount in (node.capacity, node.foreign):
                 limits += [amount.cpu_milli, amount.memory_mib]
                 limits += [amount.disk_mib, amount.accelerator_milli]
+            if node.cards and sum(node.cards) > node.capacity.accelerator_milli:
+                raise refuse(f"The cards of node {node.name} are more than its capacity.")
+            if not all(0 <= milli <= MILLI_PER_CARD for milli in node.cards):
+                raise refuse(f"A card of node {node.name} has 0 to 1000 milli.")
         if not all(0 <= figure <= MAX_FIGURE for figure in limits):
             raise refuse(f"A figure of pool {report.name} is negative or beyond all machines.")
 
@@ -363,7 +368,7 @@ def set_draining(tx: Tx, site_id: str, draining: bool) -> Site:
     if site.state is SiteState.INVITED:
         raise Conflict("SiteNotEnrolled", "No agent has enrolled for this site yet.")
     state = SiteState.DRAINING if draining else SiteState.ACTIVE
-    store.update_site(tx.conn, site_id, state=state)
+    store.update_site(tx.conn, site_id, state=state.value)
     return require_site(tx.conn, site_id)
 
 
@@ -397,11 +402,17 @@ def remove(tx: Tx, site_id: str, open_leases: Callable[[Connection, str], int]) 
     store.end_credentials(tx.conn, site_id, tx.now_ms)
     for pool in store.pools_of(tx.conn, site_id):
         store.update_pool(tx.conn, pool.pool_id, present=False)
-    store.update_site(tx.conn, site_id, state=SiteState.REMOVED, name=f"{site.name}~{site_id[-8:]}")
+    freed = f"{site.name}~{site_id[-8:]}"
+    store.update_site(tx.conn, site_id, state=SiteState.REMOVED.value, name=freed)
 
 
 def sites(conn: Connection) -> list[Site]:
     return store.all_sites(conn)
+
+
+def last_contacts(conn: Connection) -> dict[str, int]:
+    """Site → when it was last heard, in ms."""
+    return store.last_contacts(conn)
 
 
 def pools(conn: Connection) -> list[PoolRow]:

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from suanwang.grid.sites.model import PoolRow, Site, SiteState
-from suanwang.platform.prepared import Prepared
+from suanwang.platform.bulk import update_row
+from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.platform.schema import Id, Ms, Packed, metadata
 from suanwang.protocol.messages import AcceleratorReport, NodeReport
 
@@ -71,40 +72,50 @@ pools = sa.Table(
 )
 
 
-_SITE_FIELDS = ["site_id" if column.name == "id" else column.name for column in sites.c]
-_POOL_FIELDS = ["pool_id" if column.name == "id" else column.name for column in pools.c]
+_SITE_COLUMNS = [sites.c["id" if n == "site_id" else n] for n in Site.__struct_fields__]
+_POOL_COLUMNS = [pools.c["id" if n == "pool_id" else n] for n in PoolRow.__struct_fields__]
+_SITE_STATE = Site.__struct_fields__.index("state")
+_STATES = {state.value: state for state in SiteState}
 
 
-def _site(row: Row[Any]) -> Site:
-    values = dict(zip(_SITE_FIELDS, row, strict=True))
-    values["state"] = SiteState(values["state"])
-    return Site(**values)
+def _site(values: list[Any]) -> Site:
+    """Of _SITE_COLUMNS."""
+    values[_SITE_STATE] = _STATES[values[_SITE_STATE]]
+    return Site(*values)
 
 
-def _pool(row: Row[Any]) -> PoolRow:
-    return PoolRow(**dict(zip(_POOL_FIELDS, row, strict=True)))
+def _pool(values: list[Any]) -> PoolRow:
+    """Of _POOL_COLUMNS."""
+    return PoolRow(*values)
 
 
 def insert_site(conn: Connection, values: dict[str, Any]) -> None:
     conn.execute(sa.insert(sites), [values])
 
 
-def update_site(conn: Connection, site_id: str, **values: Any) -> int:
-    return conn.execute(sa.update(sites).where(sites.c.id == site_id).values(**values)).rowcount
+def update_site(conn: Connection, site_id: str, **values: Any) -> None:
+    update_row(conn, sites, "id", site_id, values)
 
 
 # asked at every poll: built once
-_named = sa.select(sites).where(sites.c.id == sa.bindparam("of_site"))
-_by_id = Prepared(_named)
-_by_id_locked = Prepared(_named.with_for_update())
+_sites = sa.select(*_SITE_COLUMNS)
+_identified = _sites.where(sites.c.id == sa.bindparam("of_site"))
+_by_id = Prepared(_identified, _site)
+_by_id_locked = Prepared(_identified.with_for_update(), _site)
+_named = Prepared(_sites.where(sites.c.name == sa.bindparam("of_name")), _site)
 _not_removed = Prepared(
-    sa.select(sites).where(sites.c.state != SiteState.REMOVED).order_by(sites.c.id)
+    _sites.where(sites.c.state != SiteState.REMOVED).order_by(sites.c.id), _site
+)
+_contacts = Prepared(
+    sa.select(sites.c.id, sites.c.last_contact_ms)
+    .where(sites.c.state != SiteState.REMOVED)
+    .order_by(sites.c.id)
 )
 
 
 def site_by_id(conn: Connection, site_id: str, *, lock: bool = False) -> Site | None:
-    row = (_by_id_locked if lock else _by_id).first(conn, {"of_site": site_id})
-    return _site(row) if row else None
+    found: Site | None = (_by_id_locked if lock else _by_id).first(conn, {"of_site": site_id})
+    return found
 
 
 _session = Prepared(sa.select(sites.c.session).where(sites.c.id == sa.bindparam("of_site")))
@@ -116,13 +127,18 @@ def session_of(conn: Connection, site_id: str) -> int | None:
 
 
 def site_by_name(conn: Connection, name: str) -> Site | None:
-    row = conn.execute(sa.select(sites).where(sites.c.name == name)).first()
-    return _site(row) if row else None
+    found: Site | None = _named.first(conn, {"of_name": name})
+    return found
 
 
 def all_sites(conn: Connection) -> list[Site]:
     """Every site that is not removed, by id."""
-    return [_site(row) for row in _not_removed.rows(conn)]
+    return list(_not_removed.rows(conn))
+
+
+def last_contacts(conn: Connection) -> dict[str, int]:
+    """Site → when it was last heard, of every site that is not removed."""
+    return {row[0]: row[1] for row in _contacts.rows(conn)}
 
 
 _touch = Prepared(
@@ -190,23 +206,22 @@ def end_credentials(
     return conn.execute(query).rowcount
 
 
-_pools_of = Prepared(
-    sa.select(pools).where(pools.c.site_id == sa.bindparam("of_site")).order_by(pools.c.id)
-)
-_present = Prepared(sa.select(pools).where(pools.c.present).order_by(pools.c.id))
+_pools = sa.select(*_POOL_COLUMNS).order_by(pools.c.id)
+_pools_of = Prepared(_pools.where(pools.c.site_id == sa.bindparam("of_site")), _pool)
+_present = Prepared(_pools.where(pools.c.present), _pool)
+_pools_by_id = Prepared(_pools.where(pools.c.id.in_(ONE_OF)), _pool)
 
 
 def pools_of(conn: Connection, site_id: str) -> list[PoolRow]:
-    return [_pool(row) for row in _pools_of.rows(conn, {"of_site": site_id})]
+    return list(_pools_of.rows(conn, {"of_site": site_id}))
 
 
 def present_pools(conn: Connection) -> list[PoolRow]:
-    return [_pool(row) for row in _present.rows(conn)]
+    return list(_present.rows(conn))
 
 
 def pools_by_id(conn: Connection, pool_ids: Sequence[str]) -> dict[str, PoolRow]:
-    query = sa.select(pools).where(pools.c.id.in_(pool_ids))
-    return {pool.pool_id: pool for pool in map(_pool, conn.execute(query))}
+    return {pool.pool_id: pool for pool in _pools_by_id.rows(conn, {"one_of": list(pool_ids)})}
 
 
 def insert_pool(conn: Connection, values: dict[str, Any]) -> None:
@@ -214,7 +229,7 @@ def insert_pool(conn: Connection, values: dict[str, Any]) -> None:
 
 
 def update_pool(conn: Connection, pool_id: str, **values: Any) -> None:
-    conn.execute(sa.update(pools).where(pools.c.id == pool_id).values(**values))
+    update_row(conn, pools, "id", pool_id, values)
 
 
 _names_of = Prepared(

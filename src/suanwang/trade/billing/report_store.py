@@ -93,13 +93,16 @@ def used(
     by: GroupBy,
     after: str | None,
     limit: int,
+    job_ids: Sequence[str] | None = None,
 ) -> Report:
     """What projects used in the span, charged already or not yet."""
-    conditions = (
+    conditions = [
         usage.c.project_id.in_(project_ids),
         usage.c.start_ms >= from_ms,
         usage.c.start_ms < until_ms,
-    )
+    ]
+    if job_ids is not None:
+        conditions.append(usage.c.job_id.in_(job_ids))
     source = usage.outerjoin(charges, _CHARGE_OF_USAGE)
     return _page(conn, source, conditions, charges.c.amount, by, after, limit)
 

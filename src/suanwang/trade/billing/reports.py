@@ -82,9 +82,13 @@ def usage_summary(
     by: GroupBy = GroupBy.DAY,
     after: str | None = None,
     limit: int = 100,
+    job_ids: Sequence[str] | None = None,
 ) -> Report:
-    """What projects used in [from, until), and what of it has been charged by now."""
-    return report_store.used(conn, project_ids, from_ms, until_ms, by, after, _checked(limit))
+    """What projects used in [from, until), and what of it has been charged by now; of these jobs
+    alone if they are given."""
+    return report_store.used(
+        conn, project_ids, from_ms, until_ms, by, after, _checked(limit), job_ids
+    )
 
 
 def provider_revenue(

@@ -132,21 +132,26 @@ def prices(conn: Connection, ids: Sequence[str]) -> dict[str, PriceList]:
     return found
 
 
+def _newest() -> sa.Select[Any]:
+    newest = (
+        sa.select(price_lists.c.pool_id, sa.func.max(price_lists.c.version).label("version"))
+        .where(price_lists.c.pool_id.in_(ONE_OF))
+        .group_by(price_lists.c.pool_id)
+        .subquery()
+    )
+    return sa.select(price_lists).join(
+        newest,
+        (price_lists.c.pool_id == newest.c.pool_id) & (price_lists.c.version == newest.c.version),
+    )
+
+
+_CURRENT = Prepared(_newest())
+
+
 def current_prices(conn: Connection, pool_ids: Sequence[str]) -> dict[str, PriceList]:
     found = {}
     for chunk in _chunks(pool_ids):
-        newest = (
-            sa.select(price_lists.c.pool_id, sa.func.max(price_lists.c.version).label("version"))
-            .where(price_lists.c.pool_id.in_(chunk))
-            .group_by(price_lists.c.pool_id)
-            .subquery()
-        )
-        query = sa.select(price_lists).join(
-            newest,
-            (price_lists.c.pool_id == newest.c.pool_id)
-            & (price_lists.c.version == newest.c.version),
-        )
-        for row in conn.execute(query):
+        for row in _CURRENT.rows(conn, {"one_of": chunk}):
             found[row.pool_id] = _price_list(row)
     return found
 

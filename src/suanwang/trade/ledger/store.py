@@ -86,7 +86,7 @@ _OF_OWNERS = Prepared(sa.select(accounts).where(accounts.c.owner_id.in_(ONE_OF))
 _CURRENCIES = Prepared(
     sa.select(accounts.c.id, accounts.c.currency).where(accounts.c.id.in_(ONE_OF))
 )
-_MOVE = (
+_MOVE = Prepared(
     sa.update(accounts)
     .where(accounts.c.id == sa.bindparam("account"))
     .where(accounts.c.held + sa.bindparam("held_delta") >= 0)
@@ -193,7 +193,7 @@ def move(conn: Connection, balance: Mapping[str, int], held: Mapping[str, int]) 
         for one in touched
     ]
     rows = [row for row in rows if row["delta"] or row["held_delta"]]
-    return not rows or conn.execute(_MOVE, rows).rowcount == len(rows)
+    return _MOVE.run_all(conn, rows) == len(rows)
 
 
 def hold_within_funds(conn: Connection, account_id: str, amount: int) -> bool:

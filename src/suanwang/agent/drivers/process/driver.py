@@ -12,9 +12,10 @@ from typing import Any
 
 from suanwang.agent.config import PoolConfig
 from suanwang.agent.drivers.process import accelerators, orders, sandbox
-from suanwang.agent.drivers.process.link import Link, View
+from suanwang.agent.drivers.process.link import Link, Tag, View
 from suanwang.agent.drivers.process.orders import Confinement
 from suanwang.agent.drivers.process.pools import (
+    WHOLE,
     MachineSize,
     Pool,
     Refused,
@@ -40,6 +41,7 @@ class ProcessDriver:
     """Keeps a mirror of what the warden says, so that looking is free."""
 
     name = "process"
+    outlives_machine = False
 
     def __init__(
         self,
@@ -162,7 +164,7 @@ class ProcessDriver:
         ended = view.phase is Phase.ENDED
         if known is not None and (known.phase is Phase.ENDED or not ended):
             return False
-        self._seen[view.lease] = _observation(view)
+        self._seen[view.lease] = _observation(view, self._cards(view.tag))
         for pool in self._pools:
             if ended:
                 pool.release(view.lease)
@@ -232,6 +234,11 @@ class ProcessDriver:
             )
         )
 
+    def _cards(self, tag: Tag | None) -> tuple[tuple[int, ...], ...]:
+        if tag is None:
+            return ()
+        return next((p.cards_of(tag) for p in self._pools if p.config.name == tag.pool), ())
+
     def _report(self, pool: Pool) -> PoolReport:
         config = pool.config
         prices = config.prices
@@ -240,7 +247,10 @@ class ProcessDriver:
             driver=self.name,
             architecture=platform.machine(),
             kind=config.kind,
-            nodes=[NodeReport(node.name, node.capacity) for node in pool.nodes.values()],
+            nodes=[
+                NodeReport(node.name, node.capacity, cards=[WHOLE] * len(node.own))
+                for node in pool.nodes.values()
+            ],
             accelerator=pool.accelerator,
             interconnect=config.interconnect,
             max_runtime_s=config.max_runtime_s,
@@ -256,7 +266,7 @@ class ProcessDriver:
         )
 
 
-def _observation(view: View) -> Observation:
+def _observation(view: View, cards: tuple[tuple[int, ...], ...]) -> Observation:
     return Observation(
         view.lease,
         view.phase,
@@ -268,6 +278,7 @@ def _observation(view: View) -> Observation:
         str(view.pid) if view.pid else "",
         nodes_of(view.tag),
         Meters(view.duration_ms, view.cpu_ms, view.max_rss_mib),
+        cards,
     )
 
 

@@ -69,6 +69,8 @@ class Node:
     name: str
     capacity: Quantity
     cards: dict[int, int] = field(default_factory=dict)
+    own: tuple[int, ...] = ()
+    """The numbers of its cards; `cards` may come to know others', of runs from an older hand."""
     cpu_milli: int = 0
     memory_mib: int = 0
 
@@ -90,8 +92,11 @@ class Pool:
             per_node * WHOLE,
         )
         self.nodes = {
-            name: Node(name, capacity, dict.fromkeys(cards[i * per_node : (i + 1) * per_node], 0))
-            for i, name in enumerate(f"{config.name}-{i}" for i in range(config.nodes))
+            name: Node(name, capacity, dict.fromkeys(own, 0), own)
+            for name, own in (
+                (f"{config.name}-{i}", cards[i * per_node : (i + 1) * per_node])
+                for i in range(config.nodes)
+            )
         }
         self._held: dict[str, Tag] = {}
 
@@ -104,14 +109,28 @@ class Pool:
         if sum(count for _, count in nodes) != spec.members:
             raise Refused(f"the order places other than its {spec.members} members")
         cards: Cards = {}
-        for name, count in nodes:
+        for i, (name, count) in enumerate(nodes):
             node = self.nodes.get(name)
             if node is None:
                 raise Refused(f"pool {self.config.name} has no node {name}")
             _check(node, need, count)
             if need.accelerator_milli:
-                cards[name] = _pick_cards(node, need.accelerator_milli, count)
+                wish = spec.cards[i] if i < len(spec.cards) else []
+                cards[name] = _wished_cards(
+                    node, wish, need.accelerator_milli, count
+                ) or _pick_cards(node, need.accelerator_milli, count)
         return Tag(self.config.name, nodes, need.cpu_milli, need.memory_mib, cards)
+
+    def cards_of(self, tag: Tag) -> tuple[tuple[int, ...], ...]:
+        """Per node of the tag: the positions of its cards among the node's; () if it has none."""
+        if not tag.cards:
+            return ()
+        found = []
+        for name, _ in tag.nodes:
+            node = self.nodes.get(name)
+            order = {card: i for i, card in enumerate(node.own)} if node is not None else {}
+            found.append(tuple(order[c] for c, _ in tag.cards.get(name, []) if c in order))
+        return tuple(found)
 
     def hold(self, lease: str, tag: Tag) -> None:
         if lease not in self._held:
@@ -159,6 +178,22 @@ def _check(node: Node, need: Quantity, count: int) -> None:
     ):
         if wanted * count > there:
             raise Refused(f"{node.name} has {there} {what}, the order wants {wanted * count}")
+
+
+def _wished_cards(
+    node: Node, wish: Sequence[int], milli: int, count: int
+) -> list[tuple[int, int]] | None:
+    """The cards that the order names, by position; None if it names none or one has no room."""
+    share = min(milli, WHOLE)
+    if not wish or len(wish) != count * max(1, milli // WHOLE) or max(wish) >= len(node.own):
+        return None
+    used = dict(node.cards)
+    for position in wish:
+        card = node.own[position]
+        used[card] += share
+        if position < 0 or used[card] > WHOLE:
+            return None
+    return [(node.own[position], share) for position in wish]
 
 
 def _pick_cards(node: Node, milli: int, count: int) -> list[tuple[int, int]]:

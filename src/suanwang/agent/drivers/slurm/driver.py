@@ -46,6 +46,7 @@ class SlurmDriver:
     """One Slurm cluster, a pool per partition."""
 
     name = "slurm"
+    outlives_machine = True
 
     def __init__(self, state_folder: Path, pools: Sequence[PoolConfig], host: Host) -> None:
         """`state_folder` must be on a file system that the nodes share. Raises InvalidInput."""

@@ -38,11 +38,13 @@
   function options(data, width, height) {
     const area = extent(data.sites, width, height);
     const most = Math.max(1, ...data.sites.map((s) => s.weight));
-    const axis = (name, range) => ({
+    /* on a phone degrees would stand under the sites' names */
+    const near = (range, value) => Math.min(value - range[0], range[1] - value) < (range[1] - range[0]) * 0.05;
+    const axis = (names, range) => ({
       type: "value", min: range[0], max: range[1], axisLine: { show: false }, axisTick: { show: false },
       splitLine: { lineStyle: { color: style("--grid") } }, splitNumber: 6,
-      axisLabel: { color: style("--muted"), fontSize: 10, inside: true, showMinLabel: false, showMaxLabel: false,
-        formatter: (value) => `${Math.abs(value).toFixed(0)}°${name}` },
+      axisLabel: { show: width >= 480, color: style("--muted"), fontSize: 10, inside: true, showMinLabel: false, showMaxLabel: false,
+        formatter: (value) => (near(range, value) ? "" : `${Math.abs(value).toFixed(0)}°${value < 0 ? names[1] : names[0]}`) },
     });
     const byName = Object.fromEntries(data.sites.map((s) => [s.name, s]));
     const arcs = data.links.filter((l) => byName[l.from] && byName[l.to]).map((link) => ({
@@ -54,7 +56,7 @@
       animation: false,
       textStyle: { fontFamily: style("--font") },
       grid: { left: 0, right: 0, top: 0, bottom: 0 },
-      xAxis: axis("E", area.lon), yAxis: axis("N", area.lat),
+      xAxis: axis("EW", area.lon), yAxis: axis("NS", area.lat),
       tooltip: { renderMode: "richText", trigger: "item", backgroundColor: style("--surface"), borderColor: style("--line"),
         textStyle: { color: style("--text"), fontSize: 12 }, formatter: (item) => (item.data && item.data.tip) || "" },
       series: [...arcs, {

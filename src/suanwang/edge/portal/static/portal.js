@@ -91,6 +91,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = event.target.closest("input,textarea,select,[contenteditable]");
   if (event.key === "Escape" && typing) { event.target.blur(); return; }
+  if (event.key === "Escape") $$("details.menu[open]").forEach((menu) => { menu.open = false; $("summary", menu).focus(); });
   if (typing || $("dialog[open]")) return;
   if (performance.now() - went < 1200 && went) {
     went = 0;
