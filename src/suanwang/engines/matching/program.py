@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import highspy
 import numpy as np
@@ -69,24 +70,26 @@ class Program:
         choices, options = len(self.columns.choice_line), len(self.columns.option_block)
         links = options + choices + len(book.links)
         self.layout = Layout(choices, choices + options, links, links + 2 * book.products)
-        self._solver = highspy.Highs()
+        self._solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
         for name, value in (
             ("output_flag", False),
             ("threads", 1),
             ("random_seed", 0),
             ("presolve", "off"),
+            ("dual_feasibility_tolerance", 1e-9),
+            ("primal_feasibility_tolerance", 1e-9),
         ):
             self._solver.setOptionValue(name, value)
-        self._solver.passModel(self._model())
+        self._solver.passModel(self.model())
 
     def hold(self, parts: Ints) -> None:
         """Every option at the part (in thousandths) that is given for it."""
-        self._bound(parts / WHOLE, parts / WHOLE)
+        self.bound(parts / WHOLE, parts / WHOLE)
 
     def relax(self) -> None:
         """Every option anywhere from nothing to whole."""
         count = self.layout.links - self.layout.options
-        self._bound(np.zeros(count), np.ones(count))
+        self.bound(np.zeros(count), np.ones(count))
 
     def solve(self) -> Solution:
         self._solver.run()
@@ -99,13 +102,14 @@ class Program:
             self._solver.getInfo().objective_function_value * MICRO_PER_YUAN,
         )
 
-    def _bound(self, low: Floats, high: Floats) -> None:
+    def bound(self, low: Floats, high: Floats) -> None:
+        """Every option between two parts of 1."""
         first, end = self.layout.options, self.layout.links
         if end > first:
             at = np.arange(first, end, dtype=np.int32)
             self._solver.changeColsBounds(end - first, at, low, high)
 
-    def _model(self) -> highspy.HighsLp:
+    def model(self) -> highspy.HighsLp:
         rows, columns, values, low, high = self._matrix()
         model = highspy.HighsLp()
         model.num_col_ = self.layout.end
@@ -194,7 +198,8 @@ class Program:
         for line in book.lines:
             count = len(line.choices)
             if count > 1:
-                made.append((np.arange(first, first + count), np.ones(count), line.quantity))
+                at = np.arange(first, first + count)
+                made.append((at, np.ones_like(at), float(line.quantity)))
             first += count
         places = option_places(book.blocks)
         sets = [list(places[block.block_id]) for block in book.blocks if block.group is None]
@@ -205,7 +210,7 @@ class Program:
         for members in chain(sets, groups.values()):
             if len(members) > 1:
                 at = np.array(members) + layout.options
-                made.append((at, np.ones(len(at)), 1.0))
+                made.append((at, np.ones_like(at), 1.0))
         for block in book.blocks:
             if block.parent is not None:
                 own, above = places[block.block_id], places[block.parent]

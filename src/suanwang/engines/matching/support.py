@@ -28,7 +28,10 @@ def support_of(book: Book, columns: Columns, served: Ints, moved: Ints) -> Suppo
         else:
             found.several(
                 line.side,
-                [(one.product, one.limit, int(n) > 0) for one, n in zip(line.choices, lots)],
+                [
+                    (one.product, one.limit, int(n) > 0)
+                    for one, n in zip(line.choices, lots, strict=True)
+                ],
                 full,
             )
         first += count
