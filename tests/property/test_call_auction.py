@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from suanwang.engines.matching.call_auction import clear
 from suanwang.engines.matching.model import (
     WHOLE,
+    Award,
     Block,
     Book,
     Choice,
@@ -64,21 +65,19 @@ def worth(book: Book, cleared: Clearing) -> int:
         lots = cleared.awards[line.line_id].lots
         total += line.side.sign * sum(limit[one] * n for one, n in lots.items())
     for block in book.blocks:
-        lots = cleared.awards[block.block_id].lots
-        if lots:
-            total += block.side.sign * _limit(block, dict(lots))
+        award = cleared.awards[block.block_id]
+        if award.lots:
+            total += block.side.sign * _limit(block, award)
     return total - sum(link.cost * cleared.flows[link.link_id] for link in book.links)
 
 
-def _limit(block: Block, lots: dict[int, int]) -> int:
-    for option in block.options:
-        profile = dict(option.profile)
-        first = next(iter(profile))
-        if profile.keys() == lots.keys():
-            part, rest = divmod(lots[first] * WHOLE, profile[first])
-            if not rest and all(n * part == lots[one] * WHOLE for one, n in profile.items()):
-                return option.limit * part // WHOLE
-    raise AssertionError(f"{block.block_id} got what it did not offer: {lots}")
+def _limit(block: Block, award: Award) -> int:
+    """Of what was awarded, which is a part of the option that was accepted."""
+    assert award.option is not None
+    option = block.options[award.option]
+    assert {one: n * award.part // WHOLE for one, n in option.profile} == dict(award.lots)
+    assert award.part >= block.least
+    return option.limit * award.part // WHOLE
 
 
 @settings(max_examples=300, deadline=None)
@@ -126,7 +125,7 @@ def test_each_order_is_within_its_limits_and_told_why_not(book: Book) -> None:
     for block in book.blocks:
         award, sign = cleared.awards[block.block_id], block.side.sign
         if award.lots:
-            assert sign * (_limit(block, dict(award.lots)) - award.amount) >= 0
+            assert sign * (_limit(block, award) - award.amount) >= 0
         else:
             assert award.outcome not in (Outcome.ACCEPTED, Outcome.PARTLY)
         if block.parent is not None and award.lots:

@@ -88,7 +88,8 @@ def _of_block(
         assert all(n * part % WHOLE == 0 for _, n in chosen.profile), block.block_id
         amount = sum(prices[product] * n for product, n in lots.items())
         assert sign * (chosen.limit * part - amount * WHOLE) >= 0, f"{block.block_id} loses"
-        return Award(Outcome.ACCEPTED if part == WHOLE else Outcome.PARTLY, lots, amount)
+        outcome = Outcome.ACCEPTED if part == WHOLE else Outcome.PARTLY
+        return Award(outcome, lots, amount, option, part)
     costs = [sum(prices[product] * n for product, n in one.profile) for one in block.options]
     gains = [sign * (one.limit - cost) for one, cost in zip(block.options, costs, strict=True)]
     best = max(range(len(gains)), key=lambda at: (gains[at], -at))

@@ -124,6 +124,10 @@ class Award:
     lots: Mapping[int, int] = field(default_factory=dict)
     amount: int = 0
     """Micro-yuan it pays (a buyer) or is paid (a seller): never beyond its limit."""
+    option: int | None = None
+    """Which of a block's options was accepted."""
+    part: int = 0
+    """Thousandths of it."""
     winning: int | None = None
     """For what was not served: the limit (of the first choice or option) that would have been
     in the money at these prices."""
