@@ -289,6 +289,7 @@ class PretendDriver:
     """An engine whose machines do not exist: a run takes the seconds that it asks for."""
 
     name = "pretend"
+    outlives_machine = False
 
     def __init__(self, pools: Sequence[PoolReport], now_ms: Callable[[], int]) -> None:
         self._pools = list(pools)

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from grid_world import GridWorld, PlayedSite, ended_report, report_of
 from manual_clock import ManualClock
-from suanwang.grid.jobs import leases_store, shown_store
+from suanwang.grid.jobs import leases_store, reading, shown_store
 from suanwang.grid.jobs.model import (
     FINAL,
     LEASE_RANK,
@@ -149,7 +149,8 @@ class Story:
         leases = [
             lease
             for job in self.jobs
-            for lease in shown_store.leases_of_job(conn, job, after_index=-1, limit=1000)
+            for _, leases in reading.tasks_with_leases(conn, job, limit=1000)
+            for lease in leases
         ]
         return tasks, leases
 

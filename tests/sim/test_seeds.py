@@ -12,7 +12,7 @@ import pytest
 from suanwang.sim.scenario import Options, run_seed
 
 SEEDS = 200 if os.environ.get("CI") == "true" else 40
-CHUNK = 20
+CHUNK = 40
 ONCE_FAILED: dict[int, str] = {
     8: "an agent whose disk was lost left an unfenced run on a node that was then given to others",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,9 @@ def test_money_is_never_a_float() -> None:
     pattern = re.compile(r"micro_yuan[a-z_]*\s*:\s*float")
     for path in SOURCES:
         assert not pattern.search(path.read_text(encoding="utf-8")), name_of(path)
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest imports them by name: the second of two is not collected."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, times in sorted(names.items()) if times > 1] == []

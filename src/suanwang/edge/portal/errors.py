@@ -49,6 +49,8 @@ class PortalRoute(APIRoute):
 
 def sign_in_first(request: Request) -> Response:
     """To the login page and back here; a posted form is lost, its page is not."""
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return Response(status_code=401)  # a stream shows no page; the next look at a part will
     url = request.url
     there = url.path + (f"?{url.query}" if url.query else "") if request.method == "GET" else "/"
     is_fragment = request.headers.get("hx-request") == "true"
