@@ -6,7 +6,7 @@ ARGS ?=
 SEED ?= 1
 SEEDS ?=
 WORKERS ?= 6
-BENCHES ?= planning explaining market auction packing queueing estimates end_to_end api startup \
+BENCHES ?= planning explaining market auction order_book packing queueing estimates end_to_end api startup \
   authentication spawn transfer two_databases usage_and_charge
 .DEFAULT_GOAL := help
 
