@@ -37,11 +37,14 @@ def whole(book: Book, seconds: float) -> tuple[float, str]:
     model.col_upper_ = np.concatenate(
         [np.array(model.col_upper_)[: program.layout.slack], np.zeros(2 * book.products)]
     )
+    # the solver keeps its threads for the process: ours had asked for one
+    highspy.Highs.resetGlobalScheduler(True)  # type: ignore[no-untyped-call]
     solver = highspy.Highs()
     for name, value in (("output_flag", False), ("threads", 2), ("time_limit", seconds)):
         solver.setOptionValue(name, value)
     solver.passModel(model)
     solver.run()
+    assert solver.getModelStatus() != highspy.HighsModelStatus.kNotset, "the peer did not run"
     info = solver.getInfo()
     return -info.objective_function_value * MICRO_PER_YUAN, str(solver.getModelStatus())
 
