@@ -58,9 +58,7 @@ def _of_line(line: Line, served: list[int], prices: list[int]) -> Award:
     if total:
         return Award(Outcome.PARTLY, lots, amount)
     outcome = Outcome.TIE if best == 0 else Outcome.PRICE
-    winning = line.choices[0].limit + line.side.sign * (
-        line.side.sign * (prices[line.choices[0].product] - line.choices[0].limit) + 1
-    )
+    winning = prices[line.choices[0].product] + line.side.sign
     return Award(outcome, winning=winning)
 
 

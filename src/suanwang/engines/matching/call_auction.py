@@ -14,7 +14,9 @@ never served. What is measured in `effort` is rounds, not time, so that a round 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from itertools import product as combinations
 from math import gcd, prod
 
@@ -58,17 +60,22 @@ class State:
     """The blocks that are held fit together: nothing was short and nothing left over, and prices
     within the book's bounds support it."""
 
+    @property
+    def losing(self) -> lattice.Flags:
+        """[option] whether it is held though it loses."""
+        return (self.parts > 0) & (self.gains < 0)
+
 
 def clear(book: Book, effort: Effort | None = None) -> Clearing:
     """One round. The same book gives the same clearing."""
     effort = effort or Effort()
     search = _Search(book)
     bound, first = search.relaxation()
-    best, rounds = search.improve(first, effort.rounds, effort.patience)
-    for attempt in (search.improve_carefully, search.exhaust):
-        best, more = attempt(best, first, effort)
-        rounds += more
-    return awards_of(book, search.program.columns, best, bound, rounds)
+    at_once, rounds = search.improve(first, effort.rounds, effort.patience)
+    one_by_one, more = search.improve_carefully(first, effort)
+    found = [at_once] if one_by_one is None else [at_once, one_by_one]
+    best, tried = search.exhaust(max(found, key=lambda state: state.welfare), effort)
+    return awards_of(book, search.program.columns, best, bound, rounds + more + tried)
 
 
 class _Search:
@@ -77,19 +84,12 @@ class _Search:
         self.program = Program(book)
         columns = self.program.columns
         self._places = option_places(book.blocks)
-        self._blocks = {block.block_id: block for block in book.blocks}
         self._profiles = [option.profile for block in book.blocks for option in block.options]
-        self._order = np.argsort(columns.profile_option, kind="stable")
         self._block_of = columns.option_block
-        self._at_once = len(self._profiles)
         self._children: dict[str, list[str]] = {}
         for block in book.blocks:
             if block.parent is not None:
                 self._children.setdefault(block.parent, []).append(block.block_id)
-        self._groups: dict[str, list[str]] = {}
-        for block in book.blocks:
-            if block.group is not None:
-                self._groups.setdefault(block.group, []).append(block.block_id)
 
     def relaxation(self) -> tuple[int, Ints]:
         """(the bound, in whole micro-yuan from above; thousandths of each option to begin with)"""
@@ -146,23 +146,25 @@ class _Search:
         place = self._places[block_id]
         return slice(place.start, place.stop)
 
-    def improve_carefully(self, best: State, first: Ints, effort: Effort) -> tuple[State, int]:
-        """One block at a time, the one with the most at stake."""
+    def improve_carefully(self, first: Ints, effort: Effort) -> tuple[State | None, int]:
+        """One block at a time, the one with the most at stake; None in a large book."""
         rounds = min(effort.careful_rounds, effort.careful_work // max(1, len(first)))
         if rounds < effort.patience:
-            return best, 0
-        self._at_once = 1
-        other, taken = self.improve(first, rounds, effort.careful_patience)
-        return max(best, other, key=lambda state: state.welfare), taken
+            return None, 0
+        return self.improve(first, rounds, effort.careful_patience, at_once=1)
 
-    def improve(self, first: Ints, most_rounds: int, patience: int) -> tuple[State, int]:
+    def improve(
+        self, first: Ints, most_rounds: int, patience: int, *, at_once: int | None = None
+    ) -> tuple[State, int]:
+        """The best choice found, and in how many rounds; `at_once` bounds the options that are
+        dropped or tried in one of them."""
         best = self._state(np.zeros_like(first))
         parts, tried, since = first, np.zeros(len(first), dtype=np.int64), 0
         rounds = 1
         while rounds < most_rounds and since < patience:
             state = self._state(parts)
             rounds += 1
-            losing = self._losers(state)
+            losing = list(islice(self._losers(state), at_once))
             if losing:
                 parts = self._without(state.parts, losing)
                 continue
@@ -170,14 +172,14 @@ class _Search:
                 best, since = state, 0
             else:
                 since += 1
-            added = self._worth_trying(best, tried)
+            added = list(islice(self._worth_trying(best, tried), at_once))
             if not added:
                 break
             parts = self._with(best.parts, added)
             tried[added] += 1
         return best, rounds
 
-    def exhaust(self, best: State, _first: Ints, effort: Effort) -> tuple[State, int]:
+    def exhaust(self, best: State, effort: Effort) -> tuple[State, int]:
         """Every choice of whole blocks, if there are no more than that."""
         counts = [len(block.options) + 1 for block in self.book.blocks]
         if len(counts) > 16 or prod(counts) > effort.choices:
@@ -192,7 +194,7 @@ class _Search:
                 continue
             state = self._state(parts)
             rounds += 1
-            if state.feasible and state.welfare > best.welfare and not self._losers(state):
+            if state.feasible and state.welfare > best.welfare and not state.losing.any():
                 best = state
         return best, rounds
 
@@ -247,11 +249,11 @@ class _Search:
         gains: Ints = columns.option_sign * (columns.option_limit - paid)
         return gains
 
-    def _losers(self, state: State) -> list[int]:
-        held = np.flatnonzero((state.parts > 0) & (state.gains < 0))
-        return self._apart(sorted(held.tolist(), key=lambda at: (int(state.gains[at]), at)))
+    def _losers(self, state: State) -> Iterator[int]:
+        losing = np.flatnonzero(state.losing).tolist()
+        return self._apart(sorted(losing, key=lambda at: (int(state.gains[at]), at)))
 
-    def _worth_trying(self, state: State, tried: Ints) -> list[int]:
+    def _worth_trying(self, state: State, tried: Ints) -> Iterator[int]:
         held = {int(self._block_of[at]) for at in np.flatnonzero(state.parts)}
         taken = {
             block.group for at, block in enumerate(self.book.blocks) if at in held and block.group
@@ -264,20 +266,16 @@ class _Search:
         ]
         return self._apart(sorted(open_to, key=lambda at: (-int(state.gains[at]), at)))
 
-    def _apart(self, options: list[int]) -> list[int]:
+    def _apart(self, options: list[int]) -> Iterator[int]:
         """The first of them, and those that share no product, block or group with any before."""
         taken: set[int | str] = set()
-        kept: list[int] = []
         for option in options:
             block = self.book.blocks[int(self._block_of[option])]
             own: set[int | str] = {product for product, _ in self._profiles[option]}
             own.add(block.group or block.block_id)
             if not own & taken:
                 taken |= own
-                kept.append(option)
-            if len(kept) == self._at_once:
-                break
-        return kept
+                yield option
 
     def _without(self, parts: Ints, options: list[int]) -> Ints:
         left = parts.copy()

@@ -20,7 +20,6 @@ WHOLE = 1_000
 """Of a block: what its accepted part is counted in."""
 MAX_PRICE = 1_000_000 * 1_000_000
 """A million yuan for a lot, either way: sums of a whole book stay exact in the solver."""
-MAX_LOTS = 10_000_000
 
 
 class Side(StrEnum):

@@ -105,6 +105,9 @@ class Play:
         asked = [r.resources for c in base.classes for r in c.alternatives]
         layers = reservation_layers(base.policy)
         self._room = GridRoom(pools, base.running, layers, self.now_ms, asked)
+        none: Ints = np.zeros((0, self._room.width), dtype=np.int64)
+        self._nowhere = (none[:, 0], none)
+        """(nodes, amounts) of what is in no pool that is played."""
         self._running: list[dict[str, Live]] = [{} for _ in pools]
         self._releases: list[tuple[Ints, Ints, Ints] | None] = [None] * len(pools)
         for lease in base.running:
@@ -167,8 +170,8 @@ class Play:
         """(declared end, node, amount) of what runs in a pool."""
         live = list(self._running[pool].values())
         if not live:
-            nothing: Ints = np.zeros(0, dtype=np.int64)
-            return nothing, nothing, np.zeros((0, self._room.width), dtype=np.int64)
+            nodes, amounts = self._nowhere
+            return nodes, nodes, amounts
         ends: Ints = np.array([one.ends_by_ms for one in live], dtype=np.int64)
         ends = np.repeat(ends, [len(one.nodes) for one in live])
         nodes = np.concatenate([one.nodes for one in live])
@@ -206,8 +209,8 @@ class Play:
     ) -> Live:
         index = self._index.get(pool_id)
         if index is None:
-            node_members = ()
-        spread, amounts = self._room.pools[index or 0].held(node_members, need, cards)
+            return Live(None, *self._nowhere, ("", "", ""), need, 0, 0)
+        spread, amounts = self._room.pools[index].held(node_members, need, cards)
         table = np.array(spread, dtype=np.int64).reshape(-1, 2)
         return Live(index, table[:, 0], amounts, ("", "", ""), need, 0, 0)
 

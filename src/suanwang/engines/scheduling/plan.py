@@ -259,13 +259,17 @@ class Round:
             if waiting is None or pool is None or waiting.left == 0:
                 continue
             if not self._start_there(waiting, pool, promise):
-                for flat in waiting.ranking.order.tolist():
-                    if waiting.ranking.at(flat)[1] != pool or not self._allowed(waiting, flat):
-                        continue
-                    if self._start(waiting, flat, 1) == 1:
-                        break
+                self._start_in(waiting, pool)
             if waiting.left == 0:
                 self.tree.drop(waiting.group)
+
+    def _start_in(self, waiting: Waiting, pool: int) -> None:
+        """One task somewhere in that pool, if there is room for it."""
+        for flat in waiting.ranking.order.tolist():
+            if waiting.ranking.at(flat)[1] != pool or not self._allowed(waiting, flat):
+                continue
+            if self._start(waiting, flat, 1) == 1:
+                return
 
     def _start_there(self, waiting: Waiting, index: int, promise: Promise) -> bool:
         """One task on the very nodes that were cleared for it, which may not be the tightest."""
