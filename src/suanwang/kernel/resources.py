@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+UNLIMITED = 10**12
+"""In a quota, of any kind: no limit."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Resources:

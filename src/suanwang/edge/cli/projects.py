@@ -13,6 +13,7 @@ from suanwang.edge.cli.words import say
 from suanwang.edge.client.client import Client
 from suanwang.edge.client.http import segment
 from suanwang.kernel.errors import InvalidInput, NotFound
+from suanwang.kernel.resources import UNLIMITED
 
 _QUOTA_UNITS = {
     "cpus": ("cpu_milli", 1_000),
@@ -20,7 +21,6 @@ _QUOTA_UNITS = {
     "disk_gib": ("disk_mib", 1_024),
     "cards": ("accelerator_milli", 1_000),
 }
-UNLIMITED = 1_000_000_000_000
 
 
 def reference_of(client: Client, name: str) -> str:

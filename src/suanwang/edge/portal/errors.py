@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from suanwang.edge.api.auth import current_session
 from suanwang.edge.portal import reasons
@@ -53,14 +53,11 @@ def sign_in_first(request: Request) -> Response:
         return Response(status_code=401)  # a stream shows no page; the next look at a part will
     url = request.url
     there = url.path + (f"?{url.query}" if url.query else "") if request.method == "GET" else "/"
-    is_fragment = request.headers.get("hx-request") == "true"
-    if is_fragment:  # the reader's page, not its part
+    page = Page(request, None)
+    if page.is_fragment:  # the reader's page, not its part
         shown = urlsplit(request.headers.get("hx-current-url", ""))
         there = own_path(shown.path + (f"?{shown.query}" if shown.query else ""))
-    to = f"/login?next={quote(there, safe='')}"
-    if is_fragment:
-        return Response(status_code=204, headers={"HX-Redirect": to})
-    return RedirectResponse(to, 303)
+    return page.redirect(f"/login?next={quote(there, safe='')}")
 
 
 async def error_page(request: Request, problem: reasons.Problem) -> Response:

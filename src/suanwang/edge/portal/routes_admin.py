@@ -20,7 +20,7 @@ from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn, owners_of
 from suanwang.grid.sites import service as sites
 from suanwang.kernel.errors import SuanwangError
-from suanwang.kernel.resources import Resources
+from suanwang.kernel.resources import UNLIMITED, Resources
 from suanwang.tenancy import people
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.audit import audit_log
@@ -31,8 +31,6 @@ from suanwang.trade.ledger import service as ledger
 router = APIRouter(route_class=PortalRoute, prefix="/admin")
 MOST = 500
 AUDIT_PAGE = 100
-OUT_OF_REACH = 10**12
-"""So many thousandths or MiB are no limit: `suan project create --quota` writes it for none."""
 Cursor = Annotated[str, Query(max_length=400)]
 
 
@@ -149,7 +147,7 @@ def _quota_parts(page: Page, quota: Resources | None) -> list[str]:
         (memory_mib, formats.memory(memory_mib)),
         (cards, page.say("offer.cards_of", count=formats.milli(cards))),
     ]
-    return [text for amount, text in said if amount < OUT_OF_REACH]
+    return [text for amount, text in said if amount < UNLIMITED]
 
 
 @router.get("/projects")
