@@ -29,8 +29,9 @@ def holes(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
-def test_every_text_is_there_in_both_languages() -> None:
-    raw = yaml.safe_load(catalogue.FILE.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("file", catalogue.FILES, ids=lambda file: file.name)
+def test_every_text_is_there_in_both_languages(file: Path) -> None:
+    raw = yaml.safe_load(file.read_text(encoding="utf-8"))
     for section, entries in raw.items():
         for key, pair in entries.items():
             assert isinstance(pair, list), f"{section}.{key}"
@@ -42,10 +43,12 @@ def test_every_text_is_there_in_both_languages() -> None:
                 assert not CHINESE.search(english), f"{section}.{key}: Chinese in the English text"
 
 
-def test_no_key_is_given_twice() -> None:
+@pytest.mark.parametrize("file", catalogue.FILES, ids=lambda file: file.name)
+def test_no_key_is_given_twice(file: Path) -> None:
+    """Within a file, where YAML keeps the later one; between files loading refuses it."""
     seen: set[str] = set()
     section = ""
-    for line in catalogue.FILE.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         if found := re.match(r"^([a-z_]+):$", line):
             section = found.group(1)
             assert section not in seen, f"section {section} twice"

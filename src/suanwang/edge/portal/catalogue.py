@@ -1,4 +1,6 @@
-"""Every sentence of the pages in both languages, from `catalogue.yaml`: key → [Chinese, English].
+"""Every sentence of the pages in both languages, from `texts/`: key → [Chinese, English].
+
+A file an area; a section may go on in another file, a key is in one only.
 
 Sentences of the pure core arrive in English; `sentences` turns the known ones into Chinese.
 """
@@ -11,18 +13,22 @@ from typing import Any
 
 import yaml
 
+from suanwang.kernel.errors import require
+
 LANGUAGES = ("zh", "en")
-FILE = Path(__file__).parent / "catalogue.yaml"
+FILES = sorted((Path(__file__).parent / "texts").glob("*.yaml"))
 
 
 @cache
 def catalogue() -> dict[str, tuple[str, str]]:
-    loaded: dict[str, dict[str, list[str]]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    return {
-        f"{section}.{key}": (pair[0], pair[1])
-        for section, entries in loaded.items()
-        for key, pair in entries.items()
-    }
+    found: dict[str, tuple[str, str]] = {}
+    for file in FILES:
+        loaded: dict[str, dict[str, list[str]]] = yaml.safe_load(file.read_text(encoding="utf-8"))
+        for section, entries in loaded.items():
+            for key, pair in entries.items():
+                require(f"{section}.{key}" not in found, "TextTwice", f"{section}.{key}: {file}")
+                found[f"{section}.{key}"] = pair[0], pair[1]
+    return found
 
 
 def has(key: str) -> bool:

@@ -1,0 +1,1 @@
+"""What is traded: accelerators and their figures, standard products, units that compare."""

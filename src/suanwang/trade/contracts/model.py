@@ -1,0 +1,111 @@
+"""The words of contracts: what was agreed, and what of it was delivered in an hour.
+
+    signed ──▶ completed        every hour was settled
+       ├─────▶ cancelled        before it began, within its window
+       └─────▶ terminated       after it began; the hours left are neither delivered nor paid
+
+Whether a signed contract is upcoming or running is read from the clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from suanwang.trade.catalogue.model import Period, Product
+
+
+class ContractState(StrEnum):
+    SIGNED = "signed"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+
+
+class Origin(StrEnum):
+    """How the two came together."""
+
+    LISTING = "listing"
+    BOOK = "book"
+    QUOTATION = "quotation"
+    BILATERAL = "bilateral"
+    AUCTION = "auction"
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who trades; the project's prepaid account pays what he owes, prices and deposits alike."""
+
+    organisation_id: str
+    project_id: str
+    user_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What happens when it does not go as agreed. Percents of the hour's price."""
+
+    credit_percent: int = 20
+    """Of an undelivered hour's price, paid by the seller to the buyer beside not being paid."""
+    cancel_hours: int = 24
+    """Until so long before the beginning, the buyer may cancel."""
+    cancel_percent: int = 5
+    """Of the whole price, paid by the buyer who cancels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """Capacity of one pool for one project, hour after hour, at one price."""
+
+    id: str
+    origin: Origin
+    reference: str
+    """Id of the trade, listing, quotation, deal or award that it comes from."""
+    buyer: Party
+    seller: Party
+    site_id: str
+    pool_id: str
+    product: Product
+    period: Period
+    lots: int
+    price: int
+    """Micro-yuan for a lot and hour."""
+    terms: Terms
+    state: ContractState
+    signed_at_ms: int
+    ended_at_ms: int | None
+    settled_hours: int
+    """So many hours from the beginning are settled."""
+    buyer_held: int
+    """Micro-yuan still set aside for the hours left."""
+    seller_held: int
+    """The deposit that is left; credits are paid out of it."""
+    resold_lots: int = 0
+    """Offered again or sold on by the buyer; not his own any more."""
+    backing_id: str | None = None
+    """The contract that the seller sells on; None: the pool is his own."""
+
+    @property
+    def own_lots(self) -> int:
+        return self.lots - self.resold_lots
+
+    @property
+    def hourly(self) -> int:
+        """Micro-yuan for an hour, fully delivered."""
+        return self.lots * self.price
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """What was measured and paid of one hour of a contract."""
+
+    contract_id: str
+    hour: int
+    samples: int
+    """How often was looked."""
+    delivered: int
+    """Lots that were there, summed over the samples."""
+    charged: int
+    """Micro-yuan."""
+    credited: int
+    settled_at_ms: int

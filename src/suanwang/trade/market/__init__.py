@@ -1,0 +1,1 @@
+"""The ways to trade: listings, continuous books, quotations, bilateral deals, call auctions."""

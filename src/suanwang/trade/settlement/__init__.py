@@ -1,0 +1,1 @@
+"""What follows the charge: daily close, payouts, invoices, disputes, exports."""
