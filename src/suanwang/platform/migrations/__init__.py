@@ -32,6 +32,7 @@ TABLE_MODULES = (
     "suanwang.tenancy.access_store",
     "suanwang.trade.ledger.store",
     "suanwang.trade.billing.store",
+    "suanwang.trade.contracts.store",
     "suanwang.grid.sites.store",
     "suanwang.grid.data.store",
     "suanwang.grid.jobs.tables",

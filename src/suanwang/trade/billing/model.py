@@ -23,6 +23,15 @@ class HourlyPrices(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Rates:
+    """Hourly prices, and nothing more."""
+
+    core_hour: int = 0
+    memory_gib_hour: int = 0
+    accelerator_hour: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PriceList:
     """One version of a pool's prices; never changed nor deleted. Time is billed by the second."""
 

@@ -47,6 +47,8 @@ class Terms:
 
     credit_percent: int = 20
     """Of an undelivered hour's price, paid by the seller to the buyer beside not being paid."""
+    deposit_percent: int = 10
+    """Of the whole price, set aside on the seller's project; credits are paid out of it first."""
     cancel_hours: int = 24
     """Until so long before the beginning, the buyer may cancel."""
     cancel_percent: int = 5
@@ -80,19 +82,36 @@ class Contract:
     """Micro-yuan still set aside for the hours left."""
     seller_held: int
     """The deposit that is left; credits are paid out of it."""
-    resold_lots: int = 0
-    """Offered again or sold on by the buyer; not his own any more."""
     backing_id: str | None = None
     """The contract that the seller sells on; None: the pool is his own."""
-
-    @property
-    def own_lots(self) -> int:
-        return self.lots - self.resold_lots
 
     @property
     def hourly(self) -> int:
         """Micro-yuan for an hour, fully delivered."""
         return self.lots * self.price
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A contract about to be signed; what is held for it has been set aside before."""
+
+    origin: Origin
+    reference: str
+    buyer: Party
+    seller: Party
+    site_id: str
+    pool_id: str
+    product: Product
+    period: Period
+    lots: int
+    price: int
+    terms: Terms
+    backing_id: str | None = None
+
+    @property
+    def worth(self) -> int:
+        """Micro-yuan for all of it."""
+        return self.lots * self.price * self.period.hours
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,10 @@ class EntryKind(StrEnum):
     CHARGE = "charge"
     TRANSFER = "transfer"
     """Between accounts of ours: a correction that the platform bears or keeps."""
+    SLA_CREDIT = "sla_credit"
+    """From a seller to a buyer, for capacity of a contract that was not there."""
+    CANCELLATION = "cancellation"
+    """From a buyer who steps back from a contract, to its seller."""
     REVERSAL = "reversal"
     """Red letter: the negative of an earlier entry, which itself stays as it was."""
 

@@ -1,0 +1,137 @@
+"""Decisions of contracts: what is set aside, what an hour costs, who may still step back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from suanwang.kernel.errors import require
+from suanwang.kernel.money import scale
+from suanwang.kernel.time import MS_PER_HOUR
+from suanwang.trade.billing.model import UsageRecord
+from suanwang.trade.catalogue.model import CORE
+from suanwang.trade.contracts.model import Contract, ContractState, Terms
+
+SECONDS = 3_600
+MILLI = 1_000
+GRACE_MS = 60_000
+"""After an hour's end: samples and messages of it are in by then."""
+
+
+class Phase(StrEnum):
+    """What a person sees; `UPCOMING` and `RUNNING` are both signed."""
+
+    UPCOMING = "upcoming"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+
+
+def phase(contract: Contract, now_ms: int) -> Phase:
+    if contract.state is not ContractState.SIGNED:
+        return Phase(contract.state.value)
+    return Phase.RUNNING if contract.period.from_ms <= now_ms else Phase.UPCOMING
+
+
+def deposit_of(terms: Terms, worth: int) -> int:
+    """What the seller sets aside for capacity worth so much."""
+    return scale(worth, terms.deposit_percent, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One hour of a contract, weighed: what is billed as usage, and the credit beside it."""
+
+    record: UsageRecord
+    charged: int
+    """Micro-yuan the usage comes to."""
+    credited: int
+    """From the seller to the buyer."""
+    seller_released: int
+    """Of the seller's deposit."""
+
+
+def settle_hour(contract: Contract, samples: int, delivered: int, price_list_id: str) -> Delivered:
+    """The next unsettled hour: paid in proportion to what was there, credited for the rest.
+
+    `delivered` is lots summed over the samples. An hour at which nobody looked (the platform was
+    down) is neither paid nor credited: what is not measured is nobody's debt.
+    """
+    require(contract.state is ContractState.SIGNED, "ContractEnded", f"{contract.id} has ended.")
+    require(
+        0 <= delivered <= samples * contract.lots,
+        "DeliveredTooMuch",
+        f"{contract.id}: {delivered} of {samples} x {contract.lots} lots.",
+    )
+    promised = samples * contract.lots
+    hourly = contract.hourly
+    seconds = contract.lots * MILLI * SECONDS
+    units = seconds * delivered // promised if promised else 0
+    charged = scale(contract.price * units, 1, MILLI * SECONDS)
+    missing = hourly - charged if promised else 0
+    credited = scale(missing, contract.terms.credit_percent, 100)
+    last = contract.settled_hours + 1 == contract.period.hours
+    whole = deposit_of(contract.terms, hourly * contract.period.hours)
+    left = contract.period.hours - contract.settled_hours - 1
+    keep = 0 if last else min(contract.seller_held, scale(whole, left, contract.period.hours))
+    return Delivered(
+        record=_record(contract, units, price_list_id, last),
+        charged=charged,
+        credited=credited,
+        seller_released=contract.seller_held - keep,
+    )
+
+
+def _record(contract: Contract, units: int, price_list_id: str, last: bool) -> UsageRecord:
+    hour = contract.period.first_hour + contract.settled_hours
+    is_core = contract.product.unit_class == CORE
+    release = contract.buyer_held if last else min(contract.hourly, contract.buyer_held)
+    return UsageRecord(
+        source=contract.site_id,
+        id=f"{contract.id}.0.{hour}",
+        lease_id=contract.id,
+        epoch=0,
+        task_id="",
+        job_id=contract.id,
+        organisation_id=contract.buyer.organisation_id,
+        project_id=contract.buyer.project_id,
+        user_id=contract.buyer.user_id,
+        provider_organisation_id=contract.seller.organisation_id,
+        site_id=contract.site_id,
+        pool_id=contract.pool_id,
+        price_list_id=price_list_id,
+        hour=hour,
+        start_ms=hour * MS_PER_HOUR,
+        end_ms=(hour + 1) * MS_PER_HOUR,
+        billable_seconds=SECONDS if units else 0,
+        core_milli_seconds=units if is_core else 0,
+        memory_mib_seconds=0,
+        accelerator_milli_seconds=0 if is_core else units,
+        final=last,
+        hold_release_micro_yuan=release,
+    )
+
+
+def cancel_fee(contract: Contract) -> int:
+    """What the buyer who cancels in time owes the seller."""
+    worth = contract.hourly * contract.period.hours
+    return min(contract.buyer_held, scale(worth, contract.terms.cancel_percent, 100))
+
+
+def may_cancel(contract: Contract, now_ms: int, pledged: bool) -> str | None:
+    """Why the buyer cannot cancel any more; None: he can. `pledged`: lots of it are sold on."""
+    if contract.state is not ContractState.SIGNED:
+        return f"The contract is {contract.state.value}."
+    if pledged:
+        return "Some of its lots are offered again or sold on."
+    until_ms = contract.period.from_ms - contract.terms.cancel_hours * MS_PER_HOUR
+    if now_ms >= until_ms:
+        return f"It could be cancelled until {contract.terms.cancel_hours} hours before it began."
+    return None
+
+
+def withdrawal_credit(contract: Contract) -> int:
+    """What a seller who withdraws owes: the credit for every hour that he will not deliver."""
+    left = contract.period.hours - contract.settled_hours
+    return scale(contract.hourly * left, contract.terms.credit_percent, 100)

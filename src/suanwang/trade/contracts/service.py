@@ -1,0 +1,291 @@
+"""Use cases of contracts. Plain functions of a transaction (writes) or a connection (reads)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from suanwang.kernel.errors import Conflict, Forbidden, LimitExceeded, NotFound, require
+from suanwang.kernel.time import hour_of
+from suanwang.platform.database import Tx
+from suanwang.platform.outbox import Outbox
+from suanwang.trade.billing import service as billing
+from suanwang.trade.billing.model import Rates
+from suanwang.trade.catalogue.model import CORE, Period
+from suanwang.trade.contracts import rules, store
+from suanwang.trade.contracts.model import Contract, ContractState, Draft, Hour
+from suanwang.trade.ledger import service as ledger
+from suanwang.trade.ledger.model import (
+    AccountKey,
+    EntryDraft,
+    EntryKind,
+    project_key,
+    revenue_key,
+)
+
+SETTLE_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where sold capacity comes from: a pool, or a contract that is sold on."""
+
+    id: str
+    lots: int
+    """Of it in any hour."""
+
+
+def pledge(tx: Tx, source: Source, period: Period, lots: int) -> None:
+    """Set capacity aside so that it is not sold twice. Raises LimitExceeded, naming the hours."""
+    moves = {(source.id, period.first_hour + at): lots for at in range(period.hours)}
+    full = store.move_capacity(tx.conn, moves, {source.id: source.lots})
+    if full:
+        raise LimitExceeded(
+            "CapacitySold",
+            f"Of {source.lots} lots too few are unsold in {len(full)} of {period.hours} hours.",
+            hint="Offer fewer lots or other hours, or take back other orders and listings.",
+            field="lots",
+        )
+
+
+def give_back(tx: Tx, source_id: str, period: Period, lots: int) -> None:
+    """Undo a pledge for the hours that have not ended."""
+    first = max(period.first_hour, hour_of(tx.now_ms))
+    moves = {(source_id, hour): -lots for hour in range(first, period.end_hour)}
+    failed = store.move_capacity(tx.conn, moves, {})
+    require(not failed, "PledgeBelowZero", f"More of {source_id} would be given back than is out.")
+
+
+def pledged(
+    conn: Connection, source_ids: Sequence[str], period: Period
+) -> dict[tuple[str, int], int]:
+    """(source, hour) → lots that are offered or sold."""
+    return store.pledged(conn, source_ids, period.first_hour, period.end_hour)
+
+
+def deposit_of(draft: Draft) -> int:
+    return rules.deposit_of(draft.terms, draft.worth)
+
+
+def sign(tx: Tx, drafts: Sequence[Draft]) -> list[str]:
+    """Contracts out of trades; ids in the drafts' order.
+
+    The price and the deposit are held already on the projects' accounts, the capacity is pledged:
+    who trades does that, and what he set aside for it passes to the contract.
+    """
+    for draft in drafts:
+        require(draft.lots > 0 and draft.period.hours > 0, "EmptyContract", draft.reference)
+    held = [(draft.worth, deposit_of(draft)) for draft in drafts]
+    return store.insert(tx, drafts, held)
+
+
+def get(conn: Connection, contract_id: str) -> Contract:
+    found = store.by_id(conn, contract_id)
+    if found is None:
+        raise _missing(contract_id)
+    return found
+
+
+def _missing(contract_id: str) -> NotFound:
+    return NotFound(
+        "NoSuchContract", f"There is no contract {contract_id}.", hint="See your contracts."
+    )
+
+
+def by_ids(conn: Connection, ids: Sequence[str]) -> list[Contract]:
+    return store.by_ids(conn, ids)
+
+
+def page(
+    conn: Connection,
+    *,
+    project_ids: Sequence[str] | None = None,
+    seller_organisation_id: str | None = None,
+    state: ContractState | None = None,
+    before: str | None = None,
+    limit: int = 100,
+) -> list[Contract]:
+    """The latest first: those bought by the projects or sold by the organisation; all, if neither
+    is given."""
+    return store.page(
+        conn,
+        project_ids=project_ids,
+        seller_organisation_id=seller_organisation_id,
+        state=state,
+        before=before,
+        limit=limit,
+    )
+
+
+def signed(conn: Connection, until_hour: int) -> list[Contract]:
+    """Signed contracts that begin before an hour, in order of id."""
+    return store.signed(conn, until_hour)
+
+
+def hours_of(conn: Connection, contract_id: str, limit: int = 200) -> list[Hour]:
+    return store.hours_of(conn, contract_id, limit)
+
+
+def outcomes(conn: Connection, since_ms: int) -> dict[str, tuple[int, int, int]]:
+    """What a seller's reputation is made of: organisation → (hours, lots promised, delivered)."""
+    return store.outcomes(conn, since_ms)
+
+
+def note_samples(tx: Tx, there: Mapping[str, int]) -> None:
+    """One look at the running contracts: id → lots that were there for the buyer."""
+    if there:
+        store.add_samples(tx.conn, hour_of(tx.now_ms), there)
+
+
+def settle(tx: Tx, outbox: Outbox, *, limit: int = SETTLE_AT_ONCE) -> bool:
+    """Settle the next ended hour of contracts that have one; whether there may be more."""
+    due = store.due(tx.conn, hour_of(tx.now_ms - rules.GRACE_MS), limit)
+    if not due:
+        return False
+    wanted = [(one.id, one.period.first_hour + one.settled_hours) for one in due]
+    samples = store.sampled(tx.conn, wanted)
+    settled = [
+        (one, rules.settle_hour(one, *samples.get(one.id, (0, 0)), _price_list(tx, one)))
+        for one in due
+    ]
+    billing.record_usage(tx, outbox, [found.record for _, found in settled])
+    _credit(tx, settled)
+    for contract, found in settled:
+        last = found.record.final
+        store.update(
+            tx.conn,
+            contract.id,
+            settled_hours=contract.settled_hours + 1,
+            buyer_held=contract.buyer_held - found.record.hold_release_micro_yuan,
+            seller_held=contract.seller_held - found.seller_released,
+            **(_ended(tx, ContractState.COMPLETED) if last else {}),
+        )
+        store.settle_hour(
+            tx.conn,
+            Hour(contract.id, found.record.hour, 0, 0, found.charged, found.credited, tx.now_ms),
+        )
+    return True
+
+
+def _ended(tx: Tx, state: ContractState) -> dict[str, object]:
+    return {"state": state.value, "ended_at_ms": tx.now_ms}
+
+
+def _price_list(tx: Tx, contract: Contract) -> str:
+    """One list for all contracts of a price: what is billed of a contract are its lots alone."""
+    of_core = contract.product.unit_class == CORE
+    prices = Rates(
+        core_hour=contract.price if of_core else 0,
+        accelerator_hour=0 if of_core else contract.price,
+    )
+    kind = "core" if of_core else "card"
+    return billing.publish_prices(tx, f"contract:{kind}:{contract.price}", prices)
+
+
+def _credit(tx: Tx, settled: Sequence[tuple[Contract, rules.Delivered]]) -> None:
+    """Deposits released, and what undelivered hours cost the seller, paid to the buyer."""
+    keys = {
+        project_key(party.project_id)
+        for contract, _ in settled
+        for party in (contract.buyer, contract.seller)
+    }
+    accounts = ledger.ensure_accounts(tx, sorted(keys))
+    holds: dict[str, int] = {}
+    entries = []
+    for contract, found in settled:
+        seller = accounts[project_key(contract.seller.project_id)].id
+        buyer = accounts[project_key(contract.buyer.project_id)].id
+        if found.seller_released:
+            holds[seller] = holds.get(seller, 0) - found.seller_released
+        if found.credited and seller != buyer:
+            entries.append(
+                EntryDraft(
+                    f"credit:{contract.id}.{found.record.hour}",
+                    EntryKind.SLA_CREDIT,
+                    tx.now_ms,
+                    ((buyer, found.credited), (seller, -found.credited)),
+                    f"Undelivered capacity of contract {contract.id}",
+                )
+            )
+    ledger.post(tx, entries, holds=holds)
+
+
+def cancel(tx: Tx, contract_id: str) -> int:
+    """The buyer steps back in time; the fee that he pays the seller, in micro-yuan."""
+    contract = _locked(tx, contract_id)
+    sold_on = bool(
+        store.pledged(tx.conn, [contract.id], contract.period.first_hour, _end(contract))
+    )
+    why_not = rules.may_cancel(contract, tx.now_ms, sold_on)
+    if why_not is not None:
+        raise Conflict(
+            "CannotCancel",
+            why_not,
+            hint="Sell the hours that you do not need on the market instead.",
+        )
+    fee = rules.cancel_fee(contract)
+    payee = revenue_key(contract.seller.organisation_id)
+    payer = project_key(contract.buyer.project_id)
+    _end_early(tx, contract, ContractState.CANCELLED, payer, payee, fee, EntryKind.CANCELLATION)
+    return fee
+
+
+def withdraw(tx: Tx, contract_id: str) -> int:
+    """The seller gives up: pays the credit of every hour left; returns it, in micro-yuan."""
+    contract = _locked(tx, contract_id)
+    if contract.state is not ContractState.SIGNED:
+        raise Conflict(
+            "ContractEnded",
+            f"The contract is {contract.state.value}.",
+            hint="There is nothing left to withdraw from.",
+        )
+    end = rules.phase(contract, tx.now_ms)
+    state = ContractState.CANCELLED if end is rules.Phase.UPCOMING else ContractState.TERMINATED
+    payer = project_key(contract.seller.project_id)
+    payee = project_key(contract.buyer.project_id)
+    credit = rules.withdrawal_credit(contract)
+    _end_early(tx, contract, state, payer, payee, credit, EntryKind.SLA_CREDIT)
+    return credit
+
+
+def _end(contract: Contract) -> int:
+    return contract.period.end_hour
+
+
+def _locked(tx: Tx, contract_id: str) -> Contract:
+    found = store.by_id(tx.conn, contract_id, lock=True)
+    if found is None:
+        raise _missing(contract_id)
+    return found
+
+
+def _end_early(
+    tx: Tx,
+    contract: Contract,
+    state: ContractState,
+    payer: AccountKey,
+    payee: AccountKey,
+    amount: int,
+    kind: EntryKind,
+) -> None:
+    """Release what is held, pay what the leaving costs, free the capacity; all at once."""
+    buyer, seller = (project_key(one.project_id) for one in (contract.buyer, contract.seller))
+    accounts = ledger.ensure_accounts(tx, sorted({buyer, seller, payer, payee}))
+    holds: dict[str, int] = {}
+    for key, held in ((buyer, contract.buyer_held), (seller, contract.seller_held)):
+        holds[accounts[key].id] = holds.get(accounts[key].id, 0) - held
+    entries = []
+    if amount and payer != payee:
+        postings = ((accounts[payer].id, -amount), (accounts[payee].id, amount))
+        text = f"Contract {contract.id} {state.value}"
+        entries.append(EntryDraft(f"end:{contract.id}", kind, tx.now_ms, postings, text))
+    ledger.post(tx, entries, holds=holds)
+    give_back(tx, contract.backing_id or contract.pool_id, contract.period, contract.lots)
+    store.update(tx.conn, contract.id, buyer_held=0, seller_held=0, **_ended(tx, state))
+
+
+def require_buyer_or_seller(contract: Contract, organisation_id: str) -> None:
+    if organisation_id not in (contract.buyer.organisation_id, contract.seller.organisation_id):
+        raise Forbidden("NotYourContract", "It is between others.", hint="See your contracts.")
