@@ -20,6 +20,7 @@ from suanwang.trade.billing import service as billing
 from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Contract, ContractState, Draft, Origin, Party, Terms
+from suanwang.trade.contracts.rules import deposit_of
 from suanwang.trade.contracts.service import Source
 from suanwang.trade.contracts.store import capacity
 from suanwang.trade.ledger import service as ledger
@@ -60,8 +61,10 @@ class Market:
             lots=3,
             price=2 * YUAN,
             terms=TERMS,
+            deposit=0,
         )
-        return replace(made, **changes)
+        made = replace(made, **changes)
+        return replace(made, deposit=deposit_of(made.terms, made.worth))
 
     async def sign(self, draft: Draft) -> Contract:
         """As a way of trading does it: capacity and money first."""
@@ -77,7 +80,7 @@ class Market:
                 tx,
                 {
                     accounts[draft.buyer.project_id]: draft.worth,
-                    accounts[draft.seller.project_id]: contracts.deposit_of(draft),
+                    accounts[draft.seller.project_id]: draft.deposit,
                 },
             )
             return contracts.get(tx.conn, contracts.sign(tx, [draft])[0])

@@ -106,6 +106,8 @@ class Draft:
     lots: int
     price: int
     terms: Terms
+    deposit: int
+    """Micro-yuan that the seller has set aside."""
     backing_id: str | None = None
 
     @property

@@ -72,9 +72,8 @@ def settle_hour(contract: Contract, samples: int, delivered: int, price_list_id:
     missing = hourly - charged if promised else 0
     credited = scale(missing, contract.terms.credit_percent, 100)
     last = contract.settled_hours + 1 == contract.period.hours
-    whole = deposit_of(contract.terms, hourly * contract.period.hours)
     left = contract.period.hours - contract.settled_hours - 1
-    keep = 0 if last else min(contract.seller_held, scale(whole, left, contract.period.hours))
+    keep = scale(contract.seller_held, left, left + 1)
     return Delivered(
         record=_record(contract, units, price_list_id, last),
         charged=charged,

@@ -65,10 +65,6 @@ def pledged(
     return store.pledged(conn, source_ids, period.first_hour, period.end_hour)
 
 
-def deposit_of(draft: Draft) -> int:
-    return rules.deposit_of(draft.terms, draft.worth)
-
-
 def sign(tx: Tx, drafts: Sequence[Draft]) -> list[str]:
     """Contracts out of trades; ids in the drafts' order.
 
@@ -77,8 +73,7 @@ def sign(tx: Tx, drafts: Sequence[Draft]) -> list[str]:
     """
     for draft in drafts:
         require(draft.lots > 0 and draft.period.hours > 0, "EmptyContract", draft.reference)
-    held = [(draft.worth, deposit_of(draft)) for draft in drafts]
-    return store.insert(tx, drafts, held)
+    return store.insert(tx, drafts)
 
 
 def get(conn: Connection, contract_id: str) -> Contract:

@@ -132,8 +132,8 @@ def _contract(row: Row[Any]) -> Contract:
     )
 
 
-def insert(tx: Tx, drafts: Sequence[Draft], held: Sequence[tuple[int, int]]) -> list[str]:
-    """The new ids, in the drafts' order; `held` is (buyer's, seller's) of each."""
+def insert(tx: Tx, drafts: Sequence[Draft]) -> list[str]:
+    """The new ids, in the drafts' order."""
     ids = [tx.ids.new("con") for _ in drafts]
     rows = [
         (
@@ -162,11 +162,11 @@ def insert(tx: Tx, drafts: Sequence[Draft], held: Sequence[tuple[int, int]]) -> 
             tx.now_ms,
             None,
             0,
-            buyer_held,
-            seller_held,
+            one.worth,
+            one.deposit,
             one.backing_id,
         )
-        for id_, one, (buyer_held, seller_held) in zip(ids, drafts, held, strict=True)
+        for id_, one in zip(ids, drafts, strict=True)
     ]
     insert_rows(tx.conn, contracts, rows)
     return ids
