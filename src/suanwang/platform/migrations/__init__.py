@@ -33,6 +33,8 @@ TABLE_MODULES = (
     "suanwang.trade.ledger.store",
     "suanwang.trade.billing.store",
     "suanwang.trade.contracts.store",
+    "suanwang.trade.market.orders_store",
+    "suanwang.trade.market.listings_store",
     "suanwang.grid.sites.store",
     "suanwang.grid.data.store",
     "suanwang.grid.jobs.tables",

@@ -37,14 +37,24 @@ class Source:
     """Of it in any hour."""
 
 
-def pledge(tx: Tx, source: Source, period: Period, lots: int) -> None:
-    """Set capacity aside so that it is not sold twice. Raises LimitExceeded, naming the hours."""
+def try_pledge(tx: Tx, source: Source, period: Period, lots: int) -> int:
+    """Set capacity aside so that it is not sold twice; in how many hours there was too little of
+    it. Then nothing is set aside."""
     moves = {(source.id, period.first_hour + at): lots for at in range(period.hours)}
     full = store.move_capacity(tx.conn, moves, {source.id: source.lots})
     if full:
+        undone = {key: -lots for key in moves if key not in full}
+        store.move_capacity(tx.conn, undone, {})
+    return len(full)
+
+
+def pledge(tx: Tx, source: Source, period: Period, lots: int) -> None:
+    """`try_pledge`, raising LimitExceeded."""
+    full = try_pledge(tx, source, period, lots)
+    if full:
         raise LimitExceeded(
             "CapacitySold",
-            f"Of {source.lots} lots too few are unsold in {len(full)} of {period.hours} hours.",
+            f"Of {source.lots} lots too few are unsold in {full} of {period.hours} hours.",
             hint="Offer fewer lots or other hours, or take back other orders and listings.",
             field="lots",
         )

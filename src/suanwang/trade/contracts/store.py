@@ -249,7 +249,6 @@ def move_capacity(
     """Pledge (positive) or give back lots by (source, hour); those for which there was no room.
 
     A source is a pool, or a contract that is sold on; `most` has the lots of those pledged from.
-    All or none: a caller that gets names rolls back.
     """
     keys = sorted(moves)
     insert_new_rows(conn, capacity, [(source, hour, 0) for source, hour in keys], ())

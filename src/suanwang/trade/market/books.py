@@ -1,0 +1,390 @@
+"""The continuous market: orders into books, trades into contracts, in one transaction.
+
+A book lives in memory beside its version; the database's row of the instrument is locked while it
+changes. A process whose book is of another version (another process traded, or a transaction was
+rolled back) builds it anew from the orders that rest. So any number of processes may serve the
+same books, and what is committed is what was matched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from suanwang.engines.matching import order_book
+from suanwang.engines.matching.model import Side
+from suanwang.engines.matching.order_book import OrderBook, Placed
+from suanwang.kernel.errors import Conflict, NotFound, require
+from suanwang.kernel.time import hour_of
+from suanwang.platform.database import Tx
+from suanwang.trade.contracts import service as contracts
+from suanwang.trade.contracts.model import Draft, Origin, Party
+from suanwang.trade.contracts.service import Source
+from suanwang.trade.market import instruments as naming
+from suanwang.trade.market import money, rules
+from suanwang.trade.market import orders_store as store
+from suanwang.trade.market.model import (
+    STANDARD,
+    Answer,
+    Instrument,
+    Order,
+    OrderGiven,
+    OrderState,
+    Supply,
+    Trade,
+)
+from suanwang.trade.market.supply import require_covers, source_of, supply
+
+INSUFFICIENT = "InsufficientFunds"
+SOLD = "CapacitySold"
+MOST_RESTING = 100_000
+"""Lots of an organisation in one book."""
+BOOKS_KEPT = 2_000
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A book of the version in which it was committed, and the orders that rest in it."""
+
+    version: int
+    book: OrderBook
+    resting: dict[str, Order]
+
+
+@dataclass(slots=True)
+class _Session:
+    """One instrument in one transaction: its book, and what is to be written of it."""
+
+    instrument: Instrument
+    name: str
+    row: Any
+    kept: _Kept
+    band: tuple[int, int]
+    sequence: int
+    new: list[Order] = field(default_factory=list)
+    changed: dict[str, Order] = field(default_factory=dict)
+    trades: list[tuple[order_book.Trade, Order, Order, Side]] = field(default_factory=list)
+    """Each with the buyer's and the seller's order and the side that came later."""
+    released: dict[str, int] = field(default_factory=dict)
+    """Project → micro-yuan that are set aside no more."""
+    returned: dict[str, int] = field(default_factory=dict)
+    """Source → lots whose pledge ends."""
+    supplies: dict[str | None, Supply] = field(default_factory=dict)
+    """What the party sells from."""
+
+    def drop(self, order: Order, lots: int) -> None:
+        """So many lots of an order will not be traded."""
+        project = order.party.project_id
+        self.released[project] = self.released.get(project, 0) + lots * order.held_per_lot
+        if order.source_id is not None:
+            self.returned[order.source_id] = self.returned.get(order.source_id, 0) + lots
+
+
+class Books:
+    """The books that this process has in memory. One for the process; safe between threads."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, _Kept] = {}
+
+    def place(
+        self, tx: Tx, party: Party, given: Sequence[tuple[Instrument, OrderGiven]]
+    ) -> list[Answer]:
+        """Orders of one party in the order given; of each what came of it, or why nothing did.
+
+        A key that was used before is answered with the order of then. Raises for what is wrong
+        with an instrument.
+        """
+        answers: list[Answer | None] = [None] * len(given)
+        keys = [one.key for _, one in given if one.key is not None]
+        earlier = store.orders_by_key(tx.conn, party.project_id, sorted(set(keys))) if keys else {}
+        groups: dict[Instrument, list[int]] = {}
+        seen: set[str] = set()
+        for at, (instrument, one) in enumerate(given):
+            fault = rules.fault_of(one, instrument.period.hours)
+            if one.key is not None and one.key in earlier:
+                answers[at] = Answer(earlier[one.key], repeated=True)
+            elif one.key is not None and one.key in seen:
+                answers[at] = Answer(None, (), "KeyTwice", "This key is in the batch already.")
+            elif fault is not None:
+                answers[at] = Answer(None, (), fault.reason, fault.detail)
+            else:
+                groups.setdefault(instrument, []).append(at)
+                seen.add(one.key or "")
+        for instrument in sorted(groups):  # locks in one order, so nobody waits in a ring
+            session = self._open(tx, instrument)
+            funded = self._funded(tx, session, party, groups[instrument], given, answers)
+            placed = {at: _place(tx, session, party, given[at][1]) for at in funded}
+            made = self._close(tx, session)
+            for at, answer in placed.items():
+                fills = made.get(answer.order.id, ()) if answer.order is not None else ()
+                answers[at] = replace(answer, trades=tuple(fills))
+        told = [answer for answer in answers if answer is not None]
+        require(len(told) == len(given), "OrderUnanswered", "An order of a batch got no answer.")
+        return told
+
+    def cancel(self, tx: Tx, order: Order, why: str = "Cancelled") -> Order:
+        """Take what is left of an order out of its book. Raises Conflict if nothing is."""
+        session = self._open(tx, order.instrument, tradable=False)
+        resting = session.kept.resting.get(order.id)
+        if resting is None:
+            raise Conflict(
+                "OrderEnded",
+                f"The order {order.id} is not in the book any more.",
+                hint="See what came of it with your orders and contracts.",
+            )
+        self._end(session, resting, OrderState.CANCELLED, why)
+        self._close(tx, session)
+        return resting
+
+    def expire(self, tx: Tx, *, limit: int = 100) -> bool:
+        """Close the books whose delivery has begun; whether there may be more."""
+        names = store.begun(tx.conn, hour_of(tx.now_ms), limit)
+        for name in sorted(names):
+            session = self._open(tx, naming.parse(name), tradable=False)
+            for order in list(session.kept.resting.values()):
+                self._end(session, order, OrderState.EXPIRED, "DeliveryBegun")
+            self._close(tx, session, closed=True)
+        return len(names) == limit
+
+    @staticmethod
+    def _end(session: _Session, order: Order, state: OrderState, why: str) -> None:
+        left = session.kept.book.cancel(order.id)
+        require(left == order.left, "BookOutOfStep", f"{order.id}: {left} of {order.left} lots.")
+        del session.kept.resting[order.id]
+        session.drop(order, left)
+        order.left, order.state, order.why = 0, state, why
+        session.changed[order.id] = order
+
+    def _open(self, tx: Tx, instrument: Instrument, *, tradable: bool = True) -> _Session:
+        if tradable:
+            naming.require_tradable(instrument, tx.now_ms)
+        row = store.lock_instrument(tx.conn, instrument)
+        # taken out until the commit: if it fails, the book is built anew
+        kept = self._kept.pop(row.name, None)
+        if kept is None or kept.version != row.version:
+            kept = _rebuilt(row.version, store.resting(tx.conn, row.name))
+        low, high = rules.band(row.last_price, row.low, row.high)
+        kept.book.terms = order_book.Terms(low=low, high=high, most_resting=MOST_RESTING)
+        kept.book.halted = row.halted
+        return _Session(instrument, row.name, row, kept, (low, high), row.sequence)
+
+    def _funded(
+        self,
+        tx: Tx,
+        session: _Session,
+        party: Party,
+        places: Sequence[int],
+        given: Sequence[tuple[Instrument, OrderGiven]],
+        answers: list[Answer | None],
+    ) -> list[int]:
+        """Set money and capacity aside; the places of the orders for which there was enough."""
+        hours = session.instrument.period.hours
+        amounts = {
+            at: given[at][1].lots * _held_per_lot(session, given[at][1], hours) for at in places
+        }
+        paid = list(places)
+        if not money.try_set_aside(tx, party.project_id, sum(amounts.values())):
+            paid = [at for at in places if money.try_set_aside(tx, party.project_id, amounts[at])]
+            for at in sorted(set(places) - set(paid)):
+                detail = "The project has too little left for this order. Top it up."
+                answers[at] = Answer(None, (), INSUFFICIENT, detail)
+        sources: dict[str | None, list[int]] = {}
+        for at in paid:
+            if given[at][1].side is Side.SELL:
+                sources.setdefault(given[at][1].source_id, []).append(at)
+        refused: set[int] = set()
+        for source_id, offered in sources.items():
+            found = supply(tx.conn, party, source_id)
+            require_covers(found, session.instrument.product, session.instrument.period)
+            session.supplies[source_id] = found
+            refused.update(_pledged(tx, session, source_of(found), offered, given))
+        for at in sorted(refused):
+            session.released[party.project_id] = (
+                session.released.get(party.project_id, 0) + amounts[at]
+            )
+            answers[at] = Answer(None, (), SOLD, "So many lots are not unsold. Offer fewer.")
+        return [at for at in paid if at not in refused]
+
+    def _close(self, tx: Tx, session: _Session, *, closed: bool = False) -> dict[str, list[Trade]]:
+        """Write what the session did; the trades of each order that came now, by its id."""
+        signed = _sign(tx, session)
+        last = signed[-1].price if signed else session.row.last_price
+        version = session.row.version + 1
+        store.insert_orders(tx.conn, session.new)
+        store.update_orders(tx.conn, [session.changed[key] for key in sorted(session.changed)])
+        store.insert_trades(tx.conn, signed)
+        period = session.instrument.period
+        for source_id, lots in sorted(session.returned.items()):
+            contracts.give_back(tx, source_id, period, lots)
+        money.give_back(tx, session.released)
+        store.update_instrument(
+            tx.conn,
+            session.name,
+            version=version,
+            sequence=session.sequence,
+            last_price=last,
+            closed=closed,
+        )
+        session.kept.version = version
+
+        def keep() -> None:
+            if not closed:
+                while len(self._kept) >= BOOKS_KEPT:
+                    self._kept.pop(next(iter(self._kept)), None)
+                self._kept[session.name] = session.kept
+
+        tx.after_commit(keep)
+        made: dict[str, list[Trade]] = {}
+        for trade in signed:
+            buys = trade.aggressor is Side.BUY
+            made.setdefault(trade.buy_order_id if buys else trade.sell_order_id, []).append(trade)
+        return made
+
+
+def _rebuilt(version: int, resting: Sequence[Order]) -> _Kept:
+    book = OrderBook(order_book.Terms(most_resting=MOST_RESTING))
+    for one in resting:
+        require(one.limit is not None, "RestsWithoutLimit", one.id)
+        owner = one.party.organisation_id
+        placed = book.place(one.id, owner, one.side, one.limit, one.left)
+        require(not placed.trades, "BookCrossed", f"{one.id} would trade with what rests.")
+    return _Kept(version, book, {one.id: one for one in resting})
+
+
+def _bound(session: _Session, given: OrderGiven) -> int:
+    """The limit that the book is asked with: without one, the band's edge."""
+    if given.limit is not None:
+        return given.limit
+    return session.band[1] if given.side is Side.BUY else session.band[0]
+
+
+def _held_per_lot(session: _Session, given: OrderGiven, hours: int) -> int:
+    return rules.held_per_lot(given.side, _bound(session, given), hours)
+
+
+def _pledged(
+    tx: Tx,
+    session: _Session,
+    source: Source,
+    offered: Sequence[int],
+    given: Sequence[tuple[Instrument, OrderGiven]],
+) -> list[int]:
+    """Those of the offers for which the source has too little."""
+    period = session.instrument.period
+    if not contracts.try_pledge(tx, source, period, sum(given[at][1].lots for at in offered)):
+        return []
+    return [at for at in offered if contracts.try_pledge(tx, source, period, given[at][1].lots)]
+
+
+def _place(tx: Tx, session: _Session, party: Party, given: OrderGiven) -> Answer:
+    """One order, for which money and capacity are set aside, into the book."""
+    session.sequence += 1
+    period = session.instrument.period
+    found = session.supplies[given.source_id] if given.side is Side.SELL else None
+    order = Order(
+        id=tx.ids.new("ord"),
+        instrument=session.instrument,
+        party=party,
+        side=given.side,
+        limit=given.limit,
+        lots=given.lots,
+        left=given.lots,
+        traded=0,
+        stay=given.stay,
+        state=OrderState.OPEN,
+        why="",
+        source_id=found.source_id if found else None,
+        pool_id=found.pool_id if found else None,
+        site_id=found.site_id if found else None,
+        held_per_lot=_held_per_lot(session, given, period.hours),
+        sequence=session.sequence,
+        placed_at_ms=tx.now_ms,
+        key=given.key,
+    )
+    owner, bound = party.organisation_id, _bound(session, given)
+    placed = session.kept.book.place(order.id, owner, given.side, bound, given.lots, given.stay)
+    if placed.refusal is not None:
+        session.drop(order, order.lots)
+        return Answer(None, (), placed.refusal.value, rules.DETAILS[placed.refusal])
+    _take(session, order, placed)
+    session.new.append(order)
+    return Answer(order)
+
+
+def _take(session: _Session, order: Order, placed: Placed) -> None:
+    """What the book answered, noted on the orders."""
+    resting = session.kept.resting
+    for trade in placed.trades:
+        maker = resting[trade.maker_id]
+        buyer, seller = (order, maker) if order.side is Side.BUY else (maker, order)
+        session.trades.append((trade, buyer, seller, order.side))
+        for one in (maker, order):
+            one.left -= trade.lots
+            one.traded += trade.lots
+        saved = buyer.held_per_lot - trade.price * session.instrument.period.hours
+        project = buyer.party.project_id
+        session.released[project] = session.released.get(project, 0) + saved * trade.lots
+        session.changed[maker.id] = maker
+        if not maker.left:
+            maker.state = OrderState.FILLED
+            del resting[maker.id]
+    require(order.left == placed.resting + placed.dropped, "LotsLost", order.id)
+    if placed.dropped:
+        session.drop(order, placed.dropped)
+        order.left = 0
+        order.state, order.why = OrderState.CANCELLED, str(placed.why_dropped)
+    elif placed.resting:
+        resting[order.id] = order
+    else:
+        order.state = OrderState.FILLED
+
+
+def _sign(tx: Tx, session: _Session) -> list[Trade]:
+    """A contract for each trade."""
+    if not session.trades:
+        return []
+    drafts = [
+        Draft(
+            origin=Origin.BOOK,
+            reference=seller.id,
+            buyer=buyer.party,
+            seller=seller.party,
+            site_id=seller.site_id or "",
+            pool_id=seller.pool_id or "",
+            product=session.instrument.product,
+            period=session.instrument.period,
+            lots=trade.lots,
+            price=trade.price,
+            terms=STANDARD,
+            deposit=seller.held_per_lot * trade.lots,
+            backing_id=seller.source_id if seller.source_id != seller.pool_id else None,
+        )
+        for trade, buyer, seller, _ in session.trades
+    ]
+    ids = contracts.sign(tx, drafts)
+    return [
+        Trade(
+            id=tx.ids.new("trd"),
+            instrument=session.instrument,
+            sequence=session.sequence,
+            price=trade.price,
+            lots=trade.lots,
+            aggressor=side,
+            buy_order_id=buyer.id,
+            sell_order_id=seller.id,
+            buyer_project_id=buyer.party.project_id,
+            seller_project_id=seller.party.project_id,
+            contract_id=contract_id,
+            at_ms=tx.now_ms,
+        )
+        for (trade, buyer, seller, side), contract_id in zip(session.trades, ids, strict=True)
+    ]
+
+
+def order_of(tx: Tx, order_id: str, project_ids: Sequence[str] | None) -> Order:
+    """An order of one of these projects (None: of any)."""
+    found = store.order_by_id(tx.conn, order_id)
+    if found is None or (project_ids is not None and found.party.project_id not in project_ids):
+        raise NotFound("NoSuchOrder", f"There is no order {order_id}.", hint="See your orders.")
+    return found

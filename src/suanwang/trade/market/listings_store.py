@@ -1,0 +1,152 @@
+"""The table of listings and its statements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from suanwang.platform.schema import Id, Money, Ms, metadata
+from suanwang.trade.catalogue.model import Period, Product
+from suanwang.trade.contracts.model import Party, Terms
+from suanwang.trade.market.model import Listing, ListingState
+
+listings = sa.Table(
+    "listings",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("organisation_id", Id, nullable=False),
+    sa.Column("project_id", Id, nullable=False),
+    sa.Column("user_id", Id, nullable=False),
+    sa.Column("source_id", Id, nullable=False),
+    sa.Column("site_id", Id, nullable=False),
+    sa.Column("pool_id", Id, nullable=False),
+    sa.Column("unit_class", sa.String(60), nullable=False),
+    sa.Column("zone", sa.String(60), nullable=False),
+    sa.Column("title", sa.String(200), nullable=False),
+    sa.Column("first_hour", sa.Integer, nullable=False),
+    sa.Column("hours", sa.Integer, nullable=False),
+    sa.Column("lots", sa.Integer, nullable=False),
+    sa.Column("min_lots", sa.Integer, nullable=False),
+    sa.Column("min_hours", sa.Integer, nullable=False),
+    sa.Column("max_hours", sa.Integer, nullable=False),
+    sa.Column("price", Money, nullable=False),
+    sa.Column("credit_percent", sa.Integer, nullable=False),
+    sa.Column("deposit_percent", sa.Integer, nullable=False),
+    sa.Column("cancel_hours", sa.Integer, nullable=False),
+    sa.Column("cancel_percent", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("listed_at_ms", Ms, nullable=False),
+    sa.Index("ix_listings_state_unit_class", "state", "unit_class"),
+    sa.Index("ix_listings_organisation_id", "organisation_id"),
+)
+
+purchases = sa.Table(
+    "listing_purchases",
+    metadata,
+    sa.Column("project_id", Id, primary_key=True),
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("contract_id", Id, nullable=False),
+)
+
+
+def _listing(row: Row[Any]) -> Listing:
+    return Listing(
+        id=row.id,
+        seller=Party(row.organisation_id, row.project_id, row.user_id),
+        source_id=row.source_id,
+        site_id=row.site_id,
+        pool_id=row.pool_id,
+        product=Product(row.unit_class, row.zone),
+        title=row.title,
+        window=Period(row.first_hour, row.hours),
+        lots=row.lots,
+        min_lots=row.min_lots,
+        min_hours=row.min_hours,
+        max_hours=row.max_hours,
+        price=row.price,
+        terms=Terms(row.credit_percent, row.deposit_percent, row.cancel_hours, row.cancel_percent),
+        state=ListingState(row.state),
+        listed_at_ms=row.listed_at_ms,
+    )
+
+
+def insert(conn: Connection, one: Listing) -> None:
+    conn.execute(
+        sa.insert(listings).values(
+            id=one.id,
+            organisation_id=one.seller.organisation_id,
+            project_id=one.seller.project_id,
+            user_id=one.seller.user_id,
+            source_id=one.source_id,
+            site_id=one.site_id,
+            pool_id=one.pool_id,
+            unit_class=one.product.unit_class,
+            zone=one.product.zone,
+            title=one.title,
+            first_hour=one.window.first_hour,
+            hours=one.window.hours,
+            lots=one.lots,
+            min_lots=one.min_lots,
+            min_hours=one.min_hours,
+            max_hours=one.max_hours,
+            price=one.price,
+            credit_percent=one.terms.credit_percent,
+            deposit_percent=one.terms.deposit_percent,
+            cancel_hours=one.terms.cancel_hours,
+            cancel_percent=one.terms.cancel_percent,
+            state=one.state.value,
+            listed_at_ms=one.listed_at_ms,
+        )
+    )
+
+
+def by_id(conn: Connection, listing_id: str, *, lock: bool = False) -> Listing | None:
+    query = sa.select(listings).where(listings.c.id == listing_id)
+    row = conn.execute(query.with_for_update() if lock else query).first()
+    return _listing(row) if row is not None else None
+
+
+def close(conn: Connection, listing_id: str, state: ListingState) -> None:
+    conn.execute(sa.update(listings).where(listings.c.id == listing_id).values(state=state.value))
+
+
+def found(
+    conn: Connection,
+    *,
+    organisation_id: str | None,
+    state: ListingState | None,
+    before: str | None,
+    limit: int,
+) -> list[Listing]:
+    """The latest first."""
+    query = sa.select(listings).order_by(listings.c.id.desc()).limit(limit)
+    if organisation_id is not None:
+        query = query.where(listings.c.organisation_id == organisation_id)
+    if state is not None:
+        query = query.where(listings.c.state == state.value)
+    if before is not None:
+        query = query.where(listings.c.id < before)
+    return [_listing(row) for row in conn.execute(query)]
+
+
+def ended(conn: Connection, hour: int) -> list[str]:
+    """Open ones whose window is over."""
+    query = sa.select(listings.c.id).where(
+        listings.c.state == ListingState.OPEN.value,
+        listings.c.first_hour + listings.c.hours <= hour,
+    )
+    return [row.id for row in conn.execute(query.order_by(listings.c.id))]
+
+
+def contract_of_key(conn: Connection, project_id: str, key: str) -> str | None:
+    query = sa.select(purchases.c.contract_id).where(
+        purchases.c.project_id == project_id, purchases.c.key == key
+    )
+    return conn.execute(query).scalar_one_or_none()
+
+
+def insert_purchase(conn: Connection, project_id: str, key: str, contract_id: str) -> None:
+    values = {"project_id": project_id, "key": key, "contract_id": contract_id}
+    conn.execute(sa.insert(purchases).values(**values))

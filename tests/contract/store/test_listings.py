@@ -1,0 +1,122 @@
+"""Listings over both databases: sold at once, never oversold, taken back without loss."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from manual_clock import ManualClock
+from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded
+from suanwang.trade.catalogue.model import Period
+from suanwang.trade.contracts import service as contracts
+from suanwang.trade.market import listings
+from suanwang.trade.market.listings import ListingGiven
+from suanwang.trade.market.model import ListingState
+from trade_world import YUAN, Bazaar
+
+
+@pytest.fixture
+async def bazaar(any_database: Any, clock: ManualClock) -> Bazaar:
+    return Bazaar(any_database, clock)
+
+
+async def test_a_listing_is_bought_hour_by_hour_until_it_is_sold_out(bazaar: Bazaar) -> None:
+    seller = await bazaar.party("centre")
+    site = await bazaar.site(seller)
+    first = bazaar.hour(1)
+    given = ListingGiven(site.source_id, Period(first, 24), 6, 9 * YUAN, min_hours=2)
+    listed = await bazaar.write(lambda tx: listings.post(tx, seller, given))
+    assert await bazaar.pledged(site.source_id) == {first + at: 6 for at in range(24)}
+    firms = [await bazaar.party(f"firm-{at}") for at in range(4)]
+    period = Period(first + 2, 3)
+    bought = await asyncio.gather(
+        *(
+            bazaar.write(lambda tx, of=firm: listings.buy(tx, of, listed.id, period, 2, key="1"))
+            for firm in firms
+        ),
+        return_exceptions=True,
+    )
+    assert sorted(type(one).__name__ for one in bought) == ["LimitExceeded", "str", "str", "str"]
+    lucky = next(firm for firm, one in zip(firms, bought, strict=True) if isinstance(one, str))
+    again = await bazaar.write(lambda tx: listings.buy(tx, lucky, listed.id, period, 2, key="1"))
+    assert again in bought
+    assert await bazaar.account(lucky) == (10_000 * YUAN, 54 * YUAN)
+    left = (await bazaar.read(lambda c: listings.unsold(c, [listed])))[listed.id]
+    assert [lots for _, lots in left[:6]] == [6, 6, 0, 0, 0, 6]
+
+    await bazaar.write(lambda tx: listings.close(tx, listed.id))
+    await bazaar.write(lambda tx: listings.close(tx, listed.id))
+    assert await bazaar.pledged(site.source_id) == {first + at: 6 for at in (2, 3, 4)}
+    with pytest.raises(Conflict, match="not open"):
+        await bazaar.write(lambda tx: listings.buy(tx, lucky, listed.id, Period(first, 2), 1))
+    await bazaar.check()
+
+
+async def test_a_purchase_that_does_not_fit_says_why(bazaar: Bazaar) -> None:
+    seller, firm, poor = (
+        await bazaar.party("centre"),
+        await bazaar.party("firm"),
+        await bazaar.party("poor", 1),
+    )
+    site = await bazaar.site(seller)
+    first = bazaar.hour(1)
+    good = ListingGiven(site.source_id, Period(first, 8), 4, 9 * YUAN, min_lots=2, max_hours=4)
+    listed = await bazaar.write(lambda tx: listings.post(tx, seller, good))
+    for period, lots, field in (
+        (Period(first, 1), 1, "lots"),
+        (Period(first, 5), 2, "hours"),
+        (Period(first + 7, 2), 2, "first_hour"),
+        (Period(first - 1, 2), 2, "first_hour"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            await bazaar.write(lambda tx, p=period, n=lots: listings.buy(tx, firm, listed.id, p, n))
+        assert refused.value.field == field
+    with pytest.raises(LimitExceeded, match=r"takes 18\.00 yuan"):
+        await bazaar.write(lambda tx: listings.buy(tx, poor, listed.id, Period(first, 1), 2))
+    with pytest.raises(InvalidInput, match="own organisation"):
+        await bazaar.write(lambda tx: listings.buy(tx, seller, listed.id, Period(first, 1), 2))
+    for changes, field in (
+        ({"lots": 0}, "lots"),
+        ({"min_lots": 9}, "min_lots"),
+        ({"price": 1}, "price"),
+        ({"window": Period(first - 1, 2)}, "first_hour"),
+        ({"terms": replace(good.terms, credit_percent=101)}, "credit_percent"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            await bazaar.write(lambda tx, c=changes: listings.post(tx, seller, replace(good, **c)))
+        assert refused.value.field == field
+    with pytest.raises(LimitExceeded, match="too few are unsold"):
+        await bazaar.write(lambda tx: listings.post(tx, seller, replace(good, lots=5)))
+    assert await bazaar.account(firm) == (10_000 * YUAN, 0)
+
+
+async def test_a_cancelled_purchase_is_the_pools_again_and_not_the_listings(
+    bazaar: Bazaar,
+) -> None:
+    seller, firm = await bazaar.party("centre"), await bazaar.party("firm")
+    site = await bazaar.site(seller)
+    first = bazaar.hour(60)
+    given = ListingGiven(site.source_id, Period(first, 2), 6, 9 * YUAN)
+    listed = await bazaar.write(lambda tx: listings.post(tx, seller, given))
+    bought = await bazaar.write(lambda tx: listings.buy(tx, firm, listed.id, Period(first, 2), 4))
+    await bazaar.write(lambda tx: contracts.cancel(tx, bought))
+    assert await bazaar.pledged(site.source_id) == {first: 2, first + 1: 2}
+    await bazaar.write(lambda tx: listings.close(tx, listed.id))
+    assert await bazaar.pledged(site.source_id) == {}
+    await bazaar.check()
+
+
+async def test_a_window_that_is_over_ends_its_listing(bazaar: Bazaar) -> None:
+    seller = await bazaar.party("centre")
+    site = await bazaar.site(seller)
+    first = bazaar.hour(1)
+    given = ListingGiven(site.source_id, Period(first, 2), 6, 9 * YUAN)
+    listed = await bazaar.write(lambda tx: listings.post(tx, seller, given))
+    bazaar.to_hour(first + 2)
+    await bazaar.write(listings.expire)
+    found = await bazaar.read(lambda c: listings.get(c, listed.id))
+    assert found.state is ListingState.ENDED
+    assert await bazaar.read(listings.page) == []
