@@ -49,11 +49,15 @@ from suanwang.tenancy.model import Bootstrap
 from suanwang.tenancy.secrets_box import SecretsBox
 from suanwang.trade.billing import service as billing
 from suanwang.trade.ledger import service as ledger
+from suanwang.trade.market import listings
+from suanwang.trade.market import reading as market
 
 log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
 OUTBOX_EVERY_S = 0.25
 HOUSEKEEPING_EVERY_S = 600.0
+MARKET_EVERY_S = 5.0
+"""How long after the hour the books of what is delivered now may stay open."""
 FIRST_GARBAGE_S = 60.0
 """After a start: a process that never lives for an hour collects as well."""
 
@@ -147,7 +151,14 @@ class Loops:
 
     def start(self) -> None:
         self._context.signals.bind(asyncio.get_running_loop())
-        for loop in (self._rounds, self._sweeps, self._outbox, self._housekeeping, self._garbage):
+        for loop in (
+            self._rounds,
+            self._sweeps,
+            self._outbox,
+            self._market,
+            self._housekeeping,
+            self._garbage,
+        ):
             self._tasks.append(asyncio.create_task(self._for_ever(loop)))
         if self._context.leader is not None:
             self._tasks.append(asyncio.create_task(self._for_ever(self._campaign)))
@@ -247,6 +258,16 @@ class Loops:
         if self._leads:
             await self._context.dispatcher.sweep()
         await asyncio.sleep(self._context.settings.sweep_every_ms / 1000)
+
+    async def _market(self) -> None:
+        database, now_ms = self._context.database, self._context.clock.now_ms()
+        if self._leads:
+            # mostly nothing has ended: that much a read can tell
+            while await database.read(lambda conn: market.has_begun(conn, now_ms)):
+                await database.write(self._context.books.expire)
+            if await database.read(lambda conn: listings.has_ended(conn, now_ms)):
+                await database.write(listings.expire)
+        await asyncio.sleep(MARKET_EVERY_S)
 
     async def _outbox(self) -> None:
         for name in self._context.outbox.subscribers:

@@ -13,7 +13,8 @@ from suanwang.engines.matching.order_book import Stay
 from suanwang.kernel.errors import Conflict, InvalidInput
 from suanwang.trade.catalogue.model import Period
 from suanwang.trade.market import orders_store as store
-from suanwang.trade.market.books import Books, order_of
+from suanwang.trade.market import reading
+from suanwang.trade.market.books import Books
 from suanwang.trade.market.instruments import name_of
 from suanwang.trade.market.model import OrderState
 from trade_world import YUAN, Bazaar, buy, sell
@@ -120,7 +121,7 @@ async def test_cancelling_gives_everything_back_once(bazaar: Bazaar) -> None:
     order_id = placed.order.id
 
     def cancel(tx: Any) -> Any:
-        return bazaar.books.cancel(tx, order_of(tx, order_id, [seller.project_id]))
+        return bazaar.books.cancel(tx, reading.order(tx.conn, order_id))
 
     ended = await bazaar.write(cancel)
     assert (ended.state, ended.left) == (OrderState.CANCELLED, 0)

@@ -32,6 +32,9 @@ ROUTERS = (
     "suanwang.edge.api.routes_tenancy",
     "suanwang.edge.api.routes_billing",
     "suanwang.edge.api.routes_ledger",
+    "suanwang.edge.api.routes_market",
+    "suanwang.edge.api.routes_listings",
+    "suanwang.edge.api.routes_contracts",
     "suanwang.edge.api.routes_blobs",
 )
 

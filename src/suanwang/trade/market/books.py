@@ -8,14 +8,14 @@ same books, and what is committed is what was matched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from suanwang.engines.matching import order_book
 from suanwang.engines.matching.model import Side
 from suanwang.engines.matching.order_book import OrderBook, Placed
-from suanwang.kernel.errors import Conflict, NotFound, require
+from suanwang.kernel.errors import Conflict, require
 from suanwang.kernel.time import hour_of
 from suanwang.platform.database import Tx
 from suanwang.trade.contracts import service as contracts
@@ -136,6 +136,24 @@ class Books:
         self._end(session, resting, OrderState.CANCELLED, why)
         self._close(tx, session)
         return resting
+
+    def steer(
+        self,
+        tx: Tx,
+        instrument: Instrument,
+        *,
+        halted: bool | None = None,
+        band: Mapping[str, int | None] | None = None,
+    ) -> None:
+        """Halt a book or let it go on (None: as it is); bounds of its band by name, None: as the
+        last price has it."""
+        session = self._open(tx, instrument, tradable=False)
+        changes: dict[str, Any] = dict(band or {})
+        if halted is not None:
+            changes["halted"] = halted
+        if changes:
+            store.update_instrument(tx.conn, session.name, **changes)
+        self._close(tx, session, closed=session.row.closed)
 
     def expire(self, tx: Tx, *, limit: int = 100) -> bool:
         """Close the books whose delivery has begun; whether there may be more."""
@@ -380,11 +398,3 @@ def _sign(tx: Tx, session: _Session) -> list[Trade]:
         )
         for (trade, buyer, seller, side), contract_id in zip(session.trades, ids, strict=True)
     ]
-
-
-def order_of(tx: Tx, order_id: str, project_ids: Sequence[str] | None) -> Order:
-    """An order of one of these projects (None: of any)."""
-    found = store.order_by_id(tx.conn, order_id)
-    if found is None or (project_ids is not None and found.party.project_id not in project_ids):
-        raise NotFound("NoSuchOrder", f"There is no order {order_id}.", hint="See your orders.")
-    return found

@@ -281,6 +281,11 @@ def close(tx: Tx, listing_id: str, state: ListingState = ListingState.CLOSED) ->
     return listing
 
 
+def has_ended(conn: Connection, now_ms: int) -> bool:
+    """Whether there are open ones whose window is over."""
+    return bool(store.ended(conn, hour_of(now_ms)))
+
+
 def expire(tx: Tx) -> None:
     """End listings whose window is over."""
     for listing_id in store.ended(tx.conn, hour_of(tx.now_ms)):

@@ -283,3 +283,44 @@ def trades_since(conn: Connection, at_ms: int) -> list[Trade]:
     """In the order they were made."""
     query = sa.select(trades).where(trades.c.at_ms >= at_ms).order_by(trades.c.id)
     return [_trade(row) for row in conn.execute(query)]
+
+
+def depth(conn: Connection, name: str, levels: int) -> dict[Side, list[tuple[int, int, int]]]:
+    """Side → [(price, lots, orders)] from the best on."""
+    found: dict[Side, list[tuple[int, int, int]]] = {}
+    for side in Side:
+        price = orders.c.limit_price
+        query = (
+            sa.select(price, sa.func.sum(orders.c.lots_left), sa.func.count())
+            .where(
+                orders.c.instrument == name,
+                orders.c.state == OrderState.OPEN.value,
+                orders.c.side == side.value,
+            )
+            .group_by(price)
+            .order_by(price.desc() if side is Side.BUY else price)
+            .limit(levels)
+        )
+        found[side] = [(int(at), int(lots), count) for at, lots, count in conn.execute(query)]
+    return found
+
+
+def tops(conn: Connection, names: Sequence[str]) -> dict[str, tuple[int | None, int | None]]:
+    """Instrument → (best bid, best ask), where anything rests."""
+    found: dict[str, tuple[int | None, int | None]] = {}
+    price, side = orders.c.limit_price, orders.c.side
+    for start in range(0, len(names), IN_LIMIT):
+        query = (
+            sa.select(
+                orders.c.instrument,
+                sa.func.max(sa.case((side == Side.BUY.value, price))),
+                sa.func.min(sa.case((side == Side.SELL.value, price))),
+            )
+            .where(
+                orders.c.instrument.in_(names[start : start + IN_LIMIT]),
+                orders.c.state == OrderState.OPEN.value,
+            )
+            .group_by(orders.c.instrument)
+        )
+        found.update({name: (bid, ask) for name, bid, ask in conn.execute(query)})
+    return found
