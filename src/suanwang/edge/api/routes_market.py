@@ -111,7 +111,10 @@ async def place_order(
     (answer,) = await _place(context, principal, body.project, [body])
     if answer.order is None:
         raise OrderRefused(
-            answer.reason or "Refused", answer.detail, hint="Change the order and send it again."
+            answer.reason or "Refused",
+            answer.detail,
+            hint="Change the order and send it again.",
+            field=answer.field,
         )
     return views.AnswerView.of(answer)
 

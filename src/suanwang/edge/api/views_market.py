@@ -139,6 +139,7 @@ class AnswerView(BaseModel):
     fills: list[FillView]
     reason: str | None
     detail: str
+    field: str | None
     repeated: bool
 
     @classmethod
@@ -156,6 +157,7 @@ class AnswerView(BaseModel):
             ],
             reason=one.reason,
             detail=one.detail,
+            field=one.field,
             repeated=one.repeated,
         )
 
