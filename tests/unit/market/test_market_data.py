@@ -96,12 +96,12 @@ async def test_orders_that_were_only_to_be_seen_are_noticed(square: Square) -> N
     hour = bazaar.instrument(site, 48)
     for _ in range(3):
         assert "Spoofing" not in [alert["kind"] for alert in await _alerts(square)]
-        (bait,) = await bazaar.place(firm, hour, buy(500, 0.01))
-        await bazaar.place(firm, hour, buy(1, 0.02))
-        await bazaar.place(seller, hour, sell(site, 1, 0.02))
+        (bait,) = await bazaar.place(firm, hour, buy(500, 4))
+        await bazaar.place(firm, hour, buy(1, 5))
+        await bazaar.place(seller, hour, sell(site, 1, 5))
         held = (await bazaar.contracts())[-1]
-        await bazaar.place(firm, hour, sell(held.id, 1, 0.03))
-        await bazaar.place(seller, hour, buy(1, 0.03))
+        await bazaar.place(firm, hour, sell(held.id, 1, 6))
+        await bazaar.place(seller, hour, buy(1, 6))
         order = bait.order
         assert order is not None
         bazaar.clock.advance(s=20)

@@ -18,7 +18,6 @@ from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts.model import Contract, Hour, Terms
 from suanwang.trade.contracts.rules import phase
 from suanwang.trade.market import instruments as naming
-from suanwang.trade.market.alerts_store import KnownAlert
 from suanwang.trade.market.figures import Candle, Glance, IndexPoint
 from suanwang.trade.market.model import (
     Answer,
@@ -29,6 +28,7 @@ from suanwang.trade.market.model import (
     Trade,
 )
 from suanwang.trade.market.reading import Depth, Level, Quoted
+from suanwang.trade.market.surveillance import KnownAlert
 
 Name = Annotated[str, Field(max_length=140, examples=["a100-80g:henan:2026120108:24"])]
 Lots = Annotated[int, Field(strict=True, ge=-(1 << 31), le=1 << 31, examples=[4])]

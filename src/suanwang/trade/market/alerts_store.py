@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +12,7 @@ from suanwang.platform.bulk import insert_new_rows, tuples_of
 from suanwang.platform.database import Tx
 from suanwang.platform.schema import Id, Ms, Packed, metadata
 from suanwang.trade.catalogue.model import Product
-from suanwang.trade.market.surveillance import Alert, AlertKind
+from suanwang.trade.market.surveillance import Alert, AlertKind, KnownAlert
 
 alerts = sa.Table(
     "market_alerts",
@@ -31,15 +30,6 @@ alerts = sa.Table(
     sa.Column("note", sa.String(500), nullable=False),
     sa.Index("ix_market_alerts_closed_at_ms", "closed_at_ms", "id"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class KnownAlert:
-    id: str
-    alert: Alert
-    found_at_ms: int
-    closed_at_ms: int | None
-    note: str
 
 
 def insert_new(tx: Tx, found: Sequence[Alert]) -> int:

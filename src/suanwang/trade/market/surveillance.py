@@ -46,6 +46,15 @@ class Alert:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class KnownAlert:
+    id: str
+    alert: Alert
+    found_at_ms: int
+    closed_at_ms: int | None
+    note: str
+
+
 def round_trips(contracts: Iterable[Contract], day: str) -> list[Alert]:
     """Of one span of time, which `day` names. Sold-on contracts count: that is how it comes back.
 

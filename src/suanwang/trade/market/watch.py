@@ -12,8 +12,7 @@ from suanwang.platform.database import Tx
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.market import alerts_store as store
 from suanwang.trade.market import orders_store, surveillance
-from suanwang.trade.market.alerts_store import KnownAlert
-from suanwang.trade.market.surveillance import Alert
+from suanwang.trade.market.surveillance import Alert, KnownAlert
 
 SHANGHAI_MS = 8 * 3_600_000
 
