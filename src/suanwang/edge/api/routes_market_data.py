@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from sqlalchemy.engine import Connection
 
-from suanwang.edge.api import views_market as views
+from suanwang.edge.api import views_market_data as views
 from suanwang.edge.api.paging import Page, Paging
 from suanwang.edge.api.routes_market import Ctx, Identity, Reader, Trader, Word
 from suanwang.kernel.time import MS_PER_DAY

@@ -18,7 +18,6 @@ from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts.model import Contract, Hour, Terms
 from suanwang.trade.contracts.rules import phase
 from suanwang.trade.market import instruments as naming
-from suanwang.trade.market.figures import Candle, Glance, IndexPoint
 from suanwang.trade.market.model import (
     Answer,
     Listing,
@@ -28,7 +27,6 @@ from suanwang.trade.market.model import (
     Trade,
 )
 from suanwang.trade.market.reading import Depth, Level, Quoted
-from suanwang.trade.market.surveillance import KnownAlert
 
 Name = Annotated[str, Field(max_length=140, examples=["a100-80g:henan:2026120108:24"])]
 Lots = Annotated[int, Field(strict=True, ge=-(1 << 31), le=1 << 31, examples=[4])]
@@ -497,106 +495,3 @@ class ContractDetail(ContractView):
 class EndedView(BaseModel):
     contract: ContractView
     paid: Money = Field(description="What the leaving cost.")
-
-
-class CandleView(BaseModel):
-    at: str | None
-    opened: Money
-    highest: Money
-    lowest: Money
-    closed: Money
-    lots: int
-    trades: int
-
-    @classmethod
-    def of(cls, one: Candle) -> CandleView:
-        return cls(
-            at=instant(one.from_ms),
-            opened=Money.of(one.opened),
-            highest=Money.of(one.highest),
-            lowest=Money.of(one.lowest),
-            closed=Money.of(one.closed),
-            lots=one.lots,
-            trades=one.trades,
-        )
-
-
-class IndexView(BaseModel):
-    """`standing`: the last price that enough contracts made; of a thin span, an earlier one."""
-
-    unit_class: str
-    zone: str
-    at: str | None
-    price: Money
-    lowest: Money
-    highest: Money
-    lot_hours: int
-    contracts: int
-    is_thin: bool
-    standing: Money | None
-
-    @classmethod
-    def of(cls, one: IndexPoint) -> IndexView:
-        return cls(
-            unit_class=one.product.unit_class,
-            zone=one.product.zone,
-            at=instant(one.from_ms),
-            price=Money.of(one.price),
-            lowest=Money.of(one.lowest),
-            highest=Money.of(one.highest),
-            lot_hours=one.lot_hours,
-            contracts=one.contracts,
-            is_thin=one.is_thin,
-            standing=_maybe(one.standing),
-        )
-
-
-class GlanceView(BaseModel):
-    unit_class: str
-    zone: str
-    price: Money
-    change_percent: float | None = Field(description="Against the 24 hours before.")
-    lot_hours: int
-
-    @classmethod
-    def of(cls, one: Glance) -> GlanceView:
-        change = one.change_percent_milli
-        return cls(
-            unit_class=one.product.unit_class,
-            zone=one.product.zone,
-            price=Money.of(one.price),
-            change_percent=None if change is None else change / 1_000,
-            lot_hours=one.lot_hours,
-        )
-
-
-class AlertView(BaseModel):
-    id: str
-    kind: str
-    unit_class: str
-    zone: str
-    organisations: list[str]
-    evidence: list[str] = Field(description="Ids of contracts or orders.")
-    detail: str
-    found_at: str | None
-    closed_at: str | None
-    note: str
-
-    @classmethod
-    def of(cls, one: KnownAlert) -> AlertView:
-        return cls(
-            id=one.id,
-            kind=one.alert.kind.value,
-            unit_class=one.alert.product.unit_class,
-            zone=one.alert.product.zone,
-            organisations=list(one.alert.organisations),
-            evidence=list(one.alert.evidence),
-            detail=one.alert.detail,
-            found_at=instant(one.found_at_ms),
-            closed_at=instant(one.closed_at_ms),
-            note=one.note,
-        )
-
-
-class NoteRequest(Strict):
-    note: str = Field(min_length=1, max_length=500, description="What it was found to be.")
