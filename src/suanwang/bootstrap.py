@@ -29,11 +29,11 @@ from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
 from suanwang.grid.jobs.grants import NOTHING
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
-from suanwang.kernel.errors import SuanwangError, Unavailable
+from suanwang.kernel.errors import InvalidInput, SuanwangError, Unavailable
 from suanwang.kernel.money import parse_yuan
 from suanwang.kernel.time import MS_PER_DAY, Clock
 from suanwang.platform.blob_stores import open_blob_store
-from suanwang.platform.clock import SystemClock, SystemRandom
+from suanwang.platform.clock import RehearsalClock, SystemClock, SystemRandom
 from suanwang.platform.database import Tx, open_database
 from suanwang.platform.entropy import nonce_text
 from suanwang.platform.leader import RENEW_EVERY_S, Leader
@@ -54,6 +54,7 @@ from suanwang.trade.market import reading as market
 
 log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
+REHEARSAL_FILE = "rehearsal.json"
 OUTBOX_EVERY_S = 0.25
 HOUSEKEEPING_EVERY_S = 600.0
 MARKET_EVERY_S = 5.0
@@ -72,7 +73,7 @@ def make_context(settings: Settings, clock: Clock | None = None) -> Context:
     """Open everything that the control plane stands on; the database is brought up to date."""
     state = Path(settings.state)
     state.mkdir(parents=True, exist_ok=True)
-    clock, random = clock or SystemClock(), SystemRandom()
+    clock, random = clock or _clock_of(settings, state), SystemRandom()
     migrate(settings.database_url)
     database = open_database(settings.database_url, clock, random)
     signals = Signals()
@@ -124,6 +125,19 @@ def make_context(settings: Settings, clock: Clock | None = None) -> Context:
         telemetry=telemetry,
         leader=leader,
     )
+
+
+def _clock_of(settings: Settings, state: Path) -> Clock:
+    if not settings.rehearsal:
+        return SystemClock()
+    if not settings.database_url.startswith("sqlite"):
+        raise InvalidInput(
+            "RehearsalShared",
+            "A rehearsal keeps its time in one process.",
+            hint="Rehearse with SQLite: leave the setting `database` empty.",
+            field="rehearsal",
+        )
+    return RehearsalClock(state / REHEARSAL_FILE, SystemClock())
 
 
 async def first_start(context: Context, admin_password: str | None = None) -> Bootstrap:

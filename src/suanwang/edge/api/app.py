@@ -37,6 +37,7 @@ ROUTERS = (
     "suanwang.edge.api.routes_listings",
     "suanwang.edge.api.routes_contracts",
     "suanwang.edge.api.routes_blobs",
+    "suanwang.edge.api.routes_rehearsal",
 )
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
