@@ -23,7 +23,7 @@ from suanwang.edge.portal.pages import install as install_portal
 from suanwang.engines.scheduling.model import Policy
 from suanwang.grid.data import garbage
 from suanwang.grid.data.depot import Depot
-from suanwang.grid.jobs import housekeeping, reading, retention
+from suanwang.grid.jobs import benches, housekeeping, reading, retention
 from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
@@ -53,6 +53,7 @@ from suanwang.trade.ledger import service as ledger
 log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
 OUTBOX_EVERY_S = 0.25
+BENCHES_EVERY_S = 2.0
 HOUSEKEEPING_EVERY_S = 600.0
 FIRST_GARBAGE_S = 60.0
 """After a start: a process that never lives for an hour collects as well."""
@@ -147,8 +148,9 @@ class Loops:
 
     def start(self) -> None:
         self._context.signals.bind(asyncio.get_running_loop())
-        for loop in (self._rounds, self._sweeps, self._outbox, self._housekeeping, self._garbage):
-            self._tasks.append(asyncio.create_task(self._for_ever(loop)))
+        steps = (self._rounds, self._sweeps, self._outbox, self._benches)
+        for step in (*steps, self._housekeeping, self._garbage):
+            self._tasks.append(asyncio.create_task(self._for_ever(step)))
         if self._context.leader is not None:
             self._tasks.append(asyncio.create_task(self._for_ever(self._campaign)))
             url = self._context.settings.database_url
@@ -247,6 +249,15 @@ class Loops:
         if self._leads:
             await self._context.dispatcher.sweep()
         await asyncio.sleep(self._context.settings.sweep_every_ms / 1000)
+
+    async def _benches(self) -> None:
+        """Results of the micro-benchmark are taken once their runs have ended."""
+        await asyncio.sleep(BENCHES_EVERY_S)
+        if not self._leads:
+            return
+        unseal = self._context.secrets.open
+        for ticket in await self._context.database.read(benches.due):
+            await self._context.database.write(partial(benches.take, ticket=ticket, unseal=unseal))
 
     async def _outbox(self) -> None:
         for name in self._context.outbox.subscribers:
