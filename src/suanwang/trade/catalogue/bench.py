@@ -100,7 +100,7 @@ def judge(ticket: Ticket, key: str, output: bytes, ran_ms: int, now_ms: int) -> 
 def _other_card(unit_class: str, device: str) -> str:
     """What the card is, where that is known and not what the pool says."""
     known, reported = split_class(unit_class)[0], find(device)
-    return reported.slug if known and reported and reported is not known else ""
+    return reported.slug if known and reported and reported.slug != known.slug else ""
 
 
 def _believed(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,10 @@ MAX_SLUG = 40
 
 _WORDS = re.compile(r"[a-z0-9]+|[一-鿿]+")
 _MEMORY_WORD = re.compile(r"\d+(?:g|gb|gib)")
-_NOISE = frozenset(
-    ("nvidia", "tesla", "geforce", "amd", "instinct", "huawei", "hygon", "cambricon")
-    + ("kunlunxin", "metax", "mthreads", "iluvatar", "corex", "biren", "birentech")
-    + ("vgpu", "gpu", "npu", "dcu", "oam")
-)
+_MAKERS = ("nvidia", "amd", "huawei", "hygon", "cambricon", "kunlunxin", "metax", "mthreads")
+_OTHER_MAKERS = ("iluvatar", "biren", "birentech")
+_MARKS = ("tesla", "geforce", "instinct", "corex", "vgpu", "gpu", "npu", "dcu", "oam")
+_NOISE = frozenset((*_MAKERS, *_OTHER_MAKERS, *_MARKS))
 """Makers and forms that some programs write beside the model, others not."""
 _CLASS = re.compile(r"(.+)-(\d+)g")
 
@@ -124,7 +123,11 @@ def _accelerator(
         domestic=vendor["domestic"],
         names=tuple(one["names"]),
         memory=tuple(
-            Memory(memory["gb"], tuple(bandwidth(*item) for item in memory["bandwidth"]))
+            Memory(
+                memory["gb"],
+                tuple(bandwidth(*item) for item in memory["bandwidth"]),
+                memory.get("half", False),
+            )
             for memory in one["memory"]
         ),
         figures=tuple(figure(*item) for item in one["figures"]),
@@ -173,11 +176,26 @@ def _own_class(model: str, memory_mib: int) -> str:
 
 
 def split_class(unit_class: str) -> tuple[Accelerator | None, int | None]:
-    """The model and the gigabytes of a class; None where the catalogue knows nothing."""
+    """The model and the gigabytes of a class; None where the catalogue knows nothing.
+
+    Of a version that is half a card the model's figures are halved.
+    """
     match = _CLASS.fullmatch(unit_class)
     if match is None:
         return None, None
-    return cards().by_slug.get(match[1]), int(match[2])
+    card, gb = cards().by_slug.get(match[1]), int(match[2])
+    is_half = card is not None and any(m.half for m in card.memory if m.gb == gb)
+    return _half(card) if card and is_half else card, gb
+
+
+@cache
+def _half(card: Accelerator) -> Accelerator:
+    return replace(card, figures=tuple(_halved(one) for one in card.figures))
+
+
+def _halved(figure: Figure) -> Figure:
+    note = f"half of {figure.mega / MEGA_PER_TERA:g}, one die of two"
+    return replace(figure, mega=figure.mega // 2, note=note)
 
 
 def classes() -> list[str]:

@@ -117,6 +117,8 @@ class Memory:
 
     gb: int
     bandwidths: tuple[Bandwidth, ...]
+    half: bool = False
+    """One die of a card that has two, reported by itself: figures are halved."""
 
 
 @dataclass(frozen=True, slots=True)

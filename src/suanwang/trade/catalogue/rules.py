@@ -29,12 +29,12 @@ _TRUST = {Confidence.HIGH: 0, Confidence.MEDIUM: 1, Confidence.LOW: 2}
 
 
 def _comparable(figures: Sequence[Figure], precision: Precision) -> list[Figure]:
-    """Dense figures; only where there is none, estimates. Never sparse ones."""
-    for basis in (Basis.DENSE, Basis.ESTIMATE):
-        found = [one for one in figures if one.precision is precision and one.basis is basis]
-        if found:
-            return found
-    return []
+    """Dense figures and estimates, never sparse ones."""
+    return [one for one in figures if one.precision is precision and one.basis is not Basis.SPARSE]
+
+
+def _rank(one: Figure) -> tuple[int, bool, int]:
+    return _TRUST[one.confidence], one.basis is Basis.ESTIMATE, one.mega
 
 
 def band_of(
@@ -42,15 +42,15 @@ def band_of(
 ) -> Band | None:
     """What is known of a model; what the site says of a card that nobody else knows.
 
-    The figure to reckon with is the most trusted one, of several the lowest: a buyer should not
-    pay for what may not be there.
+    The figure to reckon with is the most trusted one, a statement before an estimate, of several
+    the lowest: a buyer should not pay for what may not be there.
     """
     figures = _comparable(card.figures, precision) if card else []
     if not figures:
         if declared_mega <= 0 or precision is not Precision.FP16:
             return None
         return Band(declared_mega, declared_mega, declared_mega, Basis.DECLARED)
-    chosen = min(figures, key=lambda one: (_TRUST[one.confidence], one.mega))
+    chosen = min(figures, key=_rank)
     values = [one.mega for one in figures]
     return Band(min(values), max(values), chosen.mega, chosen.basis)
 
