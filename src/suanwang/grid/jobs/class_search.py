@@ -1,4 +1,4 @@
-"""The catalogue's classes under the query language, with who offers them and at what price. Pure."""
+"""Classes of cards under the query language: who offers them, at what price. Pure."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def on_cores() -> Measured:
     try:
         numpy: Any = importlib.import_module("numpy")
     except ImportError:
-        found = Measured("python", processor())
+        found = Measured("python", cpu_name())
         rows = [[float(i * j % 7) for j in range(PLAIN)] for i in range(PLAIN)]
         columns = [[row[j] for row in rows] for j in range(PLAIN)]
 
@@ -141,7 +141,7 @@ def on_cores() -> Measured:
         found.figures["FP64"] = rate(plain, 2 * PLAIN**3)
         found.skipped["FP32"] = "no NumPy"
     else:
-        found = Measured("numpy", processor())
+        found = Measured("numpy", cpu_name())
         for name, form in (("FP64", numpy.float64), ("FP32", numpy.float32)):
             left = numpy.random.rand(SIZE, SIZE).astype(form)
             right = numpy.random.rand(SIZE, SIZE).astype(form)
@@ -153,7 +153,7 @@ def on_cores() -> Measured:
     return found
 
 
-def processor() -> str:
+def cpu_name() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             for line in lines:

@@ -92,28 +92,33 @@ class Query:
 
 
 class QueryError(InvalidInput):
-    """`at` and `length` are the characters that it is about, counted from 0."""
+    """`at` and `length` are the characters that it is about, counted from 0; `name` the field or
+    value in question, `near` what may have been meant."""
 
     def __init__(
-        self, reason: str, message: str, text: str, at: int, length: int, hint: str
+        self,
+        reason: str,
+        message: str,
+        place: tuple[str, int, int],
+        hint: str,
+        name: str = "",
+        near: str = "",
     ) -> None:
-        super().__init__(reason, f"Character {at + 1}: {message}", hint=hint, field="q")
-        self.text, self.at, self.length = text, at, max(1, length)
-
-    def pointer(self) -> str:
-        """Two lines for a terminal: the query, and marks under what is wrong."""
-        return f"{self.text}\n{' ' * self.at}{'^' * self.length}"
+        self.text, self.at, self.length = place
+        super().__init__(reason, f"Character {self.at + 1}: {message}", hint=hint, field="q")
+        self.name, self.near = name, near
 
 
 # --- reading -----------------------------------------------------------------------------------
 
 
 def parse(text: str, fields: Sequence[Field]) -> Query:
-    """Raises QueryError: QueryTooLong, UnknownField, OperatorMissing, ValueMissing, NotANumber,
-    NotAFlag, NoOrderInText, QuoteOpen."""
+    """Raises QueryError: QueryTooLong, UnknownField, ValueMissing, NotANumber, NotAFlag,
+    NoOrderInText, QuoteOpen."""
     if len(text) > MAX_QUERY:
         message = f"a query has at most {MAX_QUERY} characters."
-        raise QueryError("QueryTooLong", message, text, MAX_QUERY, 1, "Leave something out.")
+        place = text, MAX_QUERY, len(text) - MAX_QUERY
+        raise QueryError("QueryTooLong", message, place, "Leave something out.", str(MAX_QUERY))
     return _Reader(text, fields).query()
 
 
@@ -155,7 +160,8 @@ class _Reader:
             at = start + len(name)
             message = f"{field.name} has no order, {operator!r} asks for one."
             hint = f"Write {field.name}:VALUE."
-            raise QueryError("NoOrderInText", message, self._text, at, len(operator), hint)
+            place = self._text, at, len(operator)
+            raise QueryError("NoOrderInText", message, place, hint, field.name)
         return Condition(field.name, operator, tuple(values))
 
     def _sort(self) -> Sort:
@@ -173,7 +179,8 @@ class _Reader:
         near = difflib.get_close_matches(name.lower(), list(self._fields), n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(self._names)}."
         message = f"there is no field {name!r}."
-        raise QueryError("UnknownField", message, self._text, start, len(name), hint)
+        place = self._text, start, len(name)
+        raise QueryError("UnknownField", message, place, hint, name, "".join(near))
 
     def _checked(self, field: Field, operator: str) -> str:
         start = self._at
@@ -181,11 +188,13 @@ class _Reader:
         if field.kind is Kind.NUMBER and number_of(value) is None:
             message = f"{field.name} is a number, {value!r} is none."
             hint = f"Write {field.name}{operator}64, say."
-            raise QueryError("NotANumber", message, self._text, start, len(value), hint)
+            place = self._text, start, max(1, self._at - start)
+            raise QueryError("NotANumber", message, place, hint, field.name)
         if field.kind is Kind.FLAG and value.lower() not in (*_YES, *_NO):
             message = f"{field.name} is yes or no, not {value!r}."
             hint = f"Write {field.name}:yes or {field.name}:no."
-            raise QueryError("NotAFlag", message, self._text, start, len(value), hint)
+            place = self._text, start, max(1, self._at - start)
+            raise QueryError("NotAFlag", message, place, hint, field.name)
         return value
 
     def _value(self) -> str:
@@ -207,13 +216,12 @@ class _Reader:
                 letter = self._text[self._at]
                 self._at += 1
             letters.append(letter)
-        length = self._at - start
         message = "this quotation mark is not closed."
-        raise QueryError("QuoteOpen", message, self._text, start, length, 'Add a ".')
+        raise QueryError("QuoteOpen", message, (self._text, start, self._at - start), 'Add a ".')
 
     def _missing(self, what: str) -> QueryError:
         hint = "Write a field, an operator and a value, such as price<30."
-        return QueryError("ValueMissing", f"{what} is missing.", self._text, self._at, 1, hint)
+        return QueryError("ValueMissing", f"{what} is missing.", (self._text, self._at, 1), hint)
 
 
 def number_of(value: str) -> Decimal | None:
