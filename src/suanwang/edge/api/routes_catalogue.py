@@ -120,6 +120,7 @@ async def list_offers(
 
 async def start(context: Context, principal: Principal, body: BenchRequest) -> Ticket:
     """Submit the run. The caller must be allowed to submit jobs in the project."""
+    require_reader(principal)
 
     def use_case(tx: Tx) -> Ticket:
         project = tenancy.project_of(tx.conn, principal, body.project, Action.WRITE_JOBS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, tables
@@ -78,9 +79,9 @@ def _offers(args: Args) -> int:
 
 
 def show_place(query: str, error: InvalidInput) -> None:
-    """A mark under the character of the query that the server does not understand."""
+    """On a terminal, a mark under the character that the server does not understand."""
     at = re.match(r"Character (\d+): ", error.message)
-    if error.field == "q" and at and query.isprintable():
+    if sys.stderr.isatty() and error.field == "q" and at and query.isprintable():
         errors.tell(f"  {query}\n  {' ' * tables.width(query[: int(at[1]) - 1])}^")
 
 

@@ -84,7 +84,8 @@ class ClassRow:
 
 
 def rows(offered: Sequence[Mapping[str, Any]], figures: Sequence[PoolFigure]) -> list[ClassRow]:
-    """Every class of the catalogue, and after them those that only sites know."""
+    """Every class of the catalogue and those that only sites know: on offer first, then domestic
+    ones, else by vendor and model."""
     at: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     of: dict[str, list[PoolFigure]] = defaultdict(list)
     for offer in offered:
@@ -94,7 +95,12 @@ def rows(offered: Sequence[Mapping[str, Any]], figures: Sequence[PoolFigure]) ->
     known = [CORE, *classes()]
     # of a known model in an unusual version, and of models that nobody else knows
     others = sorted({*at, *of} - set(known))
-    return [row_of(one, at[one], of[one]) for one in (*known, *others)]
+    listed = [row_of(one, at[one], of[one]) for one in (*known, *others)]
+    return sorted(listed, key=_place)
+
+
+def _place(row: ClassRow) -> tuple[bool, bool]:
+    return not row.offers, not (row.card is not None and row.card.domestic)
 
 
 def row_of(

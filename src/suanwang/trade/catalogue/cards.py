@@ -60,7 +60,7 @@ class Cards:
     def by_name(self) -> Mapping[str, Accelerator]:
         found: dict[str, Accelerator] = {}
         for one in self.models:
-            for name in (one.slug, one.name.partition(" (")[0], *one.names):
+            for name in (one.slug, one.name, *one.names):
                 key = plain_name(name)
                 known = found.setdefault(key, one)
                 require(known is one, "NameTwice", f"{name} is {known.slug} and {one.slug}")

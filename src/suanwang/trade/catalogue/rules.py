@@ -40,19 +40,22 @@ def _rank(one: Figure) -> tuple[int, bool, int]:
 def band_of(
     card: Accelerator | None, precision: Precision = Precision.FP16, declared_mega: int = 0
 ) -> Band | None:
-    """What is known of a model; what the site says of a card that nobody else knows.
+    """What is known of a model, and what the site declares of its own cards (FP16), if it does.
 
     The figure to reckon with is the most trusted one, a statement before an estimate, of several
-    the lowest: a buyer should not pay for what may not be there.
+    the lowest: a buyer should not pay for what may not be there. A site's word is trusted least.
     """
     figures = _comparable(card.figures, precision) if card else []
-    if not figures:
-        if declared_mega <= 0 or precision is not Precision.FP16:
-            return None
-        return Band(declared_mega, declared_mega, declared_mega, Basis.DECLARED)
-    chosen = min(figures, key=_rank)
-    values = [one.mega for one in figures]
-    return Band(min(values), max(values), chosen.mega, chosen.basis)
+    ranked = [(_rank(one), one.mega, one.basis) for one in figures]
+    if declared_mega > 0 and precision is Precision.FP16:
+        ranked.append(
+            ((_TRUST[Confidence.LOW], True, declared_mega), declared_mega, Basis.DECLARED)
+        )
+    if not ranked:
+        return None
+    _, mega, basis = min(ranked)
+    values = [value for _, value, _ in ranked]
+    return Band(min(values), max(values), mega, basis)
 
 
 def price_per_unit(price_micro_yuan: int, mega: int) -> int:
