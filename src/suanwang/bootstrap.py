@@ -23,7 +23,7 @@ from suanwang.edge.portal.pages import install as install_portal
 from suanwang.engines.scheduling.model import Policy
 from suanwang.grid.data import garbage
 from suanwang.grid.data.depot import Depot
-from suanwang.grid.jobs import housekeeping, reading, retention
+from suanwang.grid.jobs import benches, housekeeping, reading, retention
 from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
@@ -56,6 +56,7 @@ log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
 REHEARSAL_FILE = "rehearsal.json"
 OUTBOX_EVERY_S = 0.25
+BENCHES_EVERY_S = 2.0
 HOUSEKEEPING_EVERY_S = 600.0
 MARKET_EVERY_S = 5.0
 """How long after the hour the books of what is delivered now may stay open."""
@@ -167,15 +168,16 @@ class Loops:
 
     def start(self) -> None:
         self._context.signals.bind(asyncio.get_running_loop())
-        for loop in (
+        for step in (
             self._rounds,
             self._sweeps,
             self._outbox,
             self._market,
+            self._benches,
             self._housekeeping,
             self._garbage,
         ):
-            self._tasks.append(asyncio.create_task(self._for_ever(loop)))
+            self._tasks.append(asyncio.create_task(self._for_ever(step)))
         if self._context.leader is not None:
             self._tasks.append(asyncio.create_task(self._for_ever(self._campaign)))
             url = self._context.settings.database_url
@@ -294,6 +296,15 @@ class Loops:
         found = await self._context.database.read(lambda conn: watch.look(conn, now_ms))
         if found:
             await self._context.database.write(lambda tx: watch.keep(tx, found))
+
+    async def _benches(self) -> None:
+        """Results of the micro-benchmark are taken once their runs have ended."""
+        await asyncio.sleep(BENCHES_EVERY_S)
+        if not self._leads:
+            return
+        unseal = self._context.secrets.open
+        for ticket in await self._context.database.read(benches.due):
+            await self._context.database.write(partial(benches.take, ticket=ticket, unseal=unseal))
 
     async def _outbox(self) -> None:
         for name in self._context.outbox.subscribers:

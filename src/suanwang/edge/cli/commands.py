@@ -37,6 +37,10 @@ SECTIONS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         "Market and money",
         (
             Command("offers", "market", "What can be had now, and at what price"),
+            Command("catalogue ls", "catalogue", "Accelerators with their figures and classes"),
+            Command("catalogue show", "catalogue", "A class: figures, sources, measurements"),
+            Command("bench run", "catalogue", "Measure a pool; the result goes into the catalogue"),
+            Command("bench ls", "catalogue", "What was measured, the newest first"),
             Command("queue", "market", "What waits, and why"),
             Command("market products", "trading", "What may be traded, and for which periods"),
             Command("market board", "trading", "Best prices of what is traded now"),

@@ -14,6 +14,7 @@ from starlette.types import Scope
 from suanwang.edge.portal import (
     routes_admin,
     routes_books,
+    routes_catalogue,
     routes_device,
     routes_job,
     routes_jobs,
@@ -38,6 +39,7 @@ PARTS = (
     routes_job,
     routes_sites,
     routes_offers,
+    routes_catalogue,
     routes_statement,
     routes_tokens,
     routes_admin,
