@@ -49,11 +49,13 @@ from suanwang.tenancy.model import Bootstrap
 from suanwang.tenancy.secrets_box import SecretsBox
 from suanwang.trade.billing import service as billing
 from suanwang.trade.ledger import service as ledger
+from suanwang.trade.settlement import closing
 
 log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
 OUTBOX_EVERY_S = 0.25
 HOUSEKEEPING_EVERY_S = 600.0
+CLOSES_EVERY_S = 300.0
 FIRST_GARBAGE_S = 60.0
 """After a start: a process that never lives for an hour collects as well."""
 
@@ -147,7 +149,15 @@ class Loops:
 
     def start(self) -> None:
         self._context.signals.bind(asyncio.get_running_loop())
-        for loop in (self._rounds, self._sweeps, self._outbox, self._housekeeping, self._garbage):
+        steps = (
+            self._rounds,
+            self._sweeps,
+            self._outbox,
+            self._housekeeping,
+            self._garbage,
+            self._closes,
+        )
+        for loop in steps:
             self._tasks.append(asyncio.create_task(self._for_ever(loop)))
         if self._context.leader is not None:
             self._tasks.append(asyncio.create_task(self._for_ever(self._campaign)))
@@ -218,6 +228,16 @@ class Loops:
         self._context.telemetry.garbage(found.deleted, found.freed_bytes)
         if found != garbage.Collected():
             log.info("garbage: %s", found)
+
+    async def _closes(self) -> None:
+        """Days that have been over for some hours; a day that does not balance is told again."""
+        hours = self._context.settings.close_after_hours
+        if hours and self._leads:
+            now_ms = self._context.clock.now_ms()
+            closed = await closing.close_due(self._context.database, now_ms, hours, by="system")
+            if closed:
+                log.info("closed %s days of the books", closed)
+        await asyncio.sleep(CLOSES_EVERY_S)
 
     async def _for_ever(self, step: Callable[[], Awaitable[None]]) -> None:
         """A failing step is told and tried again; it never ends the loop."""

@@ -32,6 +32,10 @@ ROUTERS = (
     "suanwang.edge.api.routes_tenancy",
     "suanwang.edge.api.routes_billing",
     "suanwang.edge.api.routes_ledger",
+    "suanwang.edge.api.routes_closes",
+    "suanwang.edge.api.routes_invoices",
+    "suanwang.edge.api.routes_disputes",
+    "suanwang.edge.api.routes_focus",
     "suanwang.edge.api.routes_blobs",
 )
 

@@ -99,6 +99,10 @@ def find(conn: Connection, day: int) -> DayClose:
     return found
 
 
+def is_closed(conn: Connection, day: int) -> bool:
+    return store.find_close(conn, day) is not None
+
+
 def last(conn: Connection) -> DayClose | None:
     return store.last_close(conn)
 

@@ -140,6 +140,21 @@ def page(
     return [_invoice(row) for row in conn.execute(query)]
 
 
+def issued_over(conn: Connection, project_id: str, month: str) -> str:
+    query = (
+        sa.select(invoices.c.id)
+        .where(
+            invoices.c.project_id == project_id,
+            invoices.c.month == month,
+            invoices.c.reverses.is_(None),
+            invoices.c.state == InvoiceState.ISSUED.value,
+        )
+        .order_by(invoices.c.id.desc())
+        .limit(1)
+    )
+    return conn.execute(query).scalar() or ""
+
+
 def invoiced_fen(conn: Connection, project_id: str, month: str) -> int:
     """What is bound by invoices that stand or are being asked for."""
     binding = [InvoiceState.REQUESTED.value, InvoiceState.ISSUED.value]

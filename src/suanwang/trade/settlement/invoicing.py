@@ -213,6 +213,11 @@ def data_of(conn: Connection, invoice: Invoice) -> dict[str, Any]:
     return invoice_rules.data_of(invoice, original)
 
 
+def issued_over(conn: Connection, project_id: str, month: str) -> str:
+    """Id of the invoice over a month that stands; "" while there is none."""
+    return invoice_store.issued_over(conn, project_id, month)
+
+
 def invoices(
     conn: Connection,
     *,
