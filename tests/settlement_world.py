@@ -8,6 +8,14 @@ from billing_world import HOUR_0, POOL, PRICES, PROJECT, PROVIDER, run_of, usage
 from manual_clock import ManualClock
 from suanwang.kernel.time import MS_PER_DAY, MS_PER_HOUR
 from suanwang.platform.database import Tx
+from suanwang.tenancy import store as tenancy_store
+from suanwang.tenancy.model import (
+    Organisation,
+    OrganisationState,
+    Project,
+    ProjectState,
+    ScoreWeights,
+)
 from suanwang.trade.billing import service as billing
 from suanwang.trade.billing.model import UsageRecorded
 from suanwang.trade.ledger import service as ledger
@@ -33,6 +41,22 @@ async def charge_day(
         records = usage_of(run, start_ms, start_ms + hours * MS_PER_HOUR)
         billing.charge(tx, [UsageRecorded(one) for one in records], fee_percent=fee_percent)
         billing.store.insert_usage(tx.conn, records)
+
+    await database.write(use_case)
+
+
+async def found_buyer(database: Any) -> None:
+    """The organisation whose project pays."""
+
+    def use_case(tx: Tx) -> None:
+        made = Organisation(
+            "org_user", "lab", "Lab", (), 1, ScoreWeights(), OrganisationState.ACTIVE, tx.now_ms
+        )
+        tenancy_store.insert_organisation(tx.conn, made)
+        project = Project(
+            PROJECT, made.id, "work", "Work", 1, None, 0, ProjectState.ACTIVE, tx.now_ms
+        )
+        tenancy_store.insert_project(tx.conn, project)
 
     await database.write(use_case)
 

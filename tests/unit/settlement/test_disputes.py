@@ -9,12 +9,10 @@ import pytest
 
 from billing_world import HOUR_0, PROJECT, PROVIDER
 from manual_clock import ManualClock
-from settlement_world import DAY_0, HOURLY, balance, charge_day, top_up
+from settlement_world import DAY_0, HOURLY, balance, charge_day, found_buyer, top_up
 from suanwang.kernel.errors import SuanwangError
 from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.database import Tx
-from suanwang.tenancy import service as tenancy
-from suanwang.tenancy.model import Project, ProjectState
 from suanwang.trade.billing import reports
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import FEES, project_key
@@ -30,16 +28,10 @@ from suanwang.trade.settlement.model import (
 FINDERS = {SubjectKind.ENTRY: disputes.entry_subject}
 
 
-@pytest.fixture(autouse=True)
-def _project_of_the_buyer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose project it is; who may dispute is tried over HTTP."""
-    found = Project(PROJECT, "org_user", "p", "P", 1, None, 0, ProjectState.ACTIVE, 0)
-    monkeypatch.setattr(tenancy, "project", lambda _conn, _id: found)
-
-
 async def charged(database: Any, clock: ManualClock) -> str:
     """The entry of one of three hours, five percent of it the platform's."""
     clock.at_ms = HOUR_0
+    await found_buyer(database)
     await top_up(database)
     await charge_day(database, DAY_0, fee_percent=5)
     account = await database.read(lambda c: ledger.project_account(c, PROJECT))

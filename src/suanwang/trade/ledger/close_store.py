@@ -132,8 +132,12 @@ def standing(
 
 
 def income_since(conn: Connection, account_id: str, from_ms: int) -> int:
-    """What an account was given from an instant on; what it gave does not count."""
+    """What an account was given from an instant on. What it gave does not count, nor what came
+    back to it."""
     query = sa.select(sa.func.coalesce(sa.func.sum(postings.c.amount), 0)).where(
-        postings.c.account_id == account_id, postings.c.at_ms >= from_ms, postings.c.amount > 0
+        postings.c.account_id == account_id,
+        postings.c.at_ms >= from_ms,
+        postings.c.amount > 0,
+        postings.c.kind != EntryKind.REVERSAL.value,
     )
     return int(conn.execute(query).scalar_one())

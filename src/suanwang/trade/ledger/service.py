@@ -339,5 +339,5 @@ def standing(
 
 
 def income_since(conn: Connection, account_id: str, from_ms: int) -> int:
-    """Sum of what an account was given from an instant on, whatever it gave."""
+    """Sum of what an account was given from an instant on, whatever it gave or got back."""
     return close_store.income_since(conn, account_id, from_ms)
