@@ -89,11 +89,14 @@ def _bill_options(parser: Parser) -> None:
         choices=("job", "pool", "day", "user"),
         default="job",
     )
+    parser.option("--focus", help="Write the month to a file as FOCUS 1.2", metavar="FILE")
 
 
 def _bill(args: Args) -> int:
     client = client_of(args)
     base = path_of(client, project_of(client, args.project))
+    if args.focus:
+        return _focus(client, f"{base}/focus.csv", args)
     account = client.api.get(f"{base}/account")
     statement = _statement(client, f"{base}/statement", {"month": args.month, "by": args.by})
     if args.json:
@@ -117,6 +120,16 @@ def _bill(args: Args) -> int:
     if statement["lines"]:
         print()
         _show_lines(client, statement["lines"], args.by)
+    return 0
+
+
+def _focus(client: Client, path: str, args: Args) -> int:
+    """A page after the other, straight to the file."""
+    reply = client.api.stream(path, {"month": args.month})
+    with open(args.focus, "wb") as file:
+        while part := reply.read_some(1 << 16):
+            file.write(part)
+    errors.tell(say("Written to {file}.", file=args.focus))
     return 0
 
 
