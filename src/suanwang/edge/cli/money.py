@@ -98,9 +98,14 @@ def _bill(args: Args) -> int:
     if args.focus:
         return _focus(client, f"{base}/focus.csv", args)
     account = client.api.get(f"{base}/account")
+    others = [
+        one
+        for one in client.api.get(f"{base}/accounts")["items"]
+        if one["currency"] != account["currency"]
+    ]
     statement = _statement(client, f"{base}/statement", {"month": args.month, "by": args.by})
     if args.json:
-        print_json({"account": account, "statement": statement})
+        print_json({"account": account, "others": others, "statement": statement})
         return 0
     span = (statement["month"], "topped_up", "charged", "adjusted")
     moved = (f"{say(name.replace('_', ' '))} {figures.yuan(statement[name])}" for name in span[1:])
@@ -114,6 +119,7 @@ def _bill(args: Args) -> int:
                 figures.yuan(account["available"])
                 + (say("  in arrears") if account["in_arrears"] else ""),
             ),
+            *((one["currency"], figures.yuan(one["available"])) for one in others),
             (span[0], ", ".join(moved)),
         ]
     )
