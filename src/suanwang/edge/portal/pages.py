@@ -16,6 +16,7 @@ from suanwang.edge.portal import (
     routes_books,
     routes_catalogue,
     routes_device,
+    routes_finance,
     routes_job,
     routes_jobs,
     routes_login,
@@ -44,6 +45,7 @@ PARTS = (
     routes_tokens,
     routes_admin,
     routes_books,
+    routes_finance,
     routes_device,
 )
 MACHINES = ("/v1/", "/agent/", "/static/", "/healthz", "/readyz", "/metrics")
