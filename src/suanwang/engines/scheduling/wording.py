@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from suanwang.engines.scheduling.filters import Filters
-from suanwang.engines.scheduling.model import DemandClass, Pool, RefusalReason, Request
+from suanwang.engines.scheduling.model import (
+    NO_CONTRACT,
+    DemandClass,
+    Pool,
+    RefusalReason,
+    Request,
+)
 from suanwang.engines.scheduling.scoring import Ranking
 from suanwang.kernel.money import format_yuan
 from suanwang.kernel.resources import Resources
@@ -71,6 +77,12 @@ def detail(
                 f"pool {where.pool_id} runs work for at most {duration(where.max_runtime_s or 0)}, "
                 f"you declared {duration(demand.max_runtime_s)}"
             )
+        case RefusalReason.NOT_ON_CONTRACT:
+            if demand.contract == NO_CONTRACT:
+                return f"{where.pool_id} is under contract, you want no contract's capacity"
+            return f"you asked for contract {demand.contract} alone, which has ended or is not here"
+        case RefusalReason.CONTRACT_NOT_BEGUN | RefusalReason.RUNS_INTO_CONTRACT:
+            return _contract(demand, where, int(ranking.wait_s[pool]), now_ms)
         case RefusalReason.SITE_UNREACHABLE:
             return f"site {where.site_id} does not answer at present"
         case RefusalReason.SITE_DRAINING:
@@ -82,6 +94,20 @@ def detail(
             return f"started now it would end {duration(late_s)} after your deadline"
         case _:
             return ""
+
+
+def _contract(demand: DemandClass, where: Pool, wait_s: int, now_ms: int) -> str:
+    part = where.part
+    if part is None:
+        return ""
+    if part.opens_at_ms is not None and part.opens_at_ms > now_ms:
+        left_s = (part.opens_at_ms - now_ms) // MS_PER_SECOND
+        return f"contract {part.contract_id} begins in {duration(left_s)}"
+    left_s = max(0, (part.closes_at_ms or 0) - now_ms) // MS_PER_SECOND
+    what = f"contract {part.contract_id} has" if part.contract_id else f"{part.of} is free for"
+    until = "left" if part.contract_id else "until a contract begins"
+    asked = duration(demand.max_runtime_s + wait_s)
+    return f"{what} {duration(left_s)} {until}, you declared {asked} with what goes before"
 
 
 _PLACE = (

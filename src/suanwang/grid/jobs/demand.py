@@ -75,6 +75,7 @@ def class_of(
         excluded_sites=tuple(sorted(site_ids(name) for name in limits.excluded_sites)),
         preemptible=spec.preemptible,
         inputs=inputs,
+        contract=spec.contract or "",
     )
     digest = hashlib.sha256(msgspec.msgpack.encode(body)).hexdigest()[:32]
     return with_id(body, f"cls_{digest}")

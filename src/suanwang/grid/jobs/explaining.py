@@ -41,7 +41,13 @@ def candidates_for(
         lambda name: sites.find_site(conn, name).site_id,
         expected_s=expected_s,
     )
-    found = candidates(gathered.snapshot, demand.demand_class, owner.organisation_id, now_ms)
+    found = candidates(
+        gathered.snapshot,
+        demand.demand_class,
+        owner.organisation_id,
+        now_ms,
+        owner.project_id,
+    )
     rows = [verdict_view(verdict, gathered, spec.max_runtime, expected_s) for verdict in found]
     chosen = next((i for i, verdict in enumerate(found) if _is_open(verdict)), None)
     if chosen is not None:
@@ -150,7 +156,9 @@ def explain_job(conn: Connection, planned: Planned, job: Job, now_ms: int) -> di
         answer["refused"] = refused[0].detail
         bodies = store.class_bodies(conn, [job.class_id])
         demand = class_from(job.class_id, bodies[job.class_id])
-        found_now = candidates(gathered.snapshot, demand, job.organisation_id, now_ms)
+        found_now = candidates(
+            gathered.snapshot, demand, job.organisation_id, now_ms, job.project_id
+        )
         answer["candidates"] = [
             verdict_view(verdict, gathered, demand.max_runtime_s, demand.expected_runtime_s)
             for verdict in found_now

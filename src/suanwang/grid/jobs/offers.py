@@ -21,6 +21,8 @@ def offers(gathered: Gathered) -> list[dict[str, Any]]:
     """Pools by site name, with capacity, free resources, prices (micro-yuan an hour) and state."""
     rows = []
     for pool in gathered.snapshot.pools:
+        if pool.part is not None:
+            continue
         site = gathered.sites[pool.site_id]
         row = gathered.pools[pool.pool_id]
         capacity = free = largest = ZERO

@@ -65,6 +65,11 @@ def pledged(
     return store.pledged(conn, source_ids, period.first_hour, period.end_hour)
 
 
+def forget_pledges(tx: Tx, before_hour: int) -> None:
+    """Of hours that are long over."""
+    store.forget_capacity(tx.conn, before_hour)
+
+
 def deposit_of(draft: Draft) -> int:
     return rules.deposit_of(draft.terms, draft.worth)
 
