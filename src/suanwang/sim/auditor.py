@@ -172,6 +172,8 @@ def unsettled(conn: Connection) -> list[str]:
         found.append(f"TaskStuck: {row.id} is {row.state}")
     open_leases = sa.select(leases.c.id, leases.c.state).where(leases.c.state != "ended")
     found.extend(f"LeaseLeaked: {row.id} is {row.state}" for row in conn.execute(open_leases))
+    signed = sa.select(contracts.c.id).where(contracts.c.state == "signed")
+    found.extend(f"ContractOpen: {one}" for one in conn.execute(signed).scalars())
     waiting = conn.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
     if waiting:
         found.append(f"OutboxLeft: {waiting} facts")
@@ -189,7 +191,58 @@ def audit_end(conn: Connection, world: World) -> list[str]:
     found.extend(_requests(conn, world))
     found.extend(_usage(conn, world))
     found.extend(_prices(conn))
+    found.extend(_kept_free(conn, world))
     return found
+
+
+def _kept_free(conn: Connection, world: World) -> list[str]:
+    """While a contract ran, what was given to others since it was signed left room for it."""
+    found = []
+    given = list(
+        conn.execute(
+            sa.select(
+                leases.c.id,
+                leases.c.job_id,
+                leases.c.pool_id,
+                leases.c.contract_id,
+                leases.c.granted_at_ms,
+                leases.c.ended_at_ms,
+                (leases.c.cpu_milli * leases.c.members).label("cores"),
+            )
+        )
+    )
+    family = {
+        row.id: row.backing_id or row.id
+        for row in conn.execute(sa.select(contracts.c.id, contracts.c.backing_id))
+    }
+    ends = {row.id: row for row in conn.execute(sa.select(contracts))}
+    for one in world.signed.values():
+        until_ms = min(one.period.until_ms, ends[one.id].ended_at_ms or one.period.until_ms)
+        site = next(name for name in world.places if world.site_ids[name] == one.site_id)
+        cores = sum(node.cpu_milli for node in world.places[site].nodes.values())
+        for lease in given:
+            at_ms = max(one.period.from_ms, lease.granted_at_ms)
+            if lease.pool_id != one.pool_id or not one.signed_at_ms < at_ms < until_ms:
+                continue
+            held = sum(
+                other.cores
+                for other in given
+                if other.pool_id == one.pool_id
+                and other.granted_at_ms > one.signed_at_ms
+                and family.get(other.contract_id) != one.id
+                and other.granted_at_ms <= at_ms < _declared_end(other, world)
+            )
+            if held > cores - one.lots * 1_000:
+                found.append(f"ContractCapacityTaken: {one.id} at {at_ms}: others hold {held}")
+    return found
+
+
+def _declared_end(lease: Any, world: World) -> int:
+    """When it had to be over by what its job declared, or was."""
+    asked = world.accepted.get(lease.job_id)
+    longest = asked.spec.max_runtime * 1_000 if asked is not None else 0
+    ends: int = lease.granted_at_ms + longest
+    return ends if lease.ended_at_ms is None else min(ends, lease.ended_at_ms)
 
 
 def _truth(conn: Connection, world: World) -> list[str]:

@@ -207,3 +207,14 @@ def test_a_node_that_is_down_gives_no_lots() -> None:
     whole = pool("p", [on_cards("n1", [1_000] * 8, up=False), on_cards("n2", [1_000] * 8)])
     carved = carve(whole, [claim("c", 10)], [], {}, NOW_MS)
     assert carved.there == {"p#c": (("n2", 8),)}
+
+
+def test_a_share_that_comes_free_on_another_card_is_not_counted_on_for_a_whole_one() -> None:
+    half = replace(cards(1), accelerator_milli=500)
+    held = replace(lease("l1", "p", "n1", 1), member_resources=half, cards=((0,),))
+    free = replace(cards(2), accelerator_milli=1_000)
+    seat = Node("n1", cards(3), free, True, (0, 0, 1_000))
+    carved = carve(pool("p", [seat]), [claim("c", 1, begins=2)], [held], {}, NOW_MS)
+    early = part(carved, f"p<{(NOW_MS + 2 * HOUR_MS) // 1_000}").nodes[0]
+    assert early.cards == (0, 0, 1_000)
+    assert early.free.accelerator_milli == 1_000

@@ -23,6 +23,7 @@ from suanwang.engines.scheduling.lots import (
     Vector,
     added,
     at_least_zero,
+    by_cards,
     lots_in,
     lots_needed,
     of_lots,
@@ -158,7 +159,7 @@ class _Carving:
             lots = lots_needed(used, lot)
             claimed = of_lots(lot, lots, used, bench.free)
             guarded = smaller(bench.free, at_least_zero(added(claimed, used, sign=-1)))
-            self._cut(bench, claim, _Slice(lots, claimed, guarded))
+            self._cut(bench, claim, _Slice(lots, claimed, by_cards(guarded)))
 
     def _fill(self, claim: Claim) -> None:
         """The lots that its leases do not need: free ones, on the roomiest nodes."""
@@ -182,7 +183,8 @@ class _Carving:
             bench = self._benches[at]
             claimed = of_lots(lot, count, [0] * len(bench.free), rooms[at], last=bench.free)
             guarded = at_least_zero(added(claimed, at_least_zero(back[at]), sign=-1))
-            self._cut(bench, claim, _Slice(count, claimed, smaller(bench.free, guarded)))
+            guarded = by_cards(smaller(bench.free, guarded))
+            self._cut(bench, claim, _Slice(count, claimed, guarded))
             self._rely(bench, claim, added(claimed, guarded, sign=-1))
             rooms[at] = added(rooms[at], claimed, sign=-1)
             missing -= count
@@ -359,6 +361,6 @@ def closing_id(pool: Pool, at_ms: int) -> str:
 
 def _node(node: Node, capacity: Resources, free: Vector) -> Node:
     cards = tuple(free[4:])
-    milli = min(free[3], sum(cards)) if cards else free[3]
+    milli = max(0, min(free[3], sum(cards))) if cards else free[3]
     left = Resources(free[0], free[1], free[2], milli)
     return replace(node, capacity=capacity, free=left, cards=cards)

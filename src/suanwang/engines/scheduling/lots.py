@@ -72,6 +72,13 @@ def smaller(one: Vector, other: Vector) -> Vector:
     return [min(pair) for pair in zip(one, other, strict=True)]
 
 
+def by_cards(vector: Vector) -> Vector:
+    """With the accelerators that its cards come to, where they are known."""
+    if len(vector) == KINDS:
+        return vector
+    return [*vector[:3], sum(vector[KINDS:]), *vector[KINDS:]]
+
+
 def lots_in(room: Vector, lot: Lot) -> int:
     """Whole lots that lie in a node's room."""
     fit = min(has // needs for has, needs in zip(room, lot.amounts, strict=False) if needs > 0)

@@ -24,7 +24,7 @@ from suanwang.engines.scheduling.model import (
 )
 from suanwang.engines.scheduling.pools import Bools, vector
 from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms
-from suanwang.engines.scheduling.wording import detail, duration, resources
+from suanwang.engines.scheduling.wording import called, detail, duration, resources
 from suanwang.kernel.money import format_yuan
 from suanwang.kernel.resources import Resources
 
@@ -231,7 +231,7 @@ class RefusalBook:
                 f"{format_yuan(hold)} yuan free, project {group.project_id} has "
                 f"{format_yuan(at.limits.funds(group.project_id) or 0)}"
             )
-        where = at.filters.columns.pools[pool].pool_id
+        where = called(at.filters.columns.pools[pool])
         asked = self._in_words(request.resources, demand.members)
         if reason is RefusalReason.RESERVED_FOR_EARLIER:
             ends = duration((declared_end_ms(demand, at.now_ms) - at.now_ms) // 1_000)

@@ -49,6 +49,12 @@ def _listed(texts: tuple[str, ...]) -> str:
     return ", ".join(texts)
 
 
+def called(pool: Pool) -> str:
+    """By its own id; what is free until a contract begins goes by that of the whole pool."""
+    part = pool.part
+    return pool.pool_id if part is None or part.contract_id else part.of
+
+
 def detail(
     filters: Filters,
     ranking: Ranking,
@@ -69,17 +75,17 @@ def detail(
             cap = demand.max_rate_micro_yuan_per_hour or 0
             rate = int(ranking.rates[alternative, pool])
             return (
-                f"{where.pool_id} costs {format_yuan(rate)} yuan/h, "
+                f"{called(where)} costs {format_yuan(rate)} yuan/h, "
                 f"your cap is {format_yuan(cap)} yuan/h"
             )
         case RefusalReason.RUNTIME_OVER_LIMIT:
             return (
-                f"pool {where.pool_id} runs work for at most {duration(where.max_runtime_s or 0)}, "
+                f"pool {called(where)} runs work for at most {duration(where.max_runtime_s or 0)}, "
                 f"you declared {duration(demand.max_runtime_s)}"
             )
         case RefusalReason.NOT_ON_CONTRACT:
             if demand.contract == NO_CONTRACT:
-                return f"{where.pool_id} is under contract, you want no contract's capacity"
+                return f"{called(where)} is under contract, you want no contract's capacity"
             return f"you asked for contract {demand.contract} alone, which has ended or is not here"
         case RefusalReason.CONTRACT_NOT_BEGUN | RefusalReason.RUNS_INTO_CONTRACT:
             return _contract(demand, where, int(ranking.wait_s[pool]), now_ms)
@@ -126,15 +132,15 @@ def _place(demand: DemandClass, where: Pool, reason: RefusalReason) -> str:
                 return f"you excluded site {where.site_id}"
             return f"site {where.site_id} is not among those you allow: {_listed(demand.sites)}"
         case RefusalReason.REGION_NOT_ALLOWED:
-            return f"pool {where.pool_id} is in {where.region}, you allow {_listed(demand.regions)}"
+            return f"pool {called(where)} is in {where.region}, you allow {_listed(demand.regions)}"
         case RefusalReason.SITE_KIND_NOT_ALLOWED:
             return (
-                f"pool {where.pool_id} is of kind {where.site_kind}, "
+                f"pool {called(where)} is of kind {where.site_kind}, "
                 f"you allow {_listed(demand.site_kinds)}"
             )
         case RefusalReason.ARCHITECTURE:
             return (
-                f"pool {where.pool_id} is {where.architecture}, "
+                f"pool {called(where)} is {where.architecture}, "
                 f"you allow {_listed(demand.architectures)}"
             )
         case _:
@@ -145,7 +151,7 @@ def _place(demand: DemandClass, where: Pool, reason: RefusalReason) -> str:
             )
             return (
                 f"your data may not leave {_listed(stuck.residency_regions)}, "
-                f"pool {where.pool_id} is in {where.region}"
+                f"pool {called(where)} is in {where.region}"
             )
 
 
@@ -166,7 +172,7 @@ def _size(
         case RefusalReason.ACCELERATOR_MODEL:
             has = spec.model if spec else "no accelerators"
             asked = _listed(request.accelerator_models) or "an accelerator"
-            return f"pool {where.pool_id} has {has}, you asked for {asked}"
+            return f"pool {called(where)} has {has}, you asked for {asked}"
         case RefusalReason.ACCELERATOR_TOO_SMALL:
             memory = spec.memory_mib if spec else 0
             gflops = spec.fp16_gflops if spec else 0
@@ -184,7 +190,7 @@ def _size(
         case _:
             most = int(filters.fits(request.resources)[1][pool])
             return (
-                f"pool {where.pool_id} holds at most {most} members of this size when empty, "
+                f"pool {called(where)} holds at most {most} members of this size when empty, "
                 f"you asked {demand.members}"
             )
 
@@ -193,7 +199,7 @@ def _node_shortage(where: Pool, need: Resources) -> str:
     """Name the resource that the roomiest node lacks most, by proportion."""
     capacities = [n.capacity for n in where.nodes]
     if not capacities:
-        return f"pool {where.pool_id} has no nodes"
+        return f"pool {called(where)} has no nodes"
     kinds = (
         ("cards", need.accelerator_milli, max(c.accelerator_milli for c in capacities), 1_000),
         ("cores", need.cpu_milli, max(c.cpu_milli for c in capacities), 1_000),

@@ -86,7 +86,13 @@ def verdict_view(
         "chosen": False,
         "reason": verdict.reason.value if verdict.reason else None,
         "detail": verdict.detail,
+        "contract": None,
+        "closes_at_ms": None,
     }
+    part = next((p.part for p in gathered.snapshot.pools if p.pool_id == verdict.pool_id), None)
+    if part is not None:
+        view["contract"] = part.contract_id or None
+        view["closes_at_ms"] = part.closes_at_ms
     score = verdict.score
     if score is not None:
         cost = scale(score.rate_micro_yuan_per_hour, runtime_s, 3600)
@@ -147,6 +153,7 @@ def explain_job(conn: Connection, planned: Planned, job: Job, now_ms: int) -> di
             "pool": names.get(lease.pool_id, ""),
             "score": lease.score,
             "attempt": lease.epoch,
+            "contract": lease.contract_id,
         }
         for task in placed[:20]
         if task.lease_id is not None and (lease := leases.get(task.lease_id)) is not None

@@ -204,6 +204,9 @@ class _Grants:
         demand = self._gathered.classes[group[3]]
         self.stale += len(placements) - len(heads)
         for head, placement in zip(heads, placements, strict=False):
+            if self._runs_into_contract(placement, terms[head.job_id]):
+                self.stale += 1
+                continue
             request = demand.alternatives[placement.alternative]
             cards = self._capacity.take(placement, request.resources)
             if cards is None:
@@ -211,6 +214,13 @@ class _Grants:
                 continue
             terms_of_job = terms[head.job_id]
             self._grant(group, head, terms_of_job, placement, request.resources, cards)
+
+    def _runs_into_contract(self, placement: Placement, terms: Terms) -> bool:
+        """Time has gone by since the plan was made."""
+        part = self._parts.get(placement.pool_id)
+        closes_ms = part.closes_at_ms if part is not None else None
+        ends_ms = self._tx.now_ms + terms.max_runtime_s * MS_PER_SECOND
+        return closes_ms is not None and ends_ms > closes_ms
 
     def _grant(
         self,

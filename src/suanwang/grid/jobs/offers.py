@@ -18,7 +18,9 @@ def _vector(resources: Resources) -> dict[str, int]:
 
 
 def offers(gathered: Gathered) -> list[dict[str, Any]]:
-    """Pools by site name, with capacity, free resources, prices (micro-yuan an hour) and state."""
+    """Pools by site name, with capacity, what is free of it for everybody, what contracts have or
+    will have, prices (micro-yuan an hour) and state."""
+    contracted, closing = _contracted(gathered), _closing(gathered)
     rows = []
     for pool in gathered.snapshot.pools:
         if pool.part is not None:
@@ -55,6 +57,8 @@ def offers(gathered: Gathered) -> list[dict[str, Any]]:
                 "capacity": _vector(capacity),
                 "free": _vector(free),
                 "largest_free_node": _vector(largest),
+                "contracted": contracted.get(pool.pool_id, {"lots": 0, "unit": "core"}),
+                "closing": closing.get(pool.pool_id, []),
                 "backlog_s": pool.backlog_s,
                 "max_runtime_s": pool.max_runtime_s,
                 "state": "unreachable"
@@ -70,6 +74,31 @@ def offers(gathered: Gathered) -> list[dict[str, Any]]:
             }
         )
     return sorted(rows, key=lambda row: (row["site"], row["pool"]))
+
+
+def _contracted(gathered: Gathered) -> dict[str, dict[str, Any]]:
+    """Pool → lots that contracts have of it now, and what a lot is."""
+    found: dict[str, dict[str, Any]] = {}
+    for pool_id, claims in gathered.contracted.claims.items():
+        for claim in claims:
+            if claim.from_ms <= gathered.now_ms:
+                unit = "core" if claim.by_core else "card"
+                at = found.setdefault(pool_id, {"lots": 0, "unit": unit})
+                at["lots"] += sum(lots for _, lots in gathered.there.get(claim.part_id, ()))
+    return found
+
+
+def _closing(gathered: Gathered) -> dict[str, list[dict[str, Any]]]:
+    """Pool → what is free of it only until contracts begin."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for pool in gathered.snapshot.pools:
+        if pool.part is None or pool.part.contract_id:
+            continue
+        free = sum((node.free for node in pool.nodes if node.schedulable), ZERO)
+        if free != ZERO:
+            soon = {"at_ms": pool.part.closes_at_ms, "free": _vector(free)}
+            found.setdefault(pool.part.of, []).append(soon)
+    return found
 
 
 def _size(resources: Resources) -> tuple[int, int, int]:

@@ -66,6 +66,7 @@ class Gathered:
     """Part of a contract → (node, lots that are there for it, or will be)."""
     leave: tuple[str, ...] = ()
     """Preemptible leases that stand in a contract's way."""
+    now_ms: int = 0
 
 
 def resources_of(quantity: Quantity) -> Resources:
@@ -406,7 +407,7 @@ def gather(
     )
     by_id = {row.pool_id: row for row in rows}
     by_id |= {p.pool_id: part_row(p.part, by_id) for p in cut.pools if p.part is not None}
-    return Gathered(snapshot, all_sites, by_id, classes, bound, cut.there, cut.leave)
+    return Gathered(snapshot, all_sites, by_id, classes, bound, cut.there, cut.leave, now_ms)
 
 
 def somebody_waits(conn: Connection, now_ms: int) -> bool:
