@@ -6,6 +6,7 @@ import asyncio
 import gc
 from dataclasses import dataclass, field
 
+from suanwang.engines.scheduling.model import NO_CONTRACT
 from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.sim.auditor import audit_always, audit_end, unsettled
 from suanwang.sim.census import census
@@ -88,8 +89,16 @@ class Scenario:
             left = [] if busy else grid.database.read_now(unsettled)
             if not busy and not left:
                 return
-            if not busy and all(line.startswith(OF_CONTRACTS) for line in left):
+            if not busy and all(self._waits_for_hours(line) for line in left):
                 self._pass_an_hour()
+
+    def _waits_for_hours(self, line: str) -> bool:
+        """Contracts, and work that insists on one which never has the room."""
+        kind, _, rest = line.partition(": ")
+        if kind != "JobStuck":
+            return kind in OF_CONTRACTS
+        asked = self.grid.world.accepted.get(rest.partition(" ")[0])
+        return asked is not None and asked.spec.contract not in (None, NO_CONTRACT)
 
     def _pass_an_hour(self) -> None:
         """Nothing is left but hours that have to end: the server is away until they have."""

@@ -45,7 +45,9 @@ class Look:
     """Preemptible leases that stand in a contract's way."""
 
 
-def look(conn: Connection, now_ms: int) -> Look:
+def look(conn: Connection, now_ms: int, listening_since_ms: int = 0) -> Look:
+    """Of a site that is silent, but to which nobody has listened for long enough to say so, nothing
+    is noted."""
     running = [
         one for one in contracts.signed(conn, hour_of(now_ms) + 1) if one.period.until_ms > now_ms
     ]
@@ -77,7 +79,11 @@ def look(conn: Connection, now_ms: int) -> Look:
         for node in row.nodes
         if node.up
     }
-    return Look(delivered(running, bound, cut.there, up), cut.leave)
+    there = delivered(running, bound, cut.there, up)
+    if now_ms - listening_since_ms <= UNREACHABLE_AFTER_MS:
+        heard = {one.site_id for one in all_sites.values() if is_reachable(one, now_ms)}
+        there = {one.id: there[one.id] for one in running if one.site_id in heard}
+    return Look(there, cut.leave)
 
 
 def delivered(
@@ -143,13 +149,12 @@ class Deliveries:
         if now_ms - self._looked_at_ms < self._every_ms:
             return
         self._looked_at_ms = now_ms
-        seen = await self._database.read(lambda conn: look(conn, now_ms))
-        heard = now_ms - self._listening_since_ms > UNREACHABLE_AFTER_MS
+        since_ms = self._listening_since_ms
+        seen = await self._database.read(lambda conn: look(conn, now_ms, since_ms))
 
         def note(tx: Tx) -> list[str]:
             self._guard(tx)
-            if heard:
-                contracts.note_samples(tx, _of_this_hour(tx, seen.there))
+            contracts.note_samples(tx, _of_this_hour(tx, seen.there))
             woken = stop_leases(tx, preemptible(tx, seen.leave), StopReason.PREEMPTED)
             return woken + end_late_work(tx)
 
