@@ -32,7 +32,7 @@ from suanwang.engines.scheduling.lots import (
     vector_of,
 )
 from suanwang.engines.scheduling.model import Node, Part, Pool, Prices, Running
-from suanwang.kernel.resources import Resources
+from suanwang.kernel.resources import ZERO, Resources
 from suanwang.kernel.time import MS_PER_SECOND
 
 MAKE_WAY_MS = 60_000
@@ -295,9 +295,12 @@ class _Carving:
                     claimed = added(*(cut.claimed for cut in cuts))
                     guarded = added(*(cut.guarded for cut in cuts))
                     nodes.append(_node(bench.node, Resources(*claimed[:4]), guarded))
+            name = closing_id(self._pool, begins_ms)
+            if name not in self._moved.values() and all(n.free == ZERO for n in nodes):
+                continue
             yield replace(
                 self._pool,
-                pool_id=closing_id(self._pool, begins_ms),
+                pool_id=name,
                 nodes=tuple(nodes),
                 part=Part(self._pool.pool_id, closes_at_ms=begins_ms),
             )
