@@ -149,6 +149,7 @@ class Loops:
             context.signals,
             context.outbox,
             every_ms=context.settings.contract_look_every_s * MS_PER_SECOND,
+            preemption=context.settings.preemption,
             guard=context.leader.check if context.leader else lambda _tx: None,
         )
         self._garbage_in_s = min(FIRST_GARBAGE_S, context.settings.garbage_every_s)

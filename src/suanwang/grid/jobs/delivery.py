@@ -122,6 +122,7 @@ class Deliveries:
         outbox: Outbox,
         *,
         every_ms: int = MS_PER_MINUTE,
+        preemption: bool = True,
         guard: Callable[[Tx], None] = lambda _tx: None,
     ) -> None:
         self._database = database
@@ -129,6 +130,7 @@ class Deliveries:
         self._signals = signals
         self._outbox = outbox
         self._every_ms = every_ms
+        self._preemption = preemption
         self._guard = guard
         self._listening_since_ms = clock.now_ms()
         self._looked_at_ms = 0
@@ -155,7 +157,8 @@ class Deliveries:
         def note(tx: Tx) -> list[str]:
             self._guard(tx)
             contracts.note_samples(tx, _of_this_hour(tx, seen.there))
-            woken = stop_leases(tx, preemptible(tx, seen.leave), StopReason.PREEMPTED)
+            leave = seen.leave if self._preemption else ()
+            woken = stop_leases(tx, preemptible(tx, leave), StopReason.PREEMPTED)
             return woken + end_late_work(tx)
 
         woken = await self._database.write(note)

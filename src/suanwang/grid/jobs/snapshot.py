@@ -405,9 +405,10 @@ def gather(
         policy=policy,
         promises=tuple(p for p in promises if p.group in waiting),
     )
+    leave = cut.leave if policy.preemption else ()
     by_id = {row.pool_id: row for row in rows}
     by_id |= {p.pool_id: part_row(p.part, by_id) for p in cut.pools if p.part is not None}
-    return Gathered(snapshot, all_sites, by_id, classes, bound, cut.there, cut.leave, now_ms)
+    return Gathered(snapshot, all_sites, by_id, classes, bound, cut.there, leave, now_ms)
 
 
 def somebody_waits(conn: Connection, now_ms: int) -> bool:
