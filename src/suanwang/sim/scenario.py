@@ -6,7 +6,6 @@ import asyncio
 import gc
 from dataclasses import dataclass, field
 
-from suanwang.engines.scheduling.model import NO_CONTRACT
 from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.sim.auditor import audit_always, audit_end, unsettled
 from suanwang.sim.census import census
@@ -17,7 +16,9 @@ from suanwang.sim.trouble import Trouble
 from suanwang.sim.users import Users
 
 LIVENESS_S = 3_600.0
-OF_CONTRACTS = ("ContractOpen", "HoldLeaked")
+OF_CONTRACTS = {"ContractOpen", "HoldLeaked"}
+IDLE_LOOKS = 30
+"""With nothing running, what still waits then waits for contracts to begin or end."""
 LOOKS = 4
 """Audits during the chaos."""
 COLLECT = (50_000, 20, 20)
@@ -83,22 +84,18 @@ class Scenario:
         """Until every task is final and the outbox is empty, or the bound is reached."""
         grid = self.grid
         limit = grid.loop.time() + LIVENESS_S
+        idle = 0
         while grid.loop.time() < limit:
             await asyncio.sleep(10)
             busy = any(grid.world.running.values())
             left = [] if busy else grid.database.read_now(unsettled)
             if not busy and not left:
                 return
-            if not busy and all(self._waits_for_hours(line) for line in left):
+            kinds = {line.partition(":")[0] for line in left}
+            idle = 0 if busy else idle + 1
+            if "ContractOpen" in kinds and (kinds <= OF_CONTRACTS or idle == IDLE_LOOKS):
                 self._pass_an_hour()
-
-    def _waits_for_hours(self, line: str) -> bool:
-        """Contracts, and work that insists on one which never has the room."""
-        kind, _, rest = line.partition(": ")
-        if kind != "JobStuck":
-            return kind in OF_CONTRACTS
-        asked = self.grid.world.accepted.get(rest.partition(" ")[0])
-        return asked is not None and asked.spec.contract not in (None, NO_CONTRACT)
+                idle = 0
 
     def _pass_an_hour(self) -> None:
         """Nothing is left but hours that have to end: the server is away until they have."""
