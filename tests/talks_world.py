@@ -160,8 +160,8 @@ def _asked_for(conn: sa.Connection, first_hour: int) -> Locked:
 
     everything = contracts_store.page(
         conn,
-        project_ids=None,
-        seller_organisation_id=None,
+        buyers=None,
+        sellers=None,
         state=ContractState.SIGNED,
         before=None,
         limit=10_000,

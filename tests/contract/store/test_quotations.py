@@ -220,7 +220,7 @@ async def test_several_winners_fill_what_is_divisible(talks: Talks) -> None:
     sites = [await talks.site(one, f"site-{at}") for at, one in enumerate(sellers)]
     given = talks.enquiry(sites[0], 12, divisible=True)
     asked = await talks.ask(buyer, given)
-    short = await talks.ask(buyer, replace(given, lots=20, min_lots=14))
+    short = await talks.ask(buyer, replace(given, lots=20, min_lots=14, bond=0))
     for at, lots in enumerate((4, 6, 8)):
         await talks.quote(sellers[at], asked, sites[at], 7 + at, lots=lots)
     await talks.quote(sellers[0], short, sites[0], 5, lots=4)
@@ -360,7 +360,7 @@ async def test_what_is_refused_is_named_and_leaves_nothing_behind(talks: Talks) 
         ({"deadline_ms": talks.clock.now_ms()}, "deadline"),
         ({"deadline_ms": good.period.from_ms}, "deadline"),
         ({"period": replace(good.period, hours=0)}, "hours"),
-        ({"period": replace(good.period, first_hour=talks.hour(0))}, "begins"),
+        ({"period": replace(good.period, first_hour=talks.hour(0))}, "starts_at"),
         ({"lots": 1_000_000, "period": replace(good.period, hours=8_784)}, "lots"),
         ({"invited": (buyer.organisation_id,)}, "invited"),
         ({"terms": Terms(credit_percent=101)}, "credit_percent"),

@@ -35,6 +35,8 @@ ROUTERS = (
     "suanwang.edge.api.routes_market",
     "suanwang.edge.api.routes_listings",
     "suanwang.edge.api.routes_contracts",
+    "suanwang.edge.api.routes_quotations",
+    "suanwang.edge.api.routes_deals",
     "suanwang.edge.api.routes_blobs",
 )
 

@@ -370,24 +370,24 @@ def _require_side(deal: Deal, last: Proposal, party: Party) -> None:
 def require_party(deal: Deal, organisation_id: str) -> None:
     """Raises NotFound for those whom the deal does not concern."""
     if organisation_id not in (deal.first.organisation_id, deal.other.organisation_id):
-        raise _missing(deal.id)
+        raise missing(deal.id)
 
 
-def _missing(deal_id: str) -> NotFound:
+def missing(deal_id: str) -> NotFound:
     return NotFound("NoSuchDeal", f"There is no deal {deal_id}.", hint="See your deals.")
 
 
 def _locked(tx: Tx, deal_id: str) -> Deal:
     found = store.by_id(tx.conn, deal_id, lock=True)
     if found is None:
-        raise _missing(deal_id)
+        raise missing(deal_id)
     return found
 
 
 def get(conn: Connection, deal_id: str) -> Deal:
     found = store.by_id(conn, deal_id)
     if found is None:
-        raise _missing(deal_id)
+        raise missing(deal_id)
     return found
 
 
@@ -403,13 +403,13 @@ def last_proposals(conn: Connection, deals: Sequence[Deal]) -> dict[str, Proposa
 def page(
     conn: Connection,
     *,
-    begun_by: str | None = None,
-    offered_to: str | None = None,
+    begun_by: Sequence[str] | None = None,
+    offered_to: tuple[str, Sequence[str]] | None = None,
     state: DealState | None = None,
     before: str | None = None,
     limit: int = 100,
 ) -> list[Deal]:
-    """The latest first: begun by an organisation, offered to it, or either."""
+    """The latest first: begun by projects, offered to (organisation, its projects), or either."""
     return store.page(
         conn, begun_by=begun_by, offered_to=offered_to, state=state, before=before, limit=limit
     )

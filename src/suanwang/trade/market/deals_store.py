@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -140,19 +141,22 @@ def due(conn: Connection, now_ms: int, limit: int) -> list[str]:
 def page(
     conn: Connection,
     *,
-    begun_by: str | None,
-    offered_to: str | None,
+    begun_by: Sequence[str] | None,
+    offered_to: tuple[str, Sequence[str]] | None,
     state: DealState | None,
     before: str | None,
     limit: int,
 ) -> list[Deal]:
-    """The latest first: begun by an organisation, or offered to it (both given: either)."""
+    """The latest first: begun by projects, or offered to an organisation as a whole or to these
+    projects of it; either, if both are given."""
     query = sa.select(deals)
     sides: list[Any] = []
     if begun_by is not None:
-        sides.append(deals.c.organisation_id == begun_by)
+        sides.append(deals.c.project_id.in_(begun_by))
     if offered_to is not None:
-        sides.append(deals.c.other_organisation_id == offered_to)
+        organisation_id, projects = offered_to
+        his = sa.or_(deals.c.other_project_id.is_(None), deals.c.other_project_id.in_(projects))
+        sides.append(sa.and_(deals.c.other_organisation_id == organisation_id, his))
     if sides:
         query = query.where(sa.or_(*sides))
     if state is not None:
@@ -228,7 +232,7 @@ def last_proposal(conn: Connection, deal: Deal) -> Proposal:
     return _proposal(conn.execute(query).one())
 
 
-def last_proposals(conn: Connection, deal_ids: list[str]) -> dict[str, Proposal]:
+def last_proposals(conn: Connection, deal_ids: Sequence[str]) -> dict[str, Proposal]:
     query = (
         sa.select(proposals)
         .join(deals, deals.c.id == proposals.c.deal_id)

@@ -216,9 +216,7 @@ def _require_open(enquiry: Enquiry, now_ms: int) -> None:
 def withdraw(tx: Tx, enquiry_id: str, quote_id: str) -> Quote:
     """Take a quote back before the deadline. Again, it changes nothing. Raises Conflict."""
     enquiry = locked(tx, enquiry_id)
-    found = store.quote_by_id(tx.conn, quote_id)
-    if found is None or found.enquiry_id != enquiry_id:
-        raise NotFound("NoSuchQuote", f"There is no quote {quote_id}.", hint="See your quotes.")
+    found = quote_of(tx.conn, enquiry_id, quote_id)
     if found.state is QuoteState.WITHDRAWN:
         return found
     _require_open(enquiry, tx.now_ms)
@@ -313,6 +311,13 @@ def get(conn: Connection, enquiry_id: str) -> Enquiry:
     found = store.by_id(conn, enquiry_id)
     if found is None:
         raise missing(enquiry_id)
+    return found
+
+
+def quote_of(conn: Connection, enquiry_id: str, quote_id: str) -> Quote:
+    found = store.quote_by_id(conn, quote_id)
+    if found is None or found.enquiry_id != enquiry_id:
+        raise NotFound("NoSuchQuote", f"There is no quote {quote_id}.", hint="See your quotes.")
     return found
 
 

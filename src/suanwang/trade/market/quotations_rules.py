@@ -52,7 +52,11 @@ def require_amounts(lots: int, period_hours: int, first_hour: int, now_ms: int) 
     faults = (
         (1 <= lots <= MAX_LOTS, "lots", f"It is about 1 to {MAX_LOTS} lots."),
         (1 <= period_hours <= MAX_HOURS, "hours", f"A period has 1 to {MAX_HOURS} hours."),
-        (first_hour > hour_of(now_ms), "begins", "The delivery begins with a full hour to come."),
+        (
+            first_hour > hour_of(now_ms),
+            "starts_at",
+            "It begins with a full hour to come.",
+        ),
     )
     for good, field, message in faults:
         if not good:
