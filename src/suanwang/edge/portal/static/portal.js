@@ -119,8 +119,7 @@ function countDown(part) {
     const left = Math.ceil((until - Date.now()) / 1000);
     if (left > 0) {
       counted = true;
-      const days = Math.floor(left / 86400), hours = Math.floor(left / 3600) % 24;
-      part.textContent = `${days ? `${days} d ` : ""}${two(hours)}:${two(Math.floor(left / 60) % 60)}:${two(left % 60)}`;
+      part.textContent = [left / 3600, (left / 60) % 60, left % 60].map((one) => two(Math.floor(one))).join(":");
       setTimeout(tick, 1000);
       return;
     }
