@@ -37,6 +37,7 @@ TABLE_MODULES = (
     "suanwang.trade.market.listings_store",
     "suanwang.trade.market.quotations_store",
     "suanwang.trade.market.deals_store",
+    "suanwang.trade.market.alerts_store",
     "suanwang.grid.sites.store",
     "suanwang.grid.data.store",
     "suanwang.grid.jobs.tables",
