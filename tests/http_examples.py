@@ -40,6 +40,8 @@ FIELDS: dict[str, dict[str, Any]] = {
             ("CounterRequest", {"number": 1}),
         )
     },
+    "AnswerRequest": {"number": 1},
+    "AcceptRequest": {"number": 1},
     "CreditLimit": {"credit_limit": {"micro_yuan": 1_000_000}},
 }
 """By the schema's name: what a valid body needs that the schema alone does not say."""
