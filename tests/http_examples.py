@@ -17,6 +17,31 @@ FIELDS: dict[str, dict[str, Any]] = {
     "TopUp": {"amount": {"micro_yuan": 1_000_000}, "payment_reference": "x-1"},
     "AdjustmentRequest": {"amount": {"micro_yuan": 1_000_000}, "reference": "x-1", "reason": "x"},
     "LinkRequest": {"price_per_gib": {"micro_yuan": 1_000_000}, "ms_per_gib": 1},
+    "EnquiryRequest": {
+        "products": [{"unit_class": "core", "zone": "x"}],
+        "starts_at": "2199-01-01T00:00:00Z",
+        "deadline": "2198-01-01T00:00:00Z",
+        "hours": 1,
+        "lots": 1,
+        "ceiling": {"micro_yuan": 1_000},
+    },
+    "QuoteRequest": {"source": "pool_x", "price": {"micro_yuan": 1_000}},
+    **{
+        name: {
+            "starts_at": "2199-01-01T00:00:00Z",
+            "hours": 1,
+            "lots": 1,
+            "price": {"micro_yuan": 1_000},
+            "valid_until": "2198-01-01T00:00:00Z",
+            **more,
+        }
+        for name, more in (
+            ("DealRequest", {"side": "buy", "to": "nobody"}),
+            ("CounterRequest", {"number": 1}),
+        )
+    },
+    "AnswerRequest": {"number": 1},
+    "AcceptRequest": {"number": 1},
     "CreditLimit": {"credit_limit": {"micro_yuan": 1_000_000}},
 }
 """By the schema's name: what a valid body needs that the schema alone does not say."""

@@ -10,6 +10,7 @@ import httpx
 
 from suanwang.platform.database import Tx
 from suanwang.tenancy import access, people
+from suanwang.tenancy.model import Role, system_principal
 from suanwang.trade.contracts.model import Party
 from trade_world import Bazaar
 
@@ -40,6 +41,22 @@ class Square:
         self.parties[name] = party
         self.tokens[name] = await self.bazaar.write(use_case)
         return party
+
+    async def join(self, name: str, who: str, role: Role, *, in_project: bool = True) -> None:
+        """Another of that party's people, with a token under his own name."""
+        party = self.parties[name]
+
+        def use_case(tx: Tx) -> str:
+            system = system_principal()
+            made = people.create_user(
+                tx, system, login=who, organisation_id=party.organisation_id, role=role
+            )
+            if in_project:
+                people.set_membership(tx, system, party.project_id, made.id, role)
+            principal = access.principal_of(tx.conn, people.user(tx.conn, made.id))
+            return access.issue_token(tx, principal, name="test", days=1).secret
+
+        self.tokens[who] = await self.bazaar.write(use_case)
 
     async def call(self, who: str, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = {"authorization": f"Bearer {self.tokens[who]}"} if who else {}

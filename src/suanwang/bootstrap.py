@@ -50,7 +50,7 @@ from suanwang.tenancy.model import Bootstrap
 from suanwang.tenancy.secrets_box import SecretsBox
 from suanwang.trade.billing import service as billing
 from suanwang.trade.ledger import service as ledger
-from suanwang.trade.market import listings, watch
+from suanwang.trade.market import deals, listings, quotations, quotations_award, watch
 from suanwang.trade.market import reading as market
 from suanwang.trade.settlement import closing
 
@@ -309,8 +309,23 @@ class Loops:
                 await database.write(self._context.books.expire)
             if await database.read(lambda conn: listings.has_ended(conn, now_ms)):
                 await database.write(listings.expire)
+            await self._talks(now_ms)
             await self._watch(now_ms)
         await asyncio.sleep(MARKET_EVERY_S)
+
+    async def _talks(self, now_ms: int) -> None:
+        """Each in a transaction of its own: one that fails holds up no other."""
+        database, box = self._context.database, self._context.secrets
+        ends: list[Callable[[Tx], object]] = []
+        for enquiry in await database.read(lambda conn: quotations.due(conn, now_ms)):
+            ends.append(partial(quotations_award.award, box=box, enquiry_id=enquiry))
+        for deal in await database.read(lambda conn: deals.due(conn, now_ms)):
+            ends.append(partial(deals.expire, deal_id=deal))
+        for end in ends:
+            try:
+                await database.write(end)
+            except SuanwangError as error:
+                log.warning("%s: %s", error.reason, error)
 
     async def _watch(self, now_ms: int) -> None:
         """Surveillance, now and then: an hour late is early enough for people to look."""

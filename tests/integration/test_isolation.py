@@ -13,6 +13,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ SCOPES = {
     "catalogue": {Scope.SITES_READ, Scope.SITES_WRITE},
     "billing": {Scope.BILLING_READ, Scope.BILLING_WRITE},
     "tenancy": {Scope.TENANCY_READ, Scope.TENANCY_WRITE},
+    "market": {Scope.MARKET_READ, Scope.MARKET_WRITE},
 }
 """By the route's tag: without all of these a token gets nothing from it."""
 
@@ -179,6 +181,30 @@ async def _possessions(client: httpx.AsyncClient, token: str, ids: dict[str, str
     made = await client.put(f"/v1/blobs/{digest}", content=content, headers=headers)
     assert made.status_code == 201, made.text
     ids["digest"] = digest
+    await _talks(client, headers, ids)
+
+
+async def _talks(client: httpx.AsyncClient, headers: dict[str, str], ids: dict[str, str]) -> None:
+    """What is said to the operator's organisation alone: an enquiry and a deal."""
+    product = {"unit_class": "core", "zone": "cn-north"}
+    wanted = {"project": ids["project_id"], "starts_at": "2199-01-01T00:00:00Z", "hours": 1}
+    price = {"micro_yuan": 1_000}
+    enquiry = {"products": [product], "lots": 1, "ceiling": price, "invited": ["operator"]}
+    made = await client.post(
+        "/v1/quotations",
+        json={**wanted, **enquiry, "deadline": "2198-01-01T00:00:00Z"},
+        headers=headers,
+    )
+    assert made.status_code == 201, made.text
+    ids["enquiry"] = made.json()["id"]
+    ids["quote"] = f"quo_{ids['enquiry'][4:]}"
+    until = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    deal = {"side": "buy", "to": "operator", "product": product, "lots": 1, "price": price}
+    made = await client.post(
+        "/v1/deals", json={**wanted, **deal, "valid_until": until}, headers=headers
+    )
+    assert made.status_code == 201, made.text
+    ids["deal"] = made.json()["id"]
 
 
 ALIASES = {

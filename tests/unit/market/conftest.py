@@ -12,8 +12,8 @@ from manual_clock import ManualClock
 from suanwang.bootstrap import first_start, make_context
 from suanwang.edge.api.app import create_app
 from suanwang.platform.settings import load_settings
+from talks_world import Talks
 from trade_square import Square
-from trade_world import Bazaar
 
 
 @pytest.fixture
@@ -22,6 +22,6 @@ async def square(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Square]:
     started = await first_start(context)
     transport = httpx.ASGITransport(create_app(context), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://suan.test") as client:
-        bazaar = Bazaar(context.database, clock, context.books, context.outbox)
+        bazaar = Talks(context.database, clock, context.books, context.outbox, box=context.secrets)
         yield Square(bazaar, client, tokens={"operator": started.token or ""})
     await context.database.close()

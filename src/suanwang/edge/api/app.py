@@ -41,6 +41,8 @@ ROUTERS = (
     "suanwang.edge.api.routes_invoices",
     "suanwang.edge.api.routes_disputes",
     "suanwang.edge.api.routes_focus",
+    "suanwang.edge.api.routes_quotations",
+    "suanwang.edge.api.routes_deals",
     "suanwang.edge.api.routes_blobs",
     "suanwang.edge.api.routes_rehearsal",
 )

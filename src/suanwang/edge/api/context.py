@@ -18,6 +18,7 @@ from suanwang.platform.signals import Signals
 from suanwang.platform.telemetry import Telemetry
 from suanwang.tenancy.secrets_box import SecretsBox
 from suanwang.trade.market.books import Books
+from suanwang.trade.market.quotations_rules import Figures, no_figures
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class Context:
     desk: AgentDesk
     blobs: BlobStore
     books: Books = field(default_factory=Books)
+    figures: Figures = no_figures
+    """Class → normalised units in a lot, by which unlike classes' quotes compare."""
     telemetry: Telemetry = field(default_factory=Telemetry)
     leader: Leader | None = None
     """Of several processes over one PostgreSQL; without it this process leads alone."""

@@ -36,6 +36,8 @@ TABLE_MODULES = (
     "suanwang.trade.contracts.store",
     "suanwang.trade.market.orders_store",
     "suanwang.trade.market.listings_store",
+    "suanwang.trade.market.quotations_store",
+    "suanwang.trade.market.deals_store",
     "suanwang.trade.market.alerts_store",
     "suanwang.trade.settlement.store",
     "suanwang.trade.settlement.invoice_store",

@@ -110,6 +110,25 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+/* --- how long until an instant; when it has come, the page is looked at again, once --- */
+function countDown(part) {
+  const until = Number(part.dataset.until);
+  const two = (number) => String(number).padStart(2, "0");
+  let counted = false;
+  const tick = () => {
+    const left = Math.ceil((until - Date.now()) / 1000);
+    if (left > 0) {
+      counted = true;
+      part.textContent = [left / 3600, (left / 60) % 60, left % 60].map((one) => two(Math.floor(one))).join(":");
+      setTimeout(tick, 1000);
+      return;
+    }
+    part.textContent = part.dataset.overText;
+    if (counted) setTimeout(() => { if (!$("dialog[open]")) location.reload(); }, 7000);
+  };
+  tick();
+}
+
 /* --- small things --- */
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
@@ -139,6 +158,7 @@ document.addEventListener("change", (event) => {
 document.addEventListener("DOMContentLoaded", () => {
   makeRows(document);
   $$("[data-live]").forEach(follow);
+  $$("[data-until]").forEach(countDown);
   $$("dialog[data-open]").forEach((dialog) => dialog.showModal());
   $$("form[data-action]").forEach((form) => {
     const chosen = form.elements.namedItem(form.dataset.target);
