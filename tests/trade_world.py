@@ -68,7 +68,8 @@ class Bazaar:
     dice: stdlib_random.Random = field(default_factory=lambda: stdlib_random.Random(7))
 
     def __post_init__(self) -> None:
-        billing.subscribe(self.outbox)
+        if not self.outbox.subscribers:
+            billing.subscribe(self.outbox)
 
     async def write(self, use_case: Callable[[Tx], T]) -> T:
         found: T = await self.database.write(use_case)

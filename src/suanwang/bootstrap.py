@@ -31,7 +31,7 @@ from suanwang.grid.jobs.grants import NOTHING
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
 from suanwang.kernel.errors import SuanwangError, Unavailable
 from suanwang.kernel.money import parse_yuan
-from suanwang.kernel.time import MS_PER_DAY
+from suanwang.kernel.time import MS_PER_DAY, Clock
 from suanwang.platform.blob_stores import open_blob_store
 from suanwang.platform.clock import SystemClock, SystemRandom
 from suanwang.platform.database import Tx, open_database
@@ -67,11 +67,11 @@ def process_name() -> str:
     return f"{socket.gethostname()[:30]}:{os.getpid()}:{nonce_text()[:12]}"
 
 
-def make_context(settings: Settings) -> Context:
+def make_context(settings: Settings, clock: Clock | None = None) -> Context:
     """Open everything that the control plane stands on; the database is brought up to date."""
     state = Path(settings.state)
     state.mkdir(parents=True, exist_ok=True)
-    clock, random = SystemClock(), SystemRandom()
+    clock, random = clock or SystemClock(), SystemRandom()
     migrate(settings.database_url)
     database = open_database(settings.database_url, clock, random)
     signals = Signals()

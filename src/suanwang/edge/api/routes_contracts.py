@@ -40,17 +40,15 @@ async def list_contracts(
     role: As = As.EITHER,
     state: ContractState | None = None,
 ) -> Page[views.ContractView]:
-    """One's own contracts, the latest first: as buyer those of the project (all of one's
-    projects), as seller those of the organisation."""
+    """One's own contracts, the latest first: of one project, or of all of one's projects."""
     now_ms = context.clock.now_ms()
 
     def query(conn: Connection) -> Page[views.ContractView]:
+        mine = projects_read(conn, principal, project)
         rows = contracts.page(
             conn,
-            project_ids=None if role is As.SELLER else projects_read(conn, principal, project),
-            seller_organisation_id=None
-            if role is As.BUYER or not _sells(principal)
-            else principal.organisation_id,
+            buyers=None if role is As.SELLER else mine,
+            sellers=None if role is As.BUYER else mine,
             state=state,
             before=page.after,
             limit=page.fetch,
@@ -58,11 +56,6 @@ async def list_contracts(
         return page.of(rows, lambda one: one.id, lambda one: views.ContractView.of(one, now_ms))
 
     return await context.database.read(query)
-
-
-def _sells(principal: Principal) -> bool:
-    """Whether he may see what his organisation sold, whichever project of it."""
-    return bool(may(principal, Action.READ_MARKET, principal.organisation_id))
 
 
 def contract_for(

@@ -23,6 +23,7 @@ from suanwang.trade.contracts.model import Party
 from suanwang.trade.market import instruments as naming
 from suanwang.trade.market import reading
 from suanwang.trade.market.model import Answer, Order, OrderState
+from suanwang.trade.market.supply import pools_of
 
 router = APIRouter(prefix="/v1/market", tags=["market"])
 
@@ -51,6 +52,14 @@ def projects_read(conn: Connection, principal: Principal, project: str | None) -
     if project is not None:
         return [tenancy.project_of(conn, principal, project, Action.READ_MARKET).id]
     return principal.readable_projects
+
+
+@router.get("/products")
+async def list_products(context: Ctx) -> views.ProductsView:
+    """What may be traded: classes in zones, and the standard periods. No account is needed."""
+    now_ms = context.clock.now_ms()
+    found = await context.database.read(pools_of)
+    return views.ProductsView.of(found, naming.standard_periods(now_ms))
 
 
 @router.get("/instruments")
@@ -111,7 +120,10 @@ async def place_order(
     (answer,) = await _place(context, principal, body.project, [body])
     if answer.order is None:
         raise OrderRefused(
-            answer.reason or "Refused", answer.detail, hint="Change the order and send it again."
+            answer.reason or "Refused",
+            answer.detail,
+            hint="Change the order and send it again.",
+            field=answer.field,
         )
     return views.AnswerView.of(answer)
 

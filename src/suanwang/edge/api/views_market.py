@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from suanwang.engines.matching.model import Side
 from suanwang.engines.matching.order_book import Stay
 from suanwang.kernel.errors import InvalidInput
 from suanwang.kernel.time import MS_PER_HOUR
-from suanwang.trade.catalogue.model import Period
+from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts.model import Contract, Hour, Terms
 from suanwang.trade.contracts.rules import phase
 from suanwang.trade.market import instruments as naming
@@ -22,6 +23,7 @@ from suanwang.trade.market.model import (
     Listing,
     Order,
     OrderGiven,
+    Supply,
     Trade,
 )
 from suanwang.trade.market.reading import Depth, Level, Quoted
@@ -139,6 +141,7 @@ class AnswerView(BaseModel):
     fills: list[FillView]
     reason: str | None
     detail: str
+    field: str | None
     repeated: bool
 
     @classmethod
@@ -156,6 +159,7 @@ class AnswerView(BaseModel):
             ],
             reason=one.reason,
             detail=one.detail,
+            field=one.field,
             repeated=one.repeated,
         )
 
@@ -191,6 +195,54 @@ class BookView(BaseModel):
             high=Money.of(one.high),
             halted=one.halted,
             closed=one.closed,
+        )
+
+
+class ProductView(BaseModel):
+    """`lots`: what all pools of it have."""
+
+    unit_class: str
+    zone: str
+    lots: int
+    pools: int
+
+
+class PeriodView(BaseModel):
+    """`suffix` after `class:zone:` names the instrument."""
+
+    starts_at: str | None
+    hours: int
+    suffix: str
+
+
+class ProductsView(BaseModel):
+    products: list[ProductView]
+    periods: list[PeriodView]
+
+    @classmethod
+    def of(cls, found: Sequence[Supply], periods: Sequence[Period]) -> ProductsView:
+        pools: dict[Product, list[Supply]] = {}
+        for one in found:
+            if one.lots:
+                pools.setdefault(one.product, []).append(one)
+        return cls(
+            products=[
+                ProductView(
+                    unit_class=product.unit_class,
+                    zone=product.zone,
+                    lots=sum(one.lots for one in pools[product]),
+                    pools=len(pools[product]),
+                )
+                for product in sorted(pools)
+            ],
+            periods=[
+                PeriodView(
+                    starts_at=instant(period.from_ms),
+                    hours=period.hours,
+                    suffix=naming.suffix_of(period),
+                )
+                for period in periods
+            ],
         )
 
 

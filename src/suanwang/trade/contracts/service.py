@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
-from suanwang.kernel.errors import Conflict, Forbidden, LimitExceeded, NotFound, require
+from suanwang.kernel.errors import Conflict, LimitExceeded, NotFound, require
 from suanwang.kernel.time import hour_of
 from suanwang.platform.database import Tx
 from suanwang.platform.outbox import Outbox
@@ -106,22 +106,15 @@ def by_ids(conn: Connection, ids: Sequence[str]) -> list[Contract]:
 def page(
     conn: Connection,
     *,
-    project_ids: Sequence[str] | None = None,
-    seller_organisation_id: str | None = None,
+    buyers: Sequence[str] | None = None,
+    sellers: Sequence[str] | None = None,
     state: ContractState | None = None,
     before: str | None = None,
     limit: int = 100,
 ) -> list[Contract]:
-    """The latest first: those bought by the projects or sold by the organisation; all, if neither
-    is given."""
-    return store.page(
-        conn,
-        project_ids=project_ids,
-        seller_organisation_id=seller_organisation_id,
-        state=state,
-        before=before,
-        limit=limit,
-    )
+    """The latest first: those bought by the one projects or sold by the other; all, if neither is
+    given."""
+    return store.page(conn, buyers=buyers, sellers=sellers, state=state, before=before, limit=limit)
 
 
 def signed(conn: Connection, until_hour: int) -> list[Contract]:
@@ -289,8 +282,3 @@ def _end_early(
     ledger.post(tx, entries, holds=holds)
     give_back(tx, contract.backing_id or contract.pool_id, contract.period, contract.lots)
     store.update(tx.conn, contract.id, buyer_held=0, seller_held=0, **_ended(tx, state))
-
-
-def require_buyer_or_seller(contract: Contract, organisation_id: str) -> None:
-    if organisation_id not in (contract.buyer.organisation_id, contract.seller.organisation_id):
-        raise Forbidden("NotYourContract", "It is between others.", hint="See your contracts.")

@@ -58,7 +58,7 @@ contracts = sa.Table(
     sa.Column("backing_id", Id, nullable=True),
     sa.CheckConstraint("buyer_held >= 0 AND seller_held >= 0", name="contracts_held"),
     sa.Index("ix_contracts_buyer_project_id", "buyer_project_id", "id"),
-    sa.Index("ix_contracts_seller_organisation_id", "seller_organisation_id", "id"),
+    sa.Index("ix_contracts_seller_project_id", "seller_project_id", "id"),
     sa.Index("ix_contracts_state_first_hour", "state", "first_hour"),
 )
 
@@ -189,19 +189,20 @@ def by_ids(conn: Connection, ids: Sequence[str]) -> list[Contract]:
 def page(
     conn: Connection,
     *,
-    project_ids: Sequence[str] | None,
-    seller_organisation_id: str | None,
+    buyers: Sequence[str] | None,
+    sellers: Sequence[str] | None,
     state: ContractState | None,
     before: str | None,
     limit: int,
 ) -> list[Contract]:
-    """The latest first; as buyer (projects; None: everybody's) or as seller (organisation)."""
+    """The latest first; those of which one of the buyers or of the sellers (projects) is a party,
+    everybody's if neither is given."""
     query = sa.select(contracts).order_by(contracts.c.id.desc()).limit(limit)
     sides: list[Any] = []
-    if project_ids is not None:
-        sides.append(contracts.c.buyer_project_id.in_(project_ids))
-    if seller_organisation_id is not None:
-        sides.append(contracts.c.seller_organisation_id == seller_organisation_id)
+    if buyers is not None:
+        sides.append(contracts.c.buyer_project_id.in_(buyers))
+    if sellers is not None:
+        sides.append(contracts.c.seller_project_id.in_(sellers))
     if sides:
         query = query.where(sa.or_(*sides))
     if state is not None:

@@ -105,9 +105,11 @@ class Books:
             if one.key is not None and one.key in earlier:
                 answers[at] = Answer(earlier[one.key], repeated=True)
             elif one.key is not None and one.key in seen:
-                answers[at] = Answer(None, (), "KeyTwice", "This key is in the batch already.")
+                answers[at] = Answer(
+                    None, (), "KeyTwice", "This key is in the batch already.", "key"
+                )
             elif fault is not None:
-                answers[at] = Answer(None, (), fault.reason, fault.detail)
+                answers[at] = Answer(None, (), fault.reason, fault.detail, fault.field)
             else:
                 groups.setdefault(instrument, []).append(at)
                 seen.add(one.key or "")
@@ -221,7 +223,9 @@ class Books:
             session.released[party.project_id] = (
                 session.released.get(party.project_id, 0) + amounts[at]
             )
-            answers[at] = Answer(None, (), SOLD, "So many lots are not unsold. Offer fewer.")
+            answers[at] = Answer(
+                None, (), SOLD, "So many lots are not unsold. Offer fewer.", "lots"
+            )
         return [at for at in paid if at not in refused]
 
     def _close(self, tx: Tx, session: _Session, *, closed: bool = False) -> dict[str, list[Trade]]:

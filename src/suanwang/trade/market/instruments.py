@@ -9,7 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from suanwang.kernel.errors import Conflict, InvalidInput
-from suanwang.kernel.time import MS_PER_HOUR, hour_of
+from suanwang.kernel.time import hour_of
 from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.market.model import Instrument
 
@@ -26,9 +26,14 @@ MONDAY_DAYS = 4
 
 
 def name_of(instrument: Instrument) -> str:
-    product, period = instrument.product, instrument.period
+    product = instrument.product
+    return f"{product.unit_class}:{product.zone}:{suffix_of(instrument.period)}"
+
+
+def suffix_of(period: Period) -> str:
+    """The period's part of an instrument's name."""
     at = (EPOCH + timedelta(hours=period.first_hour)).strftime("%Y%m%d%H")
-    return f"{product.unit_class}:{product.zone}:{at}:{period.hours}"
+    return f"{at}:{period.hours}"
 
 
 def parse(text: str) -> Instrument:
@@ -94,7 +99,3 @@ def standard_periods(now_ms: int, days: int = 7) -> list[Period]:
     day = (midnight + SHANGHAI_HOURS) // 24
     monday = midnight + 24 * ((MONDAY_DAYS - day) % 7)
     return [*hours, *whole_days, *(Period(monday + 168 * at, 168) for at in range(4))]
-
-
-def until_delivery_ms(instrument: Instrument, now_ms: int) -> int:
-    return instrument.period.first_hour * MS_PER_HOUR - now_ms

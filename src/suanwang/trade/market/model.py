@@ -124,6 +124,8 @@ class Answer:
     trades: tuple[Trade, ...] = ()
     reason: str | None = None
     detail: str = ""
+    field: str | None = None
+    """Of the order, if one is at fault."""
     repeated: bool = False
     """The key had been used: this is the order of then, as it is now."""
 

@@ -41,11 +41,11 @@ def fault_of(given: OrderGiven, hours: int) -> Fault | None:
         return Fault("InvalidLots", f"An order is of 1 to {MAX_LOTS} lots.", "lots")
     if given.limit is None:
         if given.stay in (Stay.REST, Stay.MAKER):
-            return Fault(Refusal.NO_PRICE, DETAILS[Refusal.NO_PRICE], "limit")
+            return Fault(Refusal.NO_PRICE, DETAILS[Refusal.NO_PRICE], "price")
     elif not TICK <= given.limit <= MAX_PRICE:
-        return Fault("InvalidPrice", "A limit is between 0.001 and 10,000 yuan.", "limit")
+        return Fault("InvalidPrice", "A limit is between 0.001 and 10,000 yuan.", "price")
     elif given.limit % TICK:
-        return Fault("InvalidTick", "A limit has at most three decimals in yuan.", "limit")
+        return Fault("InvalidTick", "A limit has at most three decimals in yuan.", "price")
     if (given.limit or MAX_PRICE) * given.lots * hours > MAX_AMOUNT:
         return Fault("OrderTooLarge", "The order is worth more than can be booked.", "lots")
     return None

@@ -50,7 +50,7 @@ def upgrade() -> None:
     )
     for columns in (
         ("buyer_project_id", "id"),
-        ("seller_organisation_id", "id"),
+        ("seller_project_id", "id"),
         ("state", "first_hour"),
     ):
         name = columns[0] if columns[1] == "id" else "_".join(columns)

@@ -1,0 +1,27 @@
+"""The market behind the real application, on a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from manual_clock import ManualClock
+from suanwang.bootstrap import first_start, make_context
+from suanwang.edge.api.app import create_app
+from suanwang.platform.settings import load_settings
+from trade_square import Square
+from trade_world import Bazaar
+
+
+@pytest.fixture
+async def square(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Square]:
+    context = make_context(load_settings(environ={}, state=str(tmp_path)), clock)
+    started = await first_start(context)
+    transport = httpx.ASGITransport(create_app(context), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://suan.test") as client:
+        bazaar = Bazaar(context.database, clock, context.books, context.outbox)
+        yield Square(bazaar, client, tokens={"operator": started.token or ""})
+    await context.database.close()
