@@ -51,6 +51,8 @@ from suanwang.trade.billing import service as billing
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.market import listings
 from suanwang.trade.market import reading as market
+from suanwang.trade.market.auction_clearing import Auctioneer
+from suanwang.trade.market.auctions import Timetable
 
 log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
@@ -58,6 +60,8 @@ OUTBOX_EVERY_S = 0.25
 HOUSEKEEPING_EVERY_S = 600.0
 MARKET_EVERY_S = 5.0
 """How long after the hour the books of what is delivered now may stay open."""
+AUCTIONS_EVERY_S = 10.0
+"""How long after its hour a round may stay open, and a day without one."""
 FIRST_GARBAGE_S = 60.0
 """After a start: a process that never lives for an hour collects as well."""
 
@@ -119,6 +123,12 @@ def make_context(settings: Settings, clock: Clock | None = None) -> Context:
         dispatcher=dispatcher,
         estimates=estimates,
         desk=desk,
+        auctioneer=Auctioneer(
+            database,
+            clock,
+            Timetable(settings.auction_close_hour, settings.auction_rounds_ahead),
+            guard=leader.check if leader else lambda _tx: None,
+        ),
         blobs=open_blob_store(settings.blobs_url),
         telemetry=telemetry,
         leader=leader,
@@ -156,6 +166,7 @@ class Loops:
             self._sweeps,
             self._outbox,
             self._market,
+            self._auctions,
             self._housekeeping,
             self._garbage,
         ):
@@ -268,6 +279,12 @@ class Loops:
             if await database.read(lambda conn: listings.has_ended(conn, now_ms)):
                 await database.write(listings.expire)
         await asyncio.sleep(MARKET_EVERY_S)
+
+    async def _auctions(self) -> None:
+        """The pause comes first: what fails is tried again in its turn."""
+        await asyncio.sleep(AUCTIONS_EVERY_S)
+        if self._leads:
+            await self._context.auctioneer.step()
 
     async def _outbox(self) -> None:
         for name in self._context.outbox.subscribers:

@@ -14,7 +14,7 @@ from suanwang.engines.matching.model import WHOLE, Side
 from suanwang.trade.contracts.model import Party
 from suanwang.trade.market import auction_rules as rules
 from suanwang.trade.market.auction_awards import settle
-from suanwang.trade.market.auction_bids import parse, ways
+from suanwang.trade.market.auction_bids import document_of, parse, ways
 from suanwang.trade.market.auction_model import (
     HOURS,
     BidState,
@@ -82,6 +82,12 @@ def standing(at: int, document: dict[str, Any]) -> Standing:
     held = rules.set_aside(bid)
     state = BidState.STANDING
     return Standing(f"bid_{at}", "auc_1", party, bid, state, 1, held, pool, "ste_1", 0, 0, None)
+
+
+@given(bids())
+def test_a_bid_is_told_as_it_was_said(document: dict[str, Any]) -> None:
+    bid = parse(document)
+    assert parse(document_of(bid)) == bid
 
 
 books = st.lists(bids(), min_size=1, max_size=6).map(

@@ -35,6 +35,7 @@ ROUTERS = (
     "suanwang.edge.api.routes_market",
     "suanwang.edge.api.routes_listings",
     "suanwang.edge.api.routes_contracts",
+    "suanwang.edge.api.routes_auctions",
     "suanwang.edge.api.routes_blobs",
 )
 

@@ -18,7 +18,7 @@ import msgspec
 
 from suanwang.engines.matching.model import WHOLE, Side
 from suanwang.kernel.errors import InvalidInput
-from suanwang.kernel.money import parse_yuan
+from suanwang.kernel.money import format_yuan, parse_yuan
 from suanwang.trade.catalogue.model import Product
 from suanwang.trade.market.auction_model import HOURS, Bid, BidBlock, Instead, Part, Step
 from suanwang.trade.market.model import MAX_LOTS, TICK
@@ -33,7 +33,7 @@ MAX_OPTIONS = 300
 """Over all blocks of a bid."""
 MAX_LINES = 2_400
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,29}")
-PRODUCT = re.compile(r"([a-z0-9][a-z0-9._-]{0,58})@([^:@/\s]{1,60})")
+PRODUCT = re.compile(r"([a-z0-9][a-z0-9._-]{0,58})[@:]([^:@/\s]{1,60})")
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 
 
@@ -138,6 +138,46 @@ def with_product(bid: Bid, product: Product) -> Bid:
     for at, block in enumerate(made.blocks):
         _check_apart(block.profile, f"blocks[{at}]")
     return made
+
+
+def document_of(bid: Bid) -> dict[str, Any]:
+    """The inverse of `parse`, with prices as text in yuan."""
+    made: dict[str, Any] = {"side": bid.side.value}
+    if bid.source:
+        made["source"] = bid.source
+    if bid.curve:
+        made["curve"] = [{**_told(one), **_choices(one.price, one.instead)} for one in bid.curve]
+    if bid.blocks:
+        made["blocks"] = [_told_block(one) for one in bid.blocks]
+    return made
+
+
+def _told(one: Step | Part) -> dict[str, Any]:
+    return {"product": one.product, "hours": list(one.hours), "lots": one.lots}
+
+
+def _choices(price: int, instead: tuple[Instead, ...]) -> dict[str, Any]:
+    others = [{"product": one.product, "price": plain_yuan(one.price)} for one in instead]
+    return {"price": plain_yuan(price), **({"instead": others} if others else {})}
+
+
+def _told_block(block: BidBlock) -> dict[str, Any]:
+    whole = len(block.profile) == 1
+    served = _told(block.profile[0]) if whole else {"profile": list(map(_told, block.profile))}
+    made = {"name": block.name, **served, **_choices(block.price, block.instead)}
+    optional = {
+        "any": block.any,
+        "least": block.least if block.least != WHOLE else 0,
+        "parent": block.parent,
+        "group": block.group,
+    }
+    return made | {name: value for name, value in optional.items() if value}
+
+
+def plain_yuan(micro: int) -> str:
+    """'12.5'"""
+    text = format_yuan(micro, decimals=3).replace(",", "")
+    return text.rstrip("0").rstrip(".")
 
 
 def ways(block: BidBlock) -> int:

@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, partial
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy.engine import Connection
 
-from suanwang.engines.matching.call_auction import Effort, clear
 from suanwang.engines.matching.model import Clearing, Side
 from suanwang.kernel.errors import Conflict, StaleWrite, require
 from suanwang.kernel.time import Clock
@@ -47,6 +47,9 @@ from suanwang.trade.market.auction_model import (
 )
 from suanwang.trade.market.auction_rules import RoundBook
 from suanwang.trade.market.auctions import Timetable
+
+if TYPE_CHECKING:
+    from suanwang.engines.matching.call_auction import Effort
 
 RENT = AccountKey(OwnerKind.PLATFORM, f"{PLATFORM_ID}:rent", AccountKind.FEES)
 """What buyers paid for lots from other zones."""
@@ -106,8 +109,12 @@ def _require_closed(found: Round) -> None:
         )
 
 
-def decide(gathered: Gathered, effort: Effort) -> Decided:
+def decide(gathered: Gathered, effort: Effort | None = None) -> Decided:
     """Pure, and the same each time."""
+    # the solver is loaded by who clears, once a day: every start would wait for it
+    from suanwang.engines.matching.call_auction import Effort, clear
+
+    effort = effort or Effort()
     book = rules.book_of(gathered.orders, gathered.round.links)
     clearing = clear(book.book, effort) if gathered.orders else NOTHING
     settlement = settle(gathered.round, gathered.orders, book, clearing)
@@ -238,6 +245,8 @@ def replay(found: Round, orders: tuple[Standing, ...], engine: str) -> Replayed:
     told = found.cleared
     require(told is not None, "RoundNotCleared", found.id)
     assert told is not None
+    from suanwang.engines.matching.call_auction import Effort
+
     known = {one.name for one in fields(Effort)}
     effort = Effort(**{name: value for name, value in told.effort.items() if name in known})
     made = decide(Gathered(found, orders, ""), effort)
@@ -271,7 +280,7 @@ class Auctioneer:
         self.timetable = timetable
         self._database = database
         self._clock = clock
-        self.effort = effort or Effort()
+        self.effort = effort
         self._offload = offload
         self._guard = guard
 

@@ -330,7 +330,7 @@ def _require_known(conn: Connection, bid: Bid) -> None:
             raise InvalidInput(
                 "UnknownProduct",
                 f"Nobody delivers {name}.",
-                hint="See what is delivered: GET /v1/auctions/products.",
+                hint="See what is delivered: GET /v1/market/products.",
                 field=field,
             )
 
