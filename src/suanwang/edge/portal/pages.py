@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from suanwang.edge.portal import (
     routes_admin,
+    routes_auctions,
     routes_books,
     routes_device,
     routes_job,
@@ -42,6 +43,7 @@ PARTS = (
     routes_tokens,
     routes_admin,
     routes_books,
+    routes_auctions,
     routes_device,
 )
 MACHINES = ("/v1/", "/agent/", "/static/", "/healthz", "/readyz", "/metrics")

@@ -31,7 +31,7 @@ from suanwang.trade.market.auction_model import (
 )
 from suanwang.trade.market.auction_pairing import Flow, Pair, Position, pair
 from suanwang.trade.market.auction_rules import RoundBook
-from suanwang.trade.market.model import STANDARD
+from suanwang.trade.market.model import STANDARD, TICK
 
 ALONE = "alone"
 MAX_POINTS = 100
@@ -278,7 +278,8 @@ def _of_step(
     alone = not any(traded.get(number[one] + hour) for one in products)
     winning: int | None = None
     if award.outcome in (Outcome.PRICE, Outcome.TIE) and not alone:
-        winning = clearing.prices[number[step.product] + hour] + order.bid.side.sign
+        here = clearing.prices[number[step.product] + hour]
+        winning = _beyond(here, 1, order.bid.side.sign)
     return PartResult(
         part=f"curve[{at}]",
         hour=hour,
@@ -295,9 +296,9 @@ def _of_block(order: Standing, block: BidBlock, book: RoundBook, clearing: Clear
     size = rules.size(block)
     winning: int | None = None
     if award.winning is not None:
-        # a limit for the whole, told for a lot and hour: rounded to where it would have won
+        # the engine's is for the whole profile, and a micro-yuan beyond what it costs
         sign = order.bid.side.sign
-        winning = sign * -(-sign * award.winning // size)
+        winning = _beyond(award.winning - sign, size, sign)
     return PartResult(
         part=block.name,
         hour=None,
@@ -307,6 +308,14 @@ def _of_block(order: Standing, block: BidBlock, book: RoundBook, clearing: Clear
         amount=award.amount,
         winning=winning,
     )
+
+
+def _beyond(worth: int, lots: int, sign: int) -> int:
+    """The first price for a lot that is more (a buyer's) or less (a seller's) than that, on the
+    grid of prices."""
+    if sign > 0:
+        return (worth // (lots * TICK) + 1) * TICK
+    return (-(-worth // (lots * TICK)) - 1) * TICK
 
 
 # --- what is published ---------------------------------------------------------------------------
