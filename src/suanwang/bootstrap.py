@@ -29,11 +29,11 @@ from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
 from suanwang.grid.jobs.grants import NOTHING
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
-from suanwang.kernel.errors import SuanwangError, Unavailable
+from suanwang.kernel.errors import InvalidInput, SuanwangError, Unavailable
 from suanwang.kernel.money import parse_yuan
 from suanwang.kernel.time import MS_PER_DAY, Clock
 from suanwang.platform.blob_stores import open_blob_store
-from suanwang.platform.clock import SystemClock, SystemRandom
+from suanwang.platform.clock import RehearsalClock, SystemClock, SystemRandom
 from suanwang.platform.database import Tx, open_database
 from suanwang.platform.entropy import nonce_text
 from suanwang.platform.leader import RENEW_EVERY_S, Leader
@@ -49,19 +49,21 @@ from suanwang.tenancy.model import Bootstrap
 from suanwang.tenancy.secrets_box import SecretsBox
 from suanwang.trade.billing import service as billing
 from suanwang.trade.ledger import service as ledger
-from suanwang.trade.market import listings
+from suanwang.trade.market import listings, watch
 from suanwang.trade.market import reading as market
 from suanwang.trade.market.auction_clearing import Auctioneer
 from suanwang.trade.market.auctions import Timetable
 
 log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
+REHEARSAL_FILE = "rehearsal.json"
 OUTBOX_EVERY_S = 0.25
 HOUSEKEEPING_EVERY_S = 600.0
 MARKET_EVERY_S = 5.0
 """How long after the hour the books of what is delivered now may stay open."""
 AUCTIONS_EVERY_S = 10.0
 """How long after its hour a round may stay open, and a day without one."""
+WATCH_EVERY_MS = 10 * 60 * 1_000
 FIRST_GARBAGE_S = 60.0
 """After a start: a process that never lives for an hour collects as well."""
 
@@ -75,7 +77,7 @@ def make_context(settings: Settings, clock: Clock | None = None) -> Context:
     """Open everything that the control plane stands on; the database is brought up to date."""
     state = Path(settings.state)
     state.mkdir(parents=True, exist_ok=True)
-    clock, random = clock or SystemClock(), SystemRandom()
+    clock, random = clock or _clock_of(settings, state), SystemRandom()
     migrate(settings.database_url)
     database = open_database(settings.database_url, clock, random)
     signals = Signals()
@@ -135,6 +137,19 @@ def make_context(settings: Settings, clock: Clock | None = None) -> Context:
     )
 
 
+def _clock_of(settings: Settings, state: Path) -> Clock:
+    if not settings.rehearsal:
+        return SystemClock()
+    if not settings.database_url.startswith("sqlite"):
+        raise InvalidInput(
+            "RehearsalShared",
+            "A rehearsal keeps its time in one process.",
+            hint="Rehearse with SQLite: leave the setting `database` empty.",
+            field="rehearsal",
+        )
+    return RehearsalClock(state / REHEARSAL_FILE, SystemClock())
+
+
 async def first_start(context: Context, admin_password: str | None = None) -> Bootstrap:
     """Make the operator, its project and its token on an empty database; else find them."""
     credit = parse_yuan(context.settings.initial_credit_yuan)
@@ -157,6 +172,7 @@ class Loops:
         self._context = context
         self._depot = Depot(context.database, context.blobs, limits_of(context))
         self._garbage_in_s = min(FIRST_GARBAGE_S, context.settings.garbage_every_s)
+        self._watched_at_ms = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -278,6 +294,7 @@ class Loops:
                 await database.write(self._context.books.expire)
             if await database.read(lambda conn: listings.has_ended(conn, now_ms)):
                 await database.write(listings.expire)
+            await self._watch(now_ms)
         await asyncio.sleep(MARKET_EVERY_S)
 
     async def _auctions(self) -> None:
@@ -285,6 +302,15 @@ class Loops:
         await asyncio.sleep(AUCTIONS_EVERY_S)
         if self._leads:
             await self._context.auctioneer.step()
+
+    async def _watch(self, now_ms: int) -> None:
+        """Surveillance, now and then: an hour late is early enough for people to look."""
+        if now_ms < self._watched_at_ms + WATCH_EVERY_MS:
+            return
+        self._watched_at_ms = now_ms
+        found = await self._context.database.read(lambda conn: watch.look(conn, now_ms))
+        if found:
+            await self._context.database.write(lambda tx: watch.keep(tx, found))
 
     async def _outbox(self) -> None:
         for name in self._context.outbox.subscribers:

@@ -76,6 +76,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """In Shanghai: when the call auction of a day closes, the day before."""
     auction_rounds_ahead: Annotated[int, msgspec.Meta(ge=0, le=30)] = 2
     """So many rounds take orders at a time; 0: they are opened by hand."""
+    rehearsal: bool = False
+    """The operator may put the clock forward; never where real money is at stake."""
     oidc: Oidc = Oidc()
     telemetry: bool = True
 

@@ -70,6 +70,7 @@ SECTIONS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         "Platform",
         (
             Command("up", "up", "Start the platform on this machine"),
+            Command("rehearsal clock", "rehearsal", "Time of a rehearsal; put it forward"),
             Command("agent", "agent", "Serve this machine or cluster as a site"),
             Command("site enrol", "sites", "Invite a site: prints its one-time token"),
             Command("site ls", "sites", "List sites"),

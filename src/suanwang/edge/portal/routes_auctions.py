@@ -21,12 +21,14 @@ from suanwang.kernel.errors import InvalidInput
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import Action
 from suanwang.trade.market import auctions
-from suanwang.trade.market.auction_bids import document_of, plain_yuan
+from suanwang.trade.market.auction_bids import document_of
 from suanwang.trade.market.auction_model import PriceRow, Round, RoundState, Standing
 from suanwang.trade.market.supply import pools_of, products
 
 router = APIRouter(route_class=PortalRoute)
 MOST = 200
+MOST_PARTS = 480
+"""Of an order; the API tells all of them."""
 MICRO = 1_000_000
 MAX_DOCUMENT = 200_000
 FORM = {"hours": "until"}
@@ -149,7 +151,7 @@ async def _round(
         steers=page.may(Action.STEER_MARKET, page.principal.organisation_id),
         problem=problem,
         form=form or {},
-        yuan_text=plain_yuan,
+        most_parts=MOST_PARTS,
     )
 
 

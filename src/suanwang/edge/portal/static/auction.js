@@ -11,7 +11,7 @@
     return {
       animation: false,
       textStyle: { fontFamily: style("--font") },
-      grid: { left: 8, right: 8, top: 34, bottom: 6, containLabel: true },
+      grid: { left: 8, right: 8, top: 34, bottom: 22, containLabel: true },
       legend: { top: 0, right: 0, itemWidth: 14, itemHeight: 8, textStyle: label },
       tooltip: { renderMode: "richText", trigger: "axis", backgroundColor: style("--surface"), borderColor: style("--line"),
         textStyle: { color: style("--text"), fontSize: 12 } },
