@@ -29,6 +29,7 @@ ADDRESSES = (
     "/sites/new",
     "/sites/qingyang-1",
     "/offers",
+    "/auctions",
     "/statement",
     "/admin/organisations",
     "/admin/projects",

@@ -18,6 +18,33 @@ from suanwang.trade.market.auction_bids import parse
 from suanwang.trade.market.auction_model import BidState, RoundState, ZoneLink
 from trade_world import YUAN, card_pool
 
+EVERYTHING: dict[str, Any] = {
+    "side": "buy",
+    "curve": [
+        {
+            "product": A100,
+            "hours": [0, 2],
+            "lots": 10,
+            "price": 9,
+            "instead": [{"product": H100, "price": 15}],
+        }
+    ],
+    "blocks": [
+        {"name": "day", "product": A100, "hours": [10, 14], "lots": 4, "price": 8, "group": "g"},
+        {"name": "eve", "product": A100, "hours": [18, 22], "lots": 4, "price": 9, "group": "g"},
+        {
+            "name": "more",
+            "parent": "eve",
+            "price": 12,
+            "least": 500,
+            "profile": [
+                {"product": A100, "hours": [18, 20], "lots": 2},
+                {"product": H100, "hours": [18, 20], "lots": 2},
+            ],
+        },
+    ],
+}
+
 
 @pytest.fixture
 async def hall(any_database: Any, clock: ManualClock) -> Hall:
@@ -25,11 +52,7 @@ async def hall(any_database: Any, clock: ManualClock) -> Hall:
 
 
 async def test_a_day_from_orders_to_paid_contracts(hall: Hall) -> None:
-    seller, firm, school = (
-        await hall.party("centre"),
-        await hall.party("firm"),
-        await hall.party("school"),
-    )
+    seller, firm, school = [await hall.party(name) for name in ("centre", "firm", "school")]
     pool = await hall.site(seller)
     round_ = await hall.opened()
     ask = await hall.bid(
@@ -146,48 +169,7 @@ async def test_everything_that_may_be_said_in_a_bid_clears(hall: Hall) -> None:
     for of, price in ((a100, 6), (h100, 11)):
         curve = [{"lots": of.lots, "price": price}]
         await hall.bid(centre, round_, side="sell", source=of.source_id, curve=curve)
-    either = await hall.bid(
-        firm,
-        round_,
-        side="buy",
-        curve=[
-            {
-                "product": A100,
-                "hours": [0, 2],
-                "lots": 10,
-                "price": 9,
-                "instead": [{"product": H100, "price": 15}],
-            }
-        ],
-        blocks=[
-            {
-                "name": "day",
-                "product": A100,
-                "hours": [10, 14],
-                "lots": 4,
-                "price": 8,
-                "group": "g",
-            },
-            {
-                "name": "eve",
-                "product": A100,
-                "hours": [18, 22],
-                "lots": 4,
-                "price": 9,
-                "group": "g",
-            },
-            {
-                "name": "more",
-                "parent": "eve",
-                "price": 12,
-                "least": 500,
-                "profile": [
-                    {"product": A100, "hours": [18, 20], "lots": 2},
-                    {"product": H100, "hours": [18, 20], "lots": 2},
-                ],
-            },
-        ],
-    )
+    either = await hall.bid(firm, round_, **EVERYTHING)
     assert either.held == (10 * 2 * 15 + 4 * 4 * 9 + 8 * 12) * YUAN
     await hall.cleared(round_)
     result = await hall.result(either)
