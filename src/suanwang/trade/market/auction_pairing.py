@@ -66,64 +66,86 @@ def pair(
     """
     buys = sorted(buys, key=lambda one: one.order_id)
     sells = sorted(sells, key=lambda one: one.order_id)
-    shares: dict[tuple[int, int], tuple[Ints, Ints]] = {}
+    shares: Shares = {}
+    sides = (_by_number(buys), _by_number(sells))
+    moved: dict[int, dict[tuple[int, int], int]] = {}
+    for flow in flows:
+        if flow.lots:
+            key = (flow.source // hours, flow.target // hours)
+            of_hour = moved.setdefault(flow.source % hours, {})
+            of_hour[key] = of_hour.get(key, 0) + flow.lots
     for hour in range(hours):
-        _share_hour(shares, hour, hours, buys, sells, flows)
+        _share_hour(shares, hour, hours, sides, moved.get(hour, {}))
     found: list[Pair] = []
     for (sold, bought), (wanted, offered) in sorted(shares.items()):
-        found += _channel(buys, sells, wanted, offered, (sold * hours, bought * hours))
+        found += _channel(
+            [buys[at] for at in sorted(wanted)],
+            [sells[at] for at in sorted(offered)],
+            _table(wanted, hours),
+            _table(offered, hours),
+            (sold * hours, bought * hours),
+        )
     return sorted(found)
 
 
+Lots = dict[int, dict[int, int]]
+"""Of one side: place of an order → hour → lots."""
+Shares = dict[tuple[int, int], tuple[Lots, Lots]]
+"""(sold, bought) product → what buyers and sellers have there."""
+
+
+def _by_number(orders: Sequence[Position]) -> dict[int, list[tuple[int, int]]]:
+    """Product-hour → (place of the order, lots), in the orders' order."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for at, order in enumerate(orders):
+        for number, lots in order.lots.items():
+            if lots:
+                found.setdefault(number, []).append((at, lots))
+    return found
+
+
+def _table(lots: Lots, hours: int) -> Ints:
+    made = np.zeros((len(lots), hours), dtype=np.int64)
+    for row, at in enumerate(sorted(lots)):
+        for hour, count in lots[at].items():
+            made[row, hour] = count
+    return made
+
+
 def _share_hour(
-    shares: dict[tuple[int, int], tuple[Ints, Ints]],
+    shares: Shares,
     hour: int,
     hours: int,
-    buys: Sequence[Position],
-    sells: Sequence[Position],
-    flows: Sequence[Flow],
+    sides: tuple[dict[int, list[tuple[int, int]]], dict[int, list[tuple[int, int]]]],
+    moved: dict[tuple[int, int], int],
 ) -> None:
     """Orders' lots of one hour, given out to the pairs of products between which they move."""
-    bought, sold = _totals(buys, hour, hours), _totals(sells, hour, hours)
-    moved: dict[tuple[int, int], int] = {}
-    for flow in flows:
-        if flow.lots and flow.source % hours == hour:
-            key = (flow.source // hours, flow.target // hours)
-            moved[key] = moved.get(key, 0) + flow.lots
-    channels = _routed(bought, sold, moved)
-    for side, orders in enumerate((buys, sells)):
-        for product in sorted(bought if side == 0 else sold):
+    totals = [
+        {
+            number // hours: sum(lots for _, lots in orders)
+            for number, orders in side.items()
+            if number % hours == hour
+        }
+        for side in sides
+    ]
+    channels = _routed(totals[0], totals[1], moved)
+    for side, orders in enumerate(sides):
+        for product in sorted(totals[side]):
             mine = [key for key in sorted(channels) if key[1 - side] == product]
             mine.sort(key=lambda key: (key[0] != key[1], key))
             left = [channels[key] for key in mine]
             at = 0
-            for number, order in enumerate(orders):
-                lots = order.lots.get(product * hours + hour, 0)
+            for place, lots in orders[product * hours + hour]:
                 while lots:
-                    require(at < len(mine), "LotsUnpaired", f"{order.order_id} in hour {hour}")
+                    require(at < len(mine), "LotsUnpaired", f"product {product} in hour {hour}")
                     part = min(lots, left[at])
                     if part:
-                        table = shares.setdefault(
-                            mine[at],
-                            (
-                                np.zeros((len(buys), hours), dtype=np.int64),
-                                np.zeros((len(sells), hours), dtype=np.int64),
-                            ),
-                        )[side]
-                        table[number, hour] += part
+                        of = shares.setdefault(mine[at], ({}, {}))[side].setdefault(place, {})
+                        of[hour] = of.get(hour, 0) + part
                     lots -= part
                     left[at] -= part
                     at += not left[at]
-            require(not any(left), "LotsUnpaired", f"{product} in hour {hour}")
-
-
-def _totals(orders: Sequence[Position], hour: int, hours: int) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for order in orders:
-        for number, lots in order.lots.items():
-            if lots and number % hours == hour:
-                found[number // hours] = found.get(number // hours, 0) + lots
-    return found
+            require(not any(left), "LotsUnpaired", f"product {product} in hour {hour}")
 
 
 def _routed(
