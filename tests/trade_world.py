@@ -98,13 +98,17 @@ class Bazaar:
         return await self.write(use_case)
 
     async def site(
-        self, owner: Party, name: str = "zhengzhou", pool: PoolReport | None = None
+        self,
+        owner: Party,
+        name: str = "zhengzhou",
+        pool: PoolReport | None = None,
+        zone: str = "henan",
     ) -> Supply:
         """A site of one pool; what its owner may sell of it."""
 
         def use_case(tx: Tx) -> Supply:
             site, token = sites.invite(
-                tx, owner.organisation_id, SiteDescription(name, "henan"), self.dice
+                tx, owner.organisation_id, SiteDescription(name, zone), self.dice
             )
             sites.enrol(tx, EnrolRequest(token, site.site_id), self.dice)
             sites.take_inventory(tx, site.site_id, [pool or card_pool()])

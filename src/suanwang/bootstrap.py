@@ -52,6 +52,8 @@ from suanwang.trade.billing import service as billing
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.market import deals, listings, quotations, quotations_award, watch
 from suanwang.trade.market import reading as market
+from suanwang.trade.market.auction_clearing import Auctioneer
+from suanwang.trade.market.auctions import Timetable
 from suanwang.trade.settlement import closing
 
 log = logging.getLogger("suanwang")
@@ -62,6 +64,8 @@ BENCHES_EVERY_S = 2.0
 HOUSEKEEPING_EVERY_S = 600.0
 MARKET_EVERY_S = 5.0
 """How long after the hour the books of what is delivered now may stay open."""
+AUCTIONS_EVERY_S = 10.0
+"""How long after its hour a round may stay open, and a day without one."""
 WATCH_EVERY_MS = 10 * 60 * 1_000
 CLOSES_EVERY_S = 300.0
 FIRST_GARBAGE_S = 60.0
@@ -125,6 +129,12 @@ def make_context(settings: Settings, clock: Clock | None = None) -> Context:
         dispatcher=dispatcher,
         estimates=estimates,
         desk=desk,
+        auctioneer=Auctioneer(
+            database,
+            clock,
+            Timetable(settings.auction_close_hour, settings.auction_rounds_ahead),
+            guard=leader.check if leader else lambda _tx: None,
+        ),
         blobs=open_blob_store(settings.blobs_url),
         telemetry=telemetry,
         leader=leader,
@@ -186,6 +196,7 @@ class Loops:
             self._outbox,
             self._market,
             self._benches,
+            self._auctions,
             self._housekeeping,
             self._garbage,
             self._closes,
@@ -326,6 +337,12 @@ class Loops:
                 await database.write(end)
             except SuanwangError as error:
                 log.warning("%s: %s", error.reason, error)
+
+    async def _auctions(self) -> None:
+        """The pause comes first: what fails is tried again in its turn."""
+        await asyncio.sleep(AUCTIONS_EVERY_S)
+        if self._leads:
+            await self._context.auctioneer.step()
 
     async def _watch(self, now_ms: int) -> None:
         """Surveillance, now and then: an hour late is early enough for people to look."""

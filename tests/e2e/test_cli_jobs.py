@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from pathlib import Path
 
@@ -317,3 +318,37 @@ def test_a_pool_is_measured_and_found_by_what_it_is(platform: Platform) -> None:
     wrong = platform.suan("offers", "zone:north pric<30")
     assert wrong.returncode == 2
     assert wrong.stderr == ("suan: Character 12: there is no field 'pric'. Did you mean price?\n")
+
+
+def test_a_round_of_the_auction_from_bids_to_results(platform: Platform) -> None:
+    """Whoever buys from himself gets no contract; the way there is everybody's."""
+    (one,) = platform.json("market", "products")["products"]
+    product = f"{one['unit_class']}@{one['zone']}"
+    site = platform.json("offers")[0]["site"]
+    pool = platform.json("site", "show", site)["pools"][0]["id"]
+    day = (datetime.now(UTC) + timedelta(days=5)).date().isoformat()
+    assert platform.suan("auction", "open", day).stdout == f"Round of {day}: open.\n"
+    hours = ("--hours", "8-10")
+    platform.json("auction", "bid", day, "--source", pool, "--lots", "2", "--price", "3", *hours)
+    bid = platform.folder / "bid.yaml"
+    block = f"{{name: b, product: {product}, hours: [8, 10], lots: 1, price: 5}}"
+    bid.write_text(f"side: buy\nblocks:\n  - {block}\n")
+    placed = platform.json("auction", "bid", day, str(bid))
+    assert placed["held"]["yuan"] == "10.00"
+    extra = platform.json(
+        "auction", "bid", day, "--product", product, "--lots", "1", "--price", "1"
+    )
+    assert platform.suan("auction", "withdraw", day, extra["id"]).returncode == 0
+    wrong = platform.suan("auction", "bid", day, "--product", "x", "--lots", "1", "--price", "1")
+    assert wrong.returncode != 0
+    assert "curve[0].product" in wrong.stderr or "not a product" in wrong.stderr
+    assert placed["id"] in platform.suan("auction", "show", day).stdout
+    platform.json("auction", "close", day)
+    told = platform.suan("auction", "clear", day).stdout
+    assert told.startswith(f"Round of {day}: cleared.\n2 lot-hours of 2 orders")
+    assert day in platform.suan("auction", "ls").stdout
+    results = platform.suan("auction", "results", day).stdout
+    assert product in results
+    assert "accepted" in results
+    again = platform.suan("auction", "replay", day)
+    assert (again.returncode, "the same outcome" in again.stdout) == (0, True)

@@ -35,6 +35,7 @@ ADDRESSES = (
     "/quotations",
     "/quotations?which=asked",
     "/deals?box=in",
+    "/auctions",
     "/statement",
     "/admin/organisations",
     "/admin/projects",

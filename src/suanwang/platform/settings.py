@@ -88,6 +88,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate_limit_per_s: float = 200.0
     rate_limit_burst: int = 1_000
     arrears_grace_s: int = 3_600
+    auction_close_hour: Annotated[int, msgspec.Meta(ge=0, le=23)] = 11
+    """In Shanghai: when the call auction of a day closes, the day before."""
+    auction_rounds_ahead: Annotated[int, msgspec.Meta(ge=0, le=30)] = 2
+    """So many rounds take orders at a time; 0: they are opened by hand."""
     rehearsal: bool = False
     """The operator may put the clock forward; never where real money is at stake."""
     close_after_hours: Annotated[int, msgspec.Meta(ge=0, le=720)] = 6

@@ -43,6 +43,7 @@ ROUTERS = (
     "suanwang.edge.api.routes_focus",
     "suanwang.edge.api.routes_quotations",
     "suanwang.edge.api.routes_deals",
+    "suanwang.edge.api.routes_auctions",
     "suanwang.edge.api.routes_blobs",
     "suanwang.edge.api.routes_rehearsal",
 )

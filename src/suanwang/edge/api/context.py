@@ -17,6 +17,7 @@ from suanwang.platform.settings import Settings
 from suanwang.platform.signals import Signals
 from suanwang.platform.telemetry import Telemetry
 from suanwang.tenancy.secrets_box import SecretsBox
+from suanwang.trade.market.auction_clearing import Auctioneer
 from suanwang.trade.market.books import Books
 from suanwang.trade.market.quotations_rules import Figures, no_figures
 
@@ -37,6 +38,7 @@ class Context:
     estimates: RuntimeEstimates
     desk: AgentDesk
     blobs: BlobStore
+    auctioneer: Auctioneer
     books: Books = field(default_factory=Books)
     figures: Figures = no_figures
     """Class → normalised units in a lot, by which unlike classes' quotes compare."""

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from suanwang.edge.portal import (
     routes_admin,
+    routes_auctions,
     routes_books,
     routes_catalogue,
     routes_deals,
@@ -50,6 +51,7 @@ PARTS = (
     routes_admin,
     routes_books,
     routes_finance,
+    routes_auctions,
     routes_device,
 )
 MACHINES = ("/v1/", "/agent/", "/static/", "/healthz", "/readyz", "/metrics")

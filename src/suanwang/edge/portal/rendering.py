@@ -33,6 +33,7 @@ SCRIPTS = {
     "portal": "portal.js",
     "job": "job.js",
     "charts": "charts.js",
+    "auction": "auction.js",
     "submit": "submit.js",
 }
 

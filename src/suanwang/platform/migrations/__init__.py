@@ -38,6 +38,7 @@ TABLE_MODULES = (
     "suanwang.trade.market.listings_store",
     "suanwang.trade.market.quotations_store",
     "suanwang.trade.market.deals_store",
+    "suanwang.trade.market.auction_store",
     "suanwang.trade.market.alerts_store",
     "suanwang.trade.settlement.store",
     "suanwang.trade.settlement.invoice_store",

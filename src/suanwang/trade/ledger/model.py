@@ -63,6 +63,8 @@ class EntryKind(StrEnum):
     """Between accounts of ours: a correction that the platform bears or keeps."""
     SLA_CREDIT = "sla_credit"
     """From a seller to a buyer, for capacity of a contract that was not there."""
+    RENT = "rent"
+    """From a buyer to the platform: what capacity from a cheaper zone costs more in his own."""
     CANCELLATION = "cancellation"
     """From a buyer who steps back from a contract, to its seller."""
     REVERSAL = "reversal"
