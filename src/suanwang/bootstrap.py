@@ -8,11 +8,12 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
+from sqlalchemy.engine import Connection
 
 from suanwang.edge.api.app import create_app
 from suanwang.edge.api.context import Context
@@ -29,6 +30,7 @@ from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
 from suanwang.grid.jobs.grants import NOTHING
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
+from suanwang.grid.sites import service as sites
 from suanwang.kernel.errors import SuanwangError, Unavailable
 from suanwang.kernel.money import parse_yuan
 from suanwang.kernel.time import MS_PER_DAY
@@ -49,6 +51,9 @@ from suanwang.tenancy.model import Bootstrap
 from suanwang.tenancy.secrets_box import SecretsBox
 from suanwang.trade.billing import service as billing
 from suanwang.trade.ledger import service as ledger
+from suanwang.trade.policy import redemption
+from suanwang.trade.policy import service as policy
+from suanwang.trade.policy.model import Card, card_of
 
 log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
@@ -63,6 +68,11 @@ def process_name() -> str:
     return f"{socket.gethostname()[:30]}:{os.getpid()}:{nonce_text()[:12]}"
 
 
+def cards_of(conn: Connection, pool_ids: Sequence[str]) -> dict[str, Card]:
+    """Policy's question about pools, which only sites can answer."""
+    return {pool: card_of(vendor) for pool, vendor in sites.vendors_of(conn, pool_ids).items()}
+
+
 def make_context(settings: Settings) -> Context:
     """Open everything that the control plane stands on; the database is brought up to date."""
     state = Path(settings.state)
@@ -74,7 +84,10 @@ def make_context(settings: Settings) -> Context:
     outbox = Outbox()
     telemetry = Telemetry()
     billing.subscribe(
-        outbox, fee_percent=settings.fee_percent, on_charged=partial(count_charges, telemetry)
+        outbox,
+        fee_percent=settings.fee_percent,
+        on_charged=partial(count_charges, telemetry),
+        relieve=partial(redemption.relieve, cards=cards_of),
     )
     estimates = RuntimeEstimates()
     outbox.subscribe(ESTIMATES, RunEnded, estimates.learn)
@@ -127,6 +140,7 @@ async def first_start(context: Context, admin_password: str | None = None) -> Bo
 
     def use_case(tx: Tx) -> Bootstrap:
         made = bootstrap_platform(tx, admin_password)
+        policy.publish_shipped(tx)
         context.estimates.load(tx.conn)
         if made.created:
             ledger.project_accounts(tx, [made.project_id])
@@ -185,7 +199,7 @@ class Loops:
     async def _housekeeping(self) -> None:
         more = False
         if self._leads:
-            for step in (housekeeping.tidy, self._purge, self._forget_audit):
+            for step in (housekeeping.tidy, self._purge, self._forget_audit, redemption.expire):
                 more = await self._context.database.write(step) or more
         else:
             await self._context.database.read(self._context.estimates.load)

@@ -32,6 +32,8 @@ TABLE_MODULES = (
     "suanwang.tenancy.access_store",
     "suanwang.trade.ledger.store",
     "suanwang.trade.billing.store",
+    "suanwang.trade.policy.store",
+    "suanwang.trade.policy.grant_store",
     "suanwang.grid.sites.store",
     "suanwang.grid.data.store",
     "suanwang.grid.jobs.tables",
