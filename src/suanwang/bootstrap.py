@@ -8,17 +8,17 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
-from sqlalchemy.engine import Connection
 
 from suanwang.edge.api.app import create_app
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.metrics import count_charges
 from suanwang.edge.api.routes_blobs import limits_of
+from suanwang.edge.api.routes_programmes import cards_of
 from suanwang.edge.api.security import SecuritySettings
 from suanwang.edge.portal.pages import install as install_portal
 from suanwang.engines.scheduling.model import Policy
@@ -30,7 +30,6 @@ from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
 from suanwang.grid.jobs.grants import NOTHING
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
-from suanwang.grid.sites import service as sites
 from suanwang.kernel.errors import SuanwangError, Unavailable
 from suanwang.kernel.money import parse_yuan
 from suanwang.kernel.time import MS_PER_DAY
@@ -53,7 +52,6 @@ from suanwang.trade.billing import service as billing
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.policy import redemption
 from suanwang.trade.policy import service as policy
-from suanwang.trade.policy.model import Card, card_of
 
 log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
@@ -66,11 +64,6 @@ FIRST_GARBAGE_S = 60.0
 def process_name() -> str:
     """No other process has it, nor this one after a restart."""
     return f"{socket.gethostname()[:30]}:{os.getpid()}:{nonce_text()[:12]}"
-
-
-def cards_of(conn: Connection, pool_ids: Sequence[str]) -> dict[str, Card]:
-    """Policy's question about pools, which only sites can answer."""
-    return {pool: card_of(vendor) for pool, vendor in sites.vendors_of(conn, pool_ids).items()}
 
 
 def make_context(settings: Settings) -> Context:

@@ -32,6 +32,8 @@ ROUTERS = (
     "suanwang.edge.api.routes_tenancy",
     "suanwang.edge.api.routes_billing",
     "suanwang.edge.api.routes_ledger",
+    "suanwang.edge.api.routes_programmes",
+    "suanwang.edge.api.routes_vouchers",
     "suanwang.edge.api.routes_blobs",
 )
 

@@ -24,17 +24,20 @@ from suanwang.trade.policy.model import (
 )
 from suanwang.trade.policy.rules import Quote, Reason, Refusal, Verdict
 
-EPOCH = date(1970, 1, 1)
-
 
 def day(at_ms: int) -> date:
     """The calendar day in Asia/Shanghai."""
-    return EPOCH + timedelta(days=day_of(at_ms))
+    return rules.EPOCH + timedelta(days=day_of(at_ms))
+
+
+def start_of(first: date) -> int:
+    """The instant at which a day in Asia/Shanghai begins."""
+    return (first - rules.EPOCH).days * MS_PER_DAY - SHANGHAI_MS
 
 
 def end_of(last: date) -> int:
     """The instant after a day in Asia/Shanghai."""
-    return ((last - EPOCH).days + 1) * MS_PER_DAY - SHANGHAI_MS
+    return start_of(last) + MS_PER_DAY
 
 
 def year_of(at_ms: int) -> int:

@@ -27,6 +27,7 @@ from suanwang.trade.policy.model import (
 
 USCC_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 USCC_LENGTH = 18
+EPOCH = date(1970, 1, 1)
 
 
 class Reason(StrEnum):

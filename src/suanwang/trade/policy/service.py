@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
 from sqlalchemy.engine import Connection
 
 from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, NotFound, StaleWrite
 from suanwang.kernel.money import MAX_AMOUNT
 from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.database import Tx
+from suanwang.trade.billing import reports
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import EntryDraft, EntryKind, issued_key, vouchers_key
 from suanwang.trade.policy import checking, documents, grant_store, rules, store, wording
@@ -24,6 +24,7 @@ from suanwang.trade.policy.life import (
 )
 from suanwang.trade.policy.model import (
     BenefitKind,
+    Card,
     Figures,
     Item,
     Mode,
@@ -34,6 +35,7 @@ from suanwang.trade.policy.model import (
     micro,
 )
 from suanwang.trade.policy.rules import Reason, Refusal
+from suanwang.trade.policy.what_if import Assumption, WhatIf, simulate
 
 # --- programmes and budgets ------------------------------------------------------------------
 
@@ -370,10 +372,16 @@ def grants(
     )
 
 
-def all_profiles(conn: Connection) -> dict[str, Profile]:
-    return store.all_profiles(conn)
-
-
-def document_text(document: Programme) -> bytes:
-    """As it was published, in JSON."""
-    return msgspec.json.format(msgspec.json.encode(document), indent=2)
+def what_if(
+    conn: Connection,
+    programme_id: str,
+    from_ms: int,
+    until_ms: int,
+    assumed: Assumption,
+    cards: Callable[[Connection, Sequence[str]], Mapping[str, Card]],
+) -> WhatIf:
+    """What the programme would have cost over the charges of a span, and who would have gained."""
+    document = checking.programme(conn, programme_id)
+    charges = reports.past_charges(conn, from_ms, until_ms)
+    of_pool = cards(conn, sorted({one.pool_id for one in charges}))
+    return simulate(document, charges, store.all_profiles(conn), of_pool, assumed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from suanwang.trade.policy.names import name_of
 from suanwang.trade.policy.rules import Reason, Refusal
 
 
@@ -182,5 +183,11 @@ _TEXTS: Mapping[Reason, tuple[tuple[str, str], tuple[str, str]]] = {
 def refusal(one: Refusal, language: str) -> Said:
     chinese, english = _TEXTS[one.reason]
     message, hint = chinese if language == "zh" else english
-    values = dict(one.values)
+    # values that have names are told by name: a kind, a size, a paper, a region
+    values = {
+        key: ("、" if language == "zh" else ", ").join(
+            name_of(v, language) for v in text.split("、")
+        )
+        for key, text in one.values
+    }
     return Said(message.format(**values), hint.format(**values))
