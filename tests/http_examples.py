@@ -18,6 +18,9 @@ FIELDS: dict[str, dict[str, Any]] = {
     "AdjustmentRequest": {"amount": {"micro_yuan": 1_000_000}, "reference": "x-1", "reason": "x"},
     "LinkRequest": {"price_per_gib": {"micro_yuan": 1_000_000}, "ms_per_gib": 1},
     "CreditLimit": {"credit_limit": {"micro_yuan": 1_000_000}},
+    "FundingGiven": {"amount": {"micro_yuan": 1_000_000}},
+    "WhatIfGiven": {"from_day": "2026-01-01", "until_day": "2026-02-01"},
+    "ApplicationGiven": {"contract": "x"},
 }
 """By the schema's name: what a valid body needs that the schema alone does not say."""
 

@@ -282,7 +282,7 @@ def test_a_budget_that_nobody_opened_grants_nothing(world: PolicyWorld) -> None:
     world.publish(document("zhengzhou"), pool_yuan=None)
     with pytest.raises(InvalidInput) as unknown:
         world.write(lambda tx: service.open_budget(tx, "zhengzhou", 2026, None))
-    assert unknown.value.field == "pool"
+    assert unknown.value.field == "amount"
     with pytest.raises(Conflict) as below:
         world.write(lambda tx: service.open_budget(tx, "henan", 2026, 1))
     assert below.value.reason == "PoolBelowCommitted"

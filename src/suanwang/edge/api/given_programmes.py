@@ -106,7 +106,10 @@ class DocumentGiven(BaseModel):
 
 
 class BudgetGiven(BaseModel):
-    pool: MoneyGiven | None = Field(default=None, description="What the document says if absent.")
+    year: Annotated[int, Field(ge=2000, le=2100)]
+    amount: MoneyGiven | None = Field(
+        default=None, description="The pool; what the document says if absent."
+    )
 
 
 class FundingGiven(BaseModel):
@@ -137,7 +140,7 @@ class WhatIfGiven(BaseModel):
     from_day: date
     until_day: date = Field(description="The day after the last one.")
     percent: Percent | None = None
-    pool: MoneyGiven | None = None
+    budget: MoneyGiven | None = None
 
 
 class FacilityGiven(BaseModel):

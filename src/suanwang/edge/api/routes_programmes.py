@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from sqlalchemy.engine import Connection
 
 from suanwang.edge.api import given_programmes as given
 from suanwang.edge.api import views_programmes as views
-from suanwang.edge.api.auth import Caller
 from suanwang.edge.api.routes_billing import Ctx, Identity, Reader, Writer
 from suanwang.edge.api.routes_ledger import BookedView, booked_view
 from suanwang.grid.sites import service as sites
@@ -25,8 +23,7 @@ from suanwang.trade.policy.life import Budget
 from suanwang.trade.policy.model import Card, card_of
 from suanwang.trade.policy.what_if import Assumption
 
-router = APIRouter(prefix="/v1", tags=["programmes"])
-Year = Annotated[int, Path(ge=2000, le=2100)]
+router = APIRouter(prefix="/v1", tags=["billing"])
 LONGEST_DAYS = 400
 
 
@@ -45,7 +42,7 @@ def provider_id(conn: Connection, named: str | None) -> str | None:
 
 
 @router.get("/programmes")
-async def list_programmes(principal: Caller, context: Ctx) -> list[views.ProgrammeView]:
+async def list_programmes(principal: Reader, context: Ctx) -> list[views.ProgrammeView]:
     """The newest version of each."""
 
     def query(conn: Connection) -> list[views.ProgrammeView]:
@@ -59,7 +56,7 @@ async def list_programmes(principal: Caller, context: Ctx) -> list[views.Program
 
 @router.get("/programmes/{programme}")
 async def get_programme(
-    programme: Identity, principal: Caller, context: Ctx, version: int | None = None
+    programme: Identity, principal: Reader, context: Ctx, version: int | None = None
 ) -> views.ProgrammeWhole:
     """The document, and the same in words."""
 
@@ -88,13 +85,14 @@ async def publish_programme(
     return await context.database.write(use_case)
 
 
-@router.put("/programmes/{programme}/budgets/{year}")
+@router.put("/programmes/{programme}/budget")
 async def open_budget(
-    programme: Identity, year: Year, body: given.BudgetGiven, principal: Writer, context: Ctx
+    programme: Identity, body: given.BudgetGiven, principal: Writer, context: Ctx
 ) -> views.BudgetView:
     """Open or change a year's budget; never below what is committed."""
     for_reviewers(principal)
-    pool = None if body.pool is None else body.pool.amount("pool")
+    year = body.year
+    pool = None if body.amount is None else body.amount.amount("amount")
 
     def use_case(tx: Tx) -> views.BudgetView:
         sum_ = service.open_budget(tx, programme, year, pool)
@@ -130,7 +128,7 @@ async def book_funding(
 
 @router.post("/programmes/{programme}/check")
 async def check_programme(
-    programme: Identity, body: given.CheckGiven, principal: Caller, context: Ctx
+    programme: Identity, body: given.CheckGiven, principal: Reader, context: Ctx
 ) -> views.CheckView:
     """Would it be granted, how much, and what speaks against it? Changes nothing."""
 
@@ -164,7 +162,7 @@ async def ask_what_if(
             hint="until_day is the day after the last one.",
             field="until_day",
         )
-    pool = None if body.pool is None else body.pool.amount("pool")
+    pool = None if body.budget is None else body.budget.amount("budget")
     from_ms, until_ms = (checking.start_of(day) for day in (body.from_day, body.until_day))
     return await context.database.read(
         lambda conn: views.what_if(
@@ -177,7 +175,7 @@ async def ask_what_if(
 
 @router.get("/organisations/{organisation}/profile")
 async def get_profile(
-    organisation: Identity, principal: Caller, context: Ctx
+    organisation: Identity, principal: Reader, context: Ctx
 ) -> views.ProfileView | None:
     """What programmes are told of an organisation; null while it has said nothing."""
 
@@ -191,7 +189,7 @@ async def get_profile(
 
 @router.put("/organisations/{organisation}/profile")
 async def put_profile(
-    organisation: Identity, body: given.ProfileGiven, principal: Caller, context: Ctx
+    organisation: Identity, body: given.ProfileGiven, principal: Writer, context: Ctx
 ) -> views.ProfileView:
     """State the profile; an operator's word verifies it, any other change ends that."""
 

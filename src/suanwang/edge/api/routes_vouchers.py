@@ -24,7 +24,7 @@ from suanwang.trade.billing import reports
 from suanwang.trade.policy import redemption, service
 from suanwang.trade.policy.life import Application, ApplicationState, Grant
 
-router = APIRouter(prefix="/v1", tags=["programmes"])
+router = APIRouter(prefix="/v1", tags=["billing"])
 MOST = 500
 
 

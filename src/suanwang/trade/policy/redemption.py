@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy.engine import Connection
 
-from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, NotFound, StaleWrite
+from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, StaleWrite
 from suanwang.kernel.money import MAX_AMOUNT
 from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.database import Tx
+from suanwang.tenancy.rules import not_found
 from suanwang.trade.billing.model import Charge, Relief, UsageRecord
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import (
@@ -190,7 +191,7 @@ def _postings(document: Programme, grant: Grant, amount: int) -> tuple[tuple[Acc
 def _locked(tx: Tx, grant_id: str) -> tuple[Grant, Programme]:
     found = grant_store.lock_grant(tx.conn, grant_id)
     if found is None:
-        raise NotFound("NoSuchGrant", f"There is no grant {grant_id}.", hint="Check the id.")
+        raise not_found("voucher", grant_id)
     return found, checking.programme(tx.conn, found.programme_id, found.programme_version)
 
 
@@ -383,5 +384,5 @@ def expire(tx: Tx, limit: int = 200) -> bool:
 def find_grant(conn: Connection, grant_id: str) -> Grant:
     found = grant_store.find_grant(conn, grant_id)
     if found is None:
-        raise NotFound("NoSuchGrant", f"There is no grant {grant_id}.", hint="Check the id.")
+        raise not_found("voucher", grant_id)
     return found

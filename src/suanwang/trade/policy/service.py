@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy.engine import Connection
 
-from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, NotFound, StaleWrite
+from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, StaleWrite
 from suanwang.kernel.money import MAX_AMOUNT
 from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.database import Tx
+from suanwang.tenancy.rules import not_found
 from suanwang.trade.billing import reports
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import EntryDraft, EntryKind, issued_key, vouchers_key
@@ -95,14 +96,14 @@ def open_budget(tx: Tx, programme_id: str, year: int, pool: int | None) -> int:
             "PoolUnknown",
             "The published text names no pool for a year.",
             hint="State the sum that the funder has set aside.",
-            field="pool",
+            field="amount",
         )
     if not grant_store.open_budget(tx.conn, programme_id, year, pool):
         raise Conflict(
             "PoolBelowCommitted",
             "More than that has been committed of this year's budget.",
             hint="A pool may only shrink to what is committed.",
-            field="pool",
+            field="amount",
         )
     return pool
 
@@ -156,9 +157,7 @@ def not_eligible(refusal: Refusal) -> Conflict:
 def application(conn: Connection, application_id: str) -> Application:
     found = store.application(conn, application_id)
     if found is None:
-        raise NotFound(
-            "NoSuchApplication", f"There is no application {application_id}.", hint="Check the id."
-        )
+        raise not_found("application", application_id)
     return found
 
 
