@@ -180,9 +180,14 @@ _TEXTS: Mapping[Reason, tuple[tuple[str, str], tuple[str, str]]] = {
 }
 
 
+def texts(reason: Reason, language: str) -> tuple[str, str]:
+    """Sentence and what to do, with blanks."""
+    chinese, english = _TEXTS[reason]
+    return chinese if language == "zh" else english
+
+
 def refusal(one: Refusal, language: str) -> Said:
-    chinese, english = _TEXTS[one.reason]
-    message, hint = chinese if language == "zh" else english
+    message, hint = texts(one.reason, language)
     # values that have names are told by name: a kind, a size, a paper, a region
     values = {
         key: ("、" if language == "zh" else ", ").join(
