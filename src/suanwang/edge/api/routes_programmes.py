@@ -12,12 +12,12 @@ from suanwang.edge.api import views_programmes as views
 from suanwang.edge.api.routes_billing import Ctx, Identity, Reader, Writer
 from suanwang.edge.api.routes_ledger import BookedView, booked_view
 from suanwang.grid.sites import service as sites
-from suanwang.kernel.errors import InvalidInput
+from suanwang.kernel.errors import InvalidInput, NotFound
 from suanwang.platform.database import Tx
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.audit import audit
-from suanwang.tenancy.model import Action, Principal
-from suanwang.tenancy.rules import require_may
+from suanwang.tenancy.model import Action, OrganisationKind, Principal
+from suanwang.tenancy.rules import not_found, require_may
 from suanwang.trade.policy import checking, documents, redemption, service
 from suanwang.trade.policy.life import Budget
 from suanwang.trade.policy.model import Card, card_of
@@ -36,9 +36,18 @@ def for_reviewers(principal: Principal) -> None:
     require_may(principal, Action.STEER_PROGRAMMES, principal.organisation_id)
 
 
-def provider_id(conn: Connection, named: str | None) -> str | None:
-    """Any organisation may be named as a provider; who it is need not be a secret."""
-    return tenancy.organisation(conn, named).id if named else None
+def provider_id(conn: Connection, principal: Principal, named: str | None) -> str | None:
+    """Providers are for all to see; of others nobody learns whether they exist."""
+    if not named:
+        return None
+    try:
+        found = tenancy.organisation(conn, named)
+    except NotFound:
+        raise not_found("provider", named) from None
+    own = found.id == principal.organisation_id or principal.is_operator
+    if not own and OrganisationKind.PROVIDER not in found.kinds:
+        raise not_found("provider", named)
+    return found.id
 
 
 @router.get("/programmes")
@@ -140,7 +149,7 @@ async def check_programme(
             conn,
             programme,
             whose.id,
-            body.request(provider_id(conn, body.provider)),
+            body.request(provider_id(conn, principal, body.provider)),
             now_ms=context.clock.now_ms(),
             figures=body.figures.figures(),
         )

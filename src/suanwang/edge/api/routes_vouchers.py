@@ -66,7 +66,7 @@ async def apply(
             project.organisation_id,
             project.id,
             principal.user_id,
-            body.request(provider_id(tx.conn, body.provider)),
+            body.request(provider_id(tx.conn, principal, body.provider)),
         )
         detail = {"programme": programme, "project": project.id}
         whose = project.organisation_id

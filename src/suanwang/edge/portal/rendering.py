@@ -34,6 +34,7 @@ SCRIPTS = {
     "job": "job.js",
     "charts": "charts.js",
     "submit": "submit.js",
+    "what_if": "what_if.js",
 }
 
 

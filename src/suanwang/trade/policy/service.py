@@ -371,6 +371,11 @@ def grants(
     )
 
 
+def all_profiles(conn: Connection) -> dict[str, Profile]:
+    """By organisation id."""
+    return store.all_profiles(conn)
+
+
 def what_if(
     conn: Connection,
     programme_id: str,
