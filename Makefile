@@ -7,7 +7,7 @@ SEED ?= 1
 SEEDS ?=
 WORKERS ?= 6
 BENCHES ?= planning explaining market auction order_book packing queueing estimates end_to_end api startup \
-  authentication spawn transfer two_databases usage_and_charge
+  authentication spawn transfer two_databases usage_and_charge vouchers
 .DEFAULT_GOAL := help
 
 .PHONY: help demo demo-stop test test-heavy check format bench sim components clean

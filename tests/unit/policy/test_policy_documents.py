@@ -67,6 +67,11 @@ def test_each_is_told_in_both_languages_with_its_source(one: Programme) -> None:
     assert one.source.citation
 
 
+def test_each_lies_in_a_file_of_its_name() -> None:
+    assert {one.id for one in documents.shipped()} == documents.shipped_ids()
+    assert len(documents.shipped_ids()) >= 22
+
+
 def test_the_words_follow_the_data() -> None:
     told = {part.key: part.sentences for part in describing.describe(document("henan"), "zh")}
     assert "算力、训练：合同的 20%。" in told["gives"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import Annotated, Any
 
@@ -49,7 +49,8 @@ async def programmes(page: SignedIn) -> Response:
     profile = await _own_profile(page)
     return page.render(
         "programmes.html",
-        programmes=found,
+        # those with money first
+        programmes=sorted(found, key=lambda one: not one.budgets),
         named=naming(page),
         profile=profile,
         year=checking.year_of(page.now_ms),
@@ -290,14 +291,21 @@ async def what_if(
 
 
 def _chart(page: Page, found: views_programmes.WhatIfView) -> str:
-    """Yuan by day, for the chart alone: floats never become money again."""
+    """Yuan by day, those without charges too; for the chart alone: no float becomes money."""
+    known = {one.day: one for one in found.days}
+    days: list[str] = []
+    amounts: list[tuple[int, int]] = []
+    if found.days:
+        first, last = (date.fromisoformat(found.days[at].day) for at in (0, -1))
+        for number in range((last - first).days + 1):
+            days.append((first + timedelta(days=number)).isoformat())
+            one = known.get(days[-1])
+            amounts.append((one.charged.micro_yuan, one.relieved.micro_yuan) if one else (0, 0))
     return json.dumps(
         {
-            "days": [one.day for one in found.days],
-            "paid": [
-                (one.charged.micro_yuan - one.relieved.micro_yuan) / 1_000_000 for one in found.days
-            ],
-            "relieved": [one.relieved.micro_yuan / 1_000_000 for one in found.days],
+            "days": days,
+            "paid": [(charged - relieved) / 1_000_000 for charged, relieved in amounts],
+            "relieved": [relieved / 1_000_000 for _, relieved in amounts],
             "names": [page.say("policy.paid_by_projects"), page.say("policy.paid_by_programme")],
         }
     )

@@ -67,6 +67,8 @@ def _published(programme: Programme, newest: int) -> Conflict:
 def publish_shipped(tx: Tx) -> int:
     """Publish what ships and is not there; how many there were."""
     known = {one.id for one in store.newest_programmes(tx.conn)}
+    if documents.shipped_ids() <= known:
+        return 0
     new = [one for one in documents.shipped() if one.id not in known]
     return sum(publish(tx, one, "system") for one in new)
 
