@@ -7,7 +7,7 @@ SEED ?= 1
 SEEDS ?=
 WORKERS ?= 6
 BENCHES ?= planning explaining market auction order_book packing queueing estimates end_to_end api startup \
-  authentication spawn transfer two_databases usage_and_charge daily_close
+  authentication spawn transfer two_databases usage_and_charge daily_close vouchers trading
 .DEFAULT_GOAL := help
 
 .PHONY: help demo demo-stop test test-heavy check format bench focus sim components clean

@@ -43,6 +43,9 @@ FIELDS: dict[str, dict[str, Any]] = {
     "AnswerRequest": {"number": 1},
     "AcceptRequest": {"number": 1},
     "CreditLimit": {"credit_limit": {"micro_yuan": 1_000_000}},
+    "FundingGiven": {"amount": {"micro_yuan": 1_000_000}},
+    "WhatIfGiven": {"from_day": "2026-01-01", "until_day": "2026-02-01"},
+    "ApplicationGiven": {"contract": "x"},
 }
 """By the schema's name: what a valid body needs that the schema alone does not say."""
 

@@ -18,6 +18,7 @@ from suanwang.edge.api.app import create_app
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.metrics import count_charges
 from suanwang.edge.api.routes_blobs import limits_of
+from suanwang.edge.api.routes_programmes import cards_of
 from suanwang.edge.api.security import SecuritySettings
 from suanwang.edge.portal.pages import install as install_portal
 from suanwang.engines.scheduling.model import Policy
@@ -54,6 +55,8 @@ from suanwang.trade.market import deals, listings, quotations, quotations_award,
 from suanwang.trade.market import reading as market
 from suanwang.trade.market.auction_clearing import Auctioneer
 from suanwang.trade.market.auctions import Timetable
+from suanwang.trade.policy import redemption
+from suanwang.trade.policy import service as policy
 from suanwang.trade.settlement import closing
 
 log = logging.getLogger("suanwang")
@@ -88,7 +91,10 @@ def make_context(settings: Settings, clock: Clock | None = None) -> Context:
     outbox = Outbox()
     telemetry = Telemetry()
     billing.subscribe(
-        outbox, fee_percent=settings.fee_percent, on_charged=partial(count_charges, telemetry)
+        outbox,
+        fee_percent=settings.fee_percent,
+        on_charged=partial(count_charges, telemetry),
+        relieve=partial(redemption.relieve, cards=cards_of),
     )
     estimates = RuntimeEstimates()
     outbox.subscribe(ESTIMATES, RunEnded, estimates.learn)
@@ -160,6 +166,7 @@ async def first_start(context: Context, admin_password: str | None = None) -> Bo
 
     def use_case(tx: Tx) -> Bootstrap:
         made = bootstrap_platform(tx, admin_password)
+        policy.publish_shipped(tx)
         context.estimates.load(tx.conn)
         if made.created:
             ledger.project_accounts(tx, [made.project_id])
@@ -238,7 +245,7 @@ class Loops:
     async def _housekeeping(self) -> None:
         more = False
         if self._leads:
-            for step in (housekeeping.tidy, self._purge, self._forget_audit):
+            for step in (housekeeping.tidy, self._purge, self._forget_audit, redemption.expire):
                 more = await self._context.database.write(step) or more
         else:
             await self._context.database.read(self._context.estimates.load)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -220,3 +221,43 @@ def test_it_starts_again_on_its_state_and_two_do_not_share_a_port(tmp_path: Path
     with platform_in(tmp_path) as again:
         assert again.told["admin_password"] is None
         assert again.suan("ls", SUAN_SERVER=again.told["address"]).returncode == 4
+
+
+def test_a_programme_from_the_profile_to_the_clawback(platform: Platform) -> None:
+    """The operator's own organisation plays both parts: provider and university."""
+    platform.json("org", "create", "henu", "--kind", "consumer", "--kind", "provider")
+    platform.json("project", "create", "vision", "--org", "henu")
+    assert len(platform.json("programme", "ls")) >= 22
+    told = platform.suan("programme", "show", "henan", SUAN_LANG="zh").stdout
+    assert "合同的 20%。" in told
+    profile = platform.json(
+        *("org", "profile", "henu", "--full-name", "Henan University", "--kind", "university"),
+        *("--code", "91350100M000100Y43", "--region", "henan/kaifeng"),
+        *("--facility", "supercomputing", "--pflops", "200"),
+    )
+    assert profile["verified_at"]
+    wanted = ("--amount", "1000", "--provider", "henu")
+    refused = platform.suan("programme", "check", "zhengzhou", *wanted, "--org", "henu")
+    assert refused.returncode == 1
+    assert "WrongRegion: " in refused.stdout
+    closed = platform.suan("programme", "check", "henan", *wanted, "--org", "henu", "--json")
+    assert [one["reason"] for one in json.loads(closed.stdout)["refusals"]] == ["BudgetNotOpen"]
+    year = str(time.gmtime(time.time() + 8 * 3_600).tm_year)
+    platform.json("programme", "budget", "henan", year, "--pool", "100")
+    applied = platform.json("programme", "apply", "henan", *wanted, "-p", "henu/vision")
+    assert platform.json("programme", "applications", "--state", "submitted") == [applied]
+    too_much = platform.suan("programme", "grant", applied["id"])
+    assert "budget is used up" in too_much.stderr  # 20 % of 1,000 is more than the pool of 100
+    platform.json("programme", "budget", "henan", year, "--pool", "1000")
+    wrong = platform.suan("programme", "grant", applied["id"], "--percent", "21")
+    assert "percent must be from 20 to 20" in wrong.stderr
+    voucher = platform.json("programme", "grant", applied["id"], "--remark", "welcome")
+    assert voucher["amount"]["yuan"] == "200.00"
+    assert platform.json("voucher", "ls", "-p", "henu/vision")[0]["id"] == voucher["id"]
+    assert "200.00" in platform.suan("voucher", "show", voucher["id"]).stdout
+    platform.json("voucher", "audit", voucher["id"], "breach")
+    ended = platform.json(
+        "voucher", "claw-back", voucher["id"], "false_evidence", "--remark", "no such contract"
+    )
+    assert ended["state"] == "reclaimed"
+    assert platform.json("ledger", "trial", "--verify")["sums"]["voucher:henan"]["micro_yuan"] == 0

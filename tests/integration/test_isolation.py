@@ -14,6 +14,7 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from suanwang.platform.settings import Settings
 from suanwang.tenancy import access, people, service
 from suanwang.tenancy.model import OrganisationKind, Role, Scope, system_principal
 from suanwang.trade.ledger import service as ledger
+from suanwang.trade.policy import service as policy
+from suanwang.trade.policy.checking import year_of
 from tenancy_world import PASSWORD
 
 SYSTEM = system_principal()
@@ -67,6 +70,13 @@ MARKET = {
     ("GET", "/v1/pools/{pool}/prices"),
 }
 """The grid's supply is for all users to see."""
+
+FOR_ALL_TO_READ = {
+    ("GET", "/v1/programmes/{programme}"),
+    ("POST", "/v1/programmes/{programme}/check"),
+    ("POST", "/v1/programmes/{programme}/applications"),
+}
+"""A public programme is nobody's own: everybody reads it and may apply for himself."""
 
 OWN_NAMESPACE = {
     ("POST", "/v1/blobs/missing"),
@@ -182,6 +192,14 @@ async def _possessions(client: httpx.AsyncClient, token: str, ids: dict[str, str
     assert made.status_code == 201, made.text
     ids["digest"] = digest
     await _talks(client, headers, ids)
+    ids["programme"] = "henan"
+    profile = {**PROFILE, "name": name}
+    made = await client.put(f"/v1/organisations/{name}/profile", json=profile, headers=headers)
+    assert made.status_code == 200, made.text
+    asked = {"amount": {"yuan": "100"}, "provider": name, "project": ids["project_id"]}
+    made = await client.post("/v1/programmes/henan/applications", json=asked, headers=headers)
+    assert made.status_code == 201, made.text
+    ids["application"] = made.json()["id"]
 
 
 async def _talks(client: httpx.AsyncClient, headers: dict[str, str], ids: dict[str, str]) -> None:
@@ -205,6 +223,19 @@ async def _talks(client: httpx.AsyncClient, headers: dict[str, str], ids: dict[s
     )
     assert made.status_code == 201, made.text
     ids["deal"] = made.json()["id"]
+
+
+PROFILE = {
+    "uscc": "91350100M000100Y43",
+    "region": "henan/zhengzhou",
+    "kind": "university",
+    "facility": {"kind": "supercomputing"},
+}
+
+
+def _granted(tx: Tx, application_id: str) -> str:
+    policy.open_budget(tx, "henan", year_of(tx.now_ms), None)
+    return policy.grant(tx, application_id, "system").id
 
 
 ALIASES = {
@@ -235,6 +266,8 @@ async def worlds(context: Context, client: httpx.AsyncClient) -> Worlds:
     for name, ids, token in (("east", east, east_token), ("west", west, west_token)):
         ids["name_of_organisation"] = name
         await _possessions(client, token, ids)
+        granted = partial(_granted, application_id=ids["application"])
+        ids["voucher"] = await context.database.write(granted)
     absent = {
         name: (
             f"sha256:{'f' * 64}"
@@ -256,7 +289,15 @@ async def worlds(context: Context, client: httpx.AsyncClient) -> Worlds:
         }
 
     unscoped = await context.database.write(narrow)
-    public = ("name", "site", "site_id", "name_of_organisation", "organisation", "unit_class")
+    public = (
+        "name",
+        "site",
+        "site_id",
+        "name_of_organisation",
+        "organisation",
+        "unit_class",
+        "programme",
+    )
     shown = {value for name, value in east.items() if name not in public}
     return Worlds(
         own=_by_name(west),
@@ -335,7 +376,7 @@ async def test_foreign_objects_do_not_exist(
     whole, failures = app.openapi(), []
     before = await context.database.read(lambda conn: _rows_of(conn, worlds))
     for route in routes_of(app):
-        if not route.parameters or route.key in MARKET:
+        if not route.parameters or route.key in MARKET | FOR_ALL_TO_READ:
             continue
         for with_foreign, with_absent in _mixtures(route, worlds):
             request = request_for(route, whole, worlds.own, with_foreign)

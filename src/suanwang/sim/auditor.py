@@ -13,7 +13,7 @@ from suanwang.kernel.money import scale
 from suanwang.platform.outbox import outbox
 from suanwang.sim.world import World
 from suanwang.trade.billing import reports as billing_reports
-from suanwang.trade.billing.store import charges, usage
+from suanwang.trade.billing.store import charges, reliefs, usage
 from suanwang.trade.contracts.store import contracts
 from suanwang.trade.contracts.store import hours as contract_hours
 from suanwang.trade.ledger.model import EntryKind
@@ -60,6 +60,8 @@ def _books(conn: Connection) -> list[str]:
     paid: dict[str, int] = defaultdict(int)
     for charge in conn.execute(sa.select(charges.c.project_id, charges.c.amount)):
         paid[charge.project_id] -= charge.amount
+    for relief in conn.execute(sa.select(reliefs.c.project_id, reliefs.c.amount)):
+        paid[relief.project_id] += relief.amount
     for account in conn.execute(sa.select(accounts)):
         posted = balance[account.id]
         if account.balance != posted:

@@ -69,6 +69,10 @@ class Action(StrEnum):
     READ_AUDIT = "ReadAudit"
     STEER_PLATFORM = "SteerPlatform"
     """Admit and suspend organisations, set their weights."""
+    APPLY_PROGRAMMES = "ApplyProgrammes"
+    """Ask a policy programme for something in the organisation's name."""
+    STEER_PROGRAMMES = "SteerProgrammes"
+    """Publish programmes, open budgets, review, pay out, audit, claw back."""
     CREDIT_MONEY = "CreditMoney"
     """Book top-ups, corrections and credit limits."""
 

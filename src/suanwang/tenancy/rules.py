@@ -46,6 +46,8 @@ REQUIREMENTS: dict[Action, Requirement] = {
     Action.WRITE_LINKS: Requirement(Scope.SITES_WRITE, Role.OPERATOR, False, _WRITE),
     Action.READ_BILLING: Requirement(Scope.BILLING_READ, Role.VIEWER, True, _READ),
     Action.WRITE_BILLING: Requirement(Scope.BILLING_WRITE, Role.ADMIN, False, _WRITE),
+    Action.APPLY_PROGRAMMES: Requirement(Scope.BILLING_WRITE, Role.ADMIN, False, _WRITE),
+    Action.STEER_PROGRAMMES: Requirement(Scope.BILLING_WRITE, Role.OPERATOR, False, _WRITE),
     Action.CREDIT_MONEY: Requirement(Scope.BILLING_WRITE, Role.OPERATOR, False, _WRITE),
     Action.READ_MARKET: Requirement(Scope.MARKET_READ, Role.VIEWER, True, _READ),
     Action.TRADE: Requirement(Scope.MARKET_WRITE, Role.MEMBER, True, _WRITE),

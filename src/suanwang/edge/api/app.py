@@ -44,6 +44,8 @@ ROUTERS = (
     "suanwang.edge.api.routes_quotations",
     "suanwang.edge.api.routes_deals",
     "suanwang.edge.api.routes_auctions",
+    "suanwang.edge.api.routes_programmes",
+    "suanwang.edge.api.routes_vouchers",
     "suanwang.edge.api.routes_blobs",
     "suanwang.edge.api.routes_rehearsal",
 )

@@ -128,7 +128,7 @@ def _place(cursor: str | None) -> tuple[int, str] | None:
     return int(at_ms), entry_id
 
 
-def _booked(result: PostResult) -> BookedView:
+def booked_view(result: PostResult) -> BookedView:
     entry_id = next(iter({**result.repeated, **result.posted}.values()))
     return BookedView(entry_id=entry_id, repeated=not result.posted)
 
@@ -141,7 +141,7 @@ async def reverse_entry(
     require_may(principal, Action.CREDIT_MONEY, principal.organisation_id)
 
     def use_case(tx: Tx) -> BookedView:
-        booked = _booked(ledger.reverse(tx, entry, reason=body.reason))
+        booked = booked_view(ledger.reverse(tx, entry, reason=body.reason))
         if not booked.repeated:
             owners = ledger.owners_of(tx.conn, entry)
             projects = [key.owner_id for key in owners if key.owner_kind is OwnerKind.PROJECT]
@@ -163,7 +163,7 @@ async def adjust_project(
     def use_case(tx: Tx) -> BookedView:
         found = tenancy.project_of(tx.conn, principal, project, Action.CREDIT_MONEY)
         result = ledger.adjust(tx, found.id, amount, key=body.reference, description=body.reason)
-        booked = _booked(result)
+        booked = booked_view(result)
         if not booked.repeated:
             detail = {
                 "amount_micro_yuan": amount,

@@ -65,6 +65,14 @@ class MovementView(BaseModel):
     description: str
 
 
+class ReliefView(BaseModel):
+    """What one programme paid of the month's charges."""
+
+    programme_id: str
+    charges: int
+    amount: Money
+
+
 class StatementView(BaseModel):
     project_id: str
     month: str
@@ -75,6 +83,9 @@ class StatementView(BaseModel):
     charged: Money
     adjusted: Money
     closing: Money
+    listed: Money = Field(description="At list price: what the lines sum to.")
+    relieved: Money = Field(description="Of that, paid by programmes: listed − charged.")
+    reliefs: list[ReliefView]
     by: GroupBy
     lines: list[ReportLineView]
     movements: list[MovementView] = Field(description="On the first page only.")
@@ -203,6 +214,16 @@ def statement(found: Statement, movements: Sequence[AccountLine]) -> StatementVi
         charged=Money.of(found.charged_micro_yuan),
         adjusted=Money.of(found.adjusted_micro_yuan),
         closing=Money.of(found.closing_micro_yuan),
+        listed=Money.of(found.listed_micro_yuan),
+        relieved=Money.of(found.relieved_micro_yuan),
+        reliefs=[
+            ReliefView(
+                programme_id=one.programme_id,
+                charges=one.charges,
+                amount=Money.of(one.amount_micro_yuan),
+            )
+            for one in found.reliefs
+        ],
         by=found.report.by,
         lines=lines_of(found.report),
         movements=[

@@ -24,11 +24,13 @@ from suanwang.edge.portal import (
     routes_login,
     routes_offers,
     routes_overview,
+    routes_programmes,
     routes_quotations,
     routes_sites,
     routes_statement,
     routes_submit,
     routes_tokens,
+    routes_vouchers,
 )
 from suanwang.edge.portal.errors import error_page
 from suanwang.edge.portal.reasons import problem
@@ -47,6 +49,8 @@ PARTS = (
     routes_quotations,
     routes_deals,
     routes_statement,
+    routes_programmes,
+    routes_vouchers,
     routes_tokens,
     routes_admin,
     routes_books,

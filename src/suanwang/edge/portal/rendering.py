@@ -35,6 +35,7 @@ SCRIPTS = {
     "charts": "charts.js",
     "auction": "auction.js",
     "submit": "submit.js",
+    "what_if": "what_if.js",
 }
 
 

@@ -26,6 +26,7 @@ from suanwang.trade.billing import reports, rules
 from suanwang.trade.billing.model import GroupBy, ReportLine, Statement
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import CNY, AccountLine, EntryKind, OwnerKind
+from suanwang.trade.policy import service as policy
 
 router = APIRouter(route_class=PortalRoute)
 PAGE = 200
@@ -67,6 +68,9 @@ def _read(
         ],
         "projects": tenancy.projects(conn, page.principal, limit=500),
         "owners": owners_of(conn, page.principal),
+        "programme_titles": {one.id: one.title.of(page.language) for one in policy.programmes(conn)}
+        if made.reliefs
+        else {},
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -436,6 +436,12 @@ def last_contacts(conn: Connection) -> dict[str, int]:
 
 def pools(conn: Connection) -> list[PoolRow]:
     return store.present_pools(conn)
+
+
+def vendors_of(conn: Connection, pool_ids: Sequence[str]) -> dict[str, str]:
+    """Pool → maker of its cards; of those that have cards."""
+    found = store.pools_by_id(conn, pool_ids)
+    return {id_: one.accelerator.vendor for id_, one in found.items() if one.accelerator}
 
 
 def pools_of_site(conn: Connection, site_id: str) -> list[PoolRow]:

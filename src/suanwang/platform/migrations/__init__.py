@@ -43,6 +43,8 @@ TABLE_MODULES = (
     "suanwang.trade.settlement.store",
     "suanwang.trade.settlement.invoice_store",
     "suanwang.trade.settlement.dispute_store",
+    "suanwang.trade.policy.store",
+    "suanwang.trade.policy.grant_store",
     "suanwang.grid.sites.store",
     "suanwang.grid.data.store",
     "suanwang.grid.jobs.tables",

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from suanwang.kernel.resources import Resources
+from suanwang.trade.ledger.model import AccountKey
 
 
 class HourlyPrices(Protocol):
@@ -122,6 +123,43 @@ class Charge:
     fee_micro_yuan: int
 
 
+@dataclass(frozen=True, slots=True)
+class Relief:
+    """What a programme pays of one charge, and where it comes from.
+
+    `postings` are all that its part of the entry has beside what the project pays less: in CNY
+    they sum to −amount, in every other currency to zero.
+    """
+
+    programme_id: str
+    grant_id: str
+    amount_micro_yuan: int
+    postings: tuple[tuple[AccountKey, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RelievedLine:
+    """What one programme paid of a project's charges."""
+
+    programme_id: str
+    charges: int
+    amount_micro_yuan: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastCharge:
+    """What a project was charged on a day for one provider's pool, at list price."""
+
+    day: int
+    """Number of the calendar day in Asia/Shanghai."""
+    organisation_id: str
+    project_id: str
+    provider_organisation_id: str
+    pool_id: str
+    charges: int
+    amount_micro_yuan: int
+
+
 class Trouble(StrEnum):
     """Why a usage record could not be settled as it should."""
 
@@ -199,7 +237,10 @@ class PricedUsage:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A project's month: opening + topped up − charged + adjusted = closing, to the micro-yuan."""
+    """A project's month: opening + topped up − charged + adjusted = closing, to the micro-yuan.
+
+    The lines are at list price; what programmes paid of it is no part of `charged`.
+    """
 
     project_id: str
     month: str
@@ -212,6 +253,16 @@ class Statement:
     """Reversals and transfers."""
     closing_micro_yuan: int
     report: Report
+    reliefs: tuple[RelievedLine, ...] = ()
+
+    @property
+    def relieved_micro_yuan(self) -> int:
+        return sum(one.amount_micro_yuan for one in self.reliefs)
+
+    @property
+    def listed_micro_yuan(self) -> int:
+        """At list price: what the lines sum to."""
+        return self.charged_micro_yuan + self.relieved_micro_yuan
 
 
 @dataclass(frozen=True, slots=True)

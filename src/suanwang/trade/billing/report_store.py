@@ -12,14 +12,16 @@ from suanwang.kernel.time import MS_PER_DAY
 from suanwang.trade.billing import rules
 from suanwang.trade.billing.model import (
     GroupBy,
+    PastCharge,
     PricedUsage,
     PriceList,
     Quantities,
+    RelievedLine,
     Report,
     ReportLine,
     UsageRecord,
 )
-from suanwang.trade.billing.store import charges, price_lists, usage
+from suanwang.trade.billing.store import charges, price_lists, reliefs, usage
 
 _CHARGE_OF_USAGE = (charges.c.source == usage.c.source) & (charges.c.usage_id == usage.c.id)
 
@@ -174,3 +176,58 @@ def of_projects(project_ids: Sequence[str]) -> sa.ColumnElement[bool]:
 
 def of_provider(organisation_id: str) -> sa.ColumnElement[bool]:
     return charges.c.provider_organisation_id == organisation_id
+
+
+def relieved(
+    conn: Connection, project_id: str, from_ms: int, until_ms: int
+) -> tuple[RelievedLine, ...]:
+    """What programmes paid of a project's charges that count in the span."""
+    query = (
+        sa.select(reliefs.c.programme_id, sa.func.count(), sa.func.sum(reliefs.c.amount))
+        .where(
+            reliefs.c.project_id == project_id,
+            reliefs.c.at_ms >= from_ms,
+            reliefs.c.at_ms < until_ms,
+        )
+        .group_by(reliefs.c.programme_id)
+        .order_by(reliefs.c.programme_id)
+    )
+    return tuple(
+        RelievedLine(programme, int(count), int(amount))
+        for programme, count, amount in conn.execute(query)
+    )
+
+
+def relieved_of_grant(conn: Connection, grant_id: str, limit: int) -> list[tuple[int, str, int]]:
+    """(instant, usage id, amount) of a grant's redemptions, the latest first."""
+    query = (
+        sa.select(reliefs.c.at_ms, reliefs.c.usage_id, reliefs.c.amount)
+        .where(reliefs.c.grant_id == grant_id)
+        .order_by(reliefs.c.at_ms.desc(), reliefs.c.usage_id.desc())
+        .limit(limit)
+    )
+    return [(row[0], row[1], int(row[2])) for row in conn.execute(query)]
+
+
+def past_charges(conn: Connection, from_ms: int, until_ms: int, limit: int) -> list[PastCharge]:
+    """Charges of a span summed by day, project, provider and pool."""
+    day = (charges.c.at_ms + rules.SHANGHAI_MS) // MS_PER_DAY
+    key = (
+        day.label("day"),
+        usage.c.organisation_id,
+        charges.c.project_id,
+        charges.c.provider_organisation_id,
+        usage.c.pool_id,
+    )
+    query = (
+        sa.select(*key, sa.func.count(), sa.func.sum(charges.c.amount))
+        .select_from(charges.join(usage, _CHARGE_OF_USAGE))
+        .where(charges.c.at_ms >= from_ms, charges.c.at_ms < until_ms)
+        .group_by(*(sa.text(str(place)) for place in range(1, 6)))
+        .order_by(*(sa.text(str(place)) for place in range(1, 6)))
+        .limit(limit)
+    )
+    return [
+        PastCharge(row[0], row[1], row[2], row[3], row[4], int(row[5]), int(row[6]))
+        for row in conn.execute(query)
+    ]

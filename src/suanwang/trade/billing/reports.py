@@ -8,7 +8,14 @@ from sqlalchemy.engine import Connection
 
 from suanwang.kernel.errors import InvalidInput
 from suanwang.trade.billing import report_store, rules, store
-from suanwang.trade.billing.model import GroupBy, PricedUsage, Report, ReportLine, Statement
+from suanwang.trade.billing.model import (
+    GroupBy,
+    PastCharge,
+    PricedUsage,
+    Report,
+    ReportLine,
+    Statement,
+)
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import AccountKind, AccountLine, Discrepancy, EntryKind
 
@@ -37,7 +44,8 @@ def statement(
 ) -> Statement:
     """A project's calendar month in Asia/Shanghai ("2026-11"): totals, and a page of its lines.
 
-    The lines of all pages sum to `charged_micro_yuan`, which is what the ledger booked.
+    The lines of all pages sum to `listed_micro_yuan`: what the ledger booked for the project, and
+    what programmes paid.
     """
     from_ms, until_ms = rules.month_bounds(month)
     report = report_store.charged(conn, project_id, from_ms, until_ms, by, after, _checked(limit))
@@ -58,6 +66,7 @@ def statement(
         adjusted_micro_yuan=sum(within.values()) - topped_up + charged,
         closing_micro_yuan=closing,
         report=report,
+        reliefs=report_store.relieved(conn, project_id, from_ms, until_ms),
     )
 
 
@@ -175,6 +184,20 @@ def earned_by_pool(
             return lines
 
 
+def past_charges(
+    conn: Connection, from_ms: int, until_ms: int, *, limit: int = 100_000
+) -> list[PastCharge]:
+    """What was charged to everybody in the span, summed by day, project, provider and pool."""
+    return report_store.past_charges(conn, from_ms, until_ms, limit)
+
+
+def relieved_of_grant(
+    conn: Connection, grant_id: str, *, limit: int = 200
+) -> list[tuple[int, str, int]]:
+    """(instant, usage id, micro-yuan) of what a grant has paid, the latest first."""
+    return report_store.relieved_of_grant(conn, grant_id, limit)
+
+
 def verify(conn: Connection) -> list[Discrepancy]:
     """The ledger's own audit, and whether each project was booked exactly its charges."""
     booked = {
@@ -182,6 +205,8 @@ def verify(conn: Connection) -> list[Discrepancy]:
         for key, amount in ledger.totals(conn, EntryKind.CHARGE, AccountKind.PREPAID).items()
     }
     charged = store.charge_totals(conn)
+    for project_id, amount in store.relief_totals(conn).items():
+        charged[project_id] = charged.get(project_id, 0) - amount
     wrong = [
         Discrepancy("charges", project_id, charged.get(project_id, 0), booked.get(project_id, 0))
         for project_id in sorted(charged.keys() | booked.keys())

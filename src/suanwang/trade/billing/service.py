@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
 from sqlalchemy.engine import Connection
 
-from suanwang.kernel.errors import InvalidInput, StaleWrite
+from suanwang.kernel.errors import InvalidInput, StaleWrite, require
 from suanwang.kernel.money import MAX_AMOUNT, allot
 from suanwang.platform.database import Tx
 from suanwang.platform.outbox import Outbox
@@ -18,6 +18,7 @@ from suanwang.trade.billing.model import (
     Charge,
     HourlyPrices,
     PriceList,
+    Relief,
     Run,
     Trouble,
     UsageRecord,
@@ -27,6 +28,7 @@ from suanwang.trade.billing.model import (
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import (
     FEES,
+    Account,
     AccountKey,
     EntryDraft,
     EntryKind,
@@ -150,12 +152,33 @@ def record_hours(
 Charged = Callable[[Sequence[Charge], Sequence[UsageRecord]], None]
 
 
-def subscribe(outbox: Outbox, *, fee_percent: int = 0, on_charged: Charged | None = None) -> None:
+UsageKey = tuple[str, str]
+Relieve = Callable[
+    [Tx, Sequence[Charge], Mapping[UsageKey, UsageRecord]], Mapping[UsageKey, Sequence[Relief]]
+]
+"""What programmes pay of new charges, taken from them in the same transaction: (source, usage id)
+→ reliefs, together never more than the charge."""
+
+
+def no_relief(
+    _tx: Tx, _charges: Sequence[Charge], _records: Mapping[UsageKey, UsageRecord]
+) -> Mapping[UsageKey, Sequence[Relief]]:
+    return {}
+
+
+def subscribe(
+    outbox: Outbox,
+    *,
+    fee_percent: int = 0,
+    on_charged: Charged | None = None,
+    relieve: Relieve = no_relief,
+) -> None:
     """Have usage charged as it is recorded. Called once, in bootstrap.
 
     `on_charged` is told of new charges, and the records of their batch, once they are booked.
+    `relieve` says what programmes pay of them.
     """
-    action = partial(charge, fee_percent=fee_percent, on_charged=on_charged)
+    action = partial(charge, fee_percent=fee_percent, on_charged=on_charged, relieve=relieve)
     outbox.subscribe(CHARGE_SUBSCRIBER, UsageRecorded, action)
 
 
@@ -165,15 +188,22 @@ def charge(
     *,
     fee_percent: int = 0,
     on_charged: Charged | None = None,
+    relieve: Relieve = no_relief,
 ) -> None:
     """Subscriber: price usage and book it, once however often a fact comes."""
     records = [fact.record for fact in facts]
-    new = charge_records(tx, records, fee_percent=fee_percent)
+    new = charge_records(tx, records, fee_percent=fee_percent, relieve=relieve)
     if new and on_charged is not None:
         tx.after_commit(partial(on_charged, new, records))
 
 
-def charge_records(tx: Tx, records: Sequence[UsageRecord], *, fee_percent: int = 0) -> list[Charge]:
+def charge_records(
+    tx: Tx,
+    records: Sequence[UsageRecord],
+    *,
+    fee_percent: int = 0,
+    relieve: Relieve = no_relief,
+) -> list[Charge]:
     """The charges that were new. A record that cannot be priced is noted and stops no other."""
     unique = {(record.source, record.id): record for record in records}
     lists = store.prices(tx.conn, sorted({record.price_list_id for record in unique.values()}))
@@ -192,7 +222,7 @@ def charge_records(tx: Tx, records: Sequence[UsageRecord], *, fee_percent: int =
         inserted = store.insert_charges(tx.conn, drafts)
         new = [draft for draft in drafts if (draft.source, draft.usage_id) in inserted]
     if new:
-        troubles += _book(tx, new, unique)
+        troubles += _book(tx, new, unique, relieve(tx, new, unique))
     if troubles:
         store.insert_troubles(tx.conn, troubles)
     return new
@@ -215,7 +245,10 @@ def _draft(
 
 
 def _book(
-    tx: Tx, new: Sequence[Charge], records: dict[tuple[str, str], UsageRecord]
+    tx: Tx,
+    new: Sequence[Charge],
+    records: Mapping[UsageKey, UsageRecord],
+    reliefs: Mapping[UsageKey, Sequence[Relief]],
 ) -> list[UsageTrouble]:
     """Entries for what costs something, and the holds that end; both in one pass over accounts."""
     payers = {one.project_id: project_key(one.project_id) for one in new}
@@ -225,6 +258,10 @@ def _book(
     keys: list[AccountKey] = [*payers.values(), *earners.values()]
     if any(one.fee_micro_yuan for one in new):
         keys.append(FEES)
+    if reliefs:
+        keys += [key for some in reliefs.values() for one in some for key, _ in one.postings]
+        found = [(one, part) for one in new for part in reliefs.get((one.source, one.usage_id), ())]
+        store.insert_reliefs(tx.conn, found)
     accounts = ledger.ensure_accounts(tx, keys)
     payer_ids = {project: accounts[key].id for project, key in payers.items()}
     earner_ids = {organisation: accounts[key].id for organisation, key in earners.items()}
@@ -237,7 +274,12 @@ def _book(
         amount, fee = one.amount_micro_yuan, one.fee_micro_yuan
         if amount:
             earner = earner_ids[one.provider_organisation_id]
-            shares = ((payer, -amount), (earner, amount - fee))
+            relieved = reliefs.get((one.source, one.usage_id), ())
+            shares = (
+                _shares(payer, earner, one, relieved, accounts)
+                if relieved
+                else ((payer, -amount), (earner, amount - fee))
+            )
             entries.append(
                 EntryDraft(
                     f"charge:{one.source}/{one.usage_id}",
@@ -258,6 +300,25 @@ def _book(
     return troubles
 
 
+def _shares(
+    payer: str,
+    earner: str,
+    charge: Charge,
+    reliefs: Sequence[Relief],
+    accounts: Mapping[AccountKey, Account],
+) -> tuple[tuple[str, int], ...]:
+    """The project pays what programmes leave; an account of theirs is posted to once."""
+    paid = charge.amount_micro_yuan - sum(one.amount_micro_yuan for one in reliefs)
+    require(paid >= 0, "ReliefAboveCharge", f"{charge.usage_id} would pay the project {-paid}.")
+    sums: dict[str, int] = {}
+    for one in reliefs:
+        for key, amount in one.postings:
+            sums[accounts[key].id] = sums.get(accounts[key].id, 0) + amount
+    mine = ((payer, -paid),) if paid else ()
+    earned = charge.amount_micro_yuan - charge.fee_micro_yuan
+    return (*mine, (earner, earned), *sums.items())
+
+
 def uncharged(
     conn: Connection, from_ms: int, until_ms: int, *, limit: int = 1_000
 ) -> list[UsageRecord]:
@@ -269,11 +330,17 @@ def uncharged(
 
 
 def charge_missing(
-    tx: Tx, from_ms: int, until_ms: int, *, fee_percent: int = 0, limit: int = 1_000
+    tx: Tx,
+    from_ms: int,
+    until_ms: int,
+    *,
+    fee_percent: int = 0,
+    limit: int = 1_000,
+    relieve: Relieve = no_relief,
 ) -> list[Charge]:
     """Charge what `uncharged` finds: the way back from a lost fact or a price list found again."""
     records = store.uncharged(tx.conn, from_ms, until_ms, limit)
-    return charge_records(tx, records, fee_percent=fee_percent)
+    return charge_records(tx, records, fee_percent=fee_percent, relieve=relieve)
 
 
 def note_troubles(tx: Tx, found: Sequence[UsageTrouble]) -> None:

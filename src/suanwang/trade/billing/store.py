@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from suanwang.platform.bulk import insert_new_rows
+from suanwang.platform.bulk import insert_new_rows, insert_rows
 from suanwang.platform.database import Tx
 from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.platform.schema import Id, Money, Ms, metadata
@@ -17,6 +17,7 @@ from suanwang.trade.billing.model import (
     Charge,
     HourlyPrices,
     PriceList,
+    Relief,
     Trouble,
     UsageRecord,
     UsageTrouble,
@@ -90,6 +91,21 @@ charges = sa.Table(
     sa.Column("fee", Money, nullable=False),
     sa.Index("ix_charges_project_id_at_ms", "project_id", "at_ms"),
     sa.Index("ix_charges_provider_organisation_id_at_ms", "provider_organisation_id", "at_ms"),
+    sqlite_with_rowid=False,
+)
+
+reliefs = sa.Table(
+    "charge_reliefs",
+    metadata,
+    sa.Column("source", Id, primary_key=True),
+    sa.Column("usage_id", UsageKey, primary_key=True),
+    sa.Column("grant_id", Id, primary_key=True),
+    sa.Column("programme_id", Id, nullable=False),
+    sa.Column("project_id", Id, nullable=False),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("amount", Money, nullable=False),
+    sa.Index("ix_charge_reliefs_project_id_at_ms", "project_id", "at_ms"),
+    sa.Index("ix_charge_reliefs_grant_id", "grant_id"),
     sqlite_with_rowid=False,
 )
 
@@ -231,6 +247,22 @@ def insert_charges(conn: Connection, drafts: Sequence[Charge]) -> set[tuple[str,
     return {(row[0], row[1]) for row in inserted}
 
 
+def insert_reliefs(conn: Connection, found: Sequence[tuple[Charge, Relief]]) -> None:
+    rows = [
+        (
+            charge.source,
+            charge.usage_id,
+            relief.grant_id,
+            relief.programme_id,
+            charge.project_id,
+            charge.at_ms,
+            relief.amount_micro_yuan,
+        )
+        for charge, relief in found
+    ]
+    insert_rows(conn, reliefs, rows)
+
+
 def uncharged(conn: Connection, from_ms: int, until_ms: int, limit: int) -> list[UsageRecord]:
     query = (
         sa.select(*_RECORD_COLUMNS)
@@ -263,6 +295,14 @@ def find_troubles(conn: Connection, limit: int) -> list[UsageTrouble]:
         UsageTrouble(row.source, row.usage_id, Trouble(row.reason), row.at_ms)
         for row in conn.execute(query)
     ]
+
+
+def relief_totals(conn: Connection) -> dict[str, int]:
+    """Project → all that programmes paid of its charges."""
+    query = sa.select(reliefs.c.project_id, sa.func.sum(reliefs.c.amount)).group_by(
+        reliefs.c.project_id
+    )
+    return {project_id: int(amount) for project_id, amount in conn.execute(query)}
 
 
 def charge_totals(conn: Connection) -> dict[str, int]:

@@ -34,9 +34,12 @@ class AccountKind(StrEnum):
     CASH = "cash"
     """Money that came in from outside; the other side of every top-up."""
     SUBSIDY = "subsidy"
-    """What a programme has put up."""
+    """What a programme's funder owes for what was redeemed; in a currency of vouchers, what the
+    programme has issued."""
     PAYABLE = "payable"
     """What a payout has taken out of a provider's revenue and the bank has not yet moved."""
+    VOUCHERS = "vouchers"
+    """What a project may still redeem of a programme, in that programme's own currency."""
 
 
 class Side(StrEnum):
@@ -53,6 +56,7 @@ NORMAL_SIDES: Mapping[AccountKind, Side] = {
     AccountKind.CASH: Side.DEBIT,
     AccountKind.SUBSIDY: Side.DEBIT,
     AccountKind.PAYABLE: Side.CREDIT,
+    AccountKind.VOUCHERS: Side.CREDIT,
 }
 
 
@@ -71,6 +75,16 @@ class EntryKind(StrEnum):
     """Red letter: the negative of an earlier entry, which itself stays as it was."""
     PAYOUT = "payout"
     """A provider's revenue on its way to the bank, and its arrival there."""
+    VOUCHER_ISSUE = "voucher_issue"
+    """A programme's vouchers for a project."""
+    VOUCHER_RETURN = "voucher_return"
+    """Vouchers that expired or were taken back."""
+    PROGRAMME_PAYOUT = "programme_payout"
+    """A programme pays after the fact."""
+    FUNDING = "funding"
+    """A programme's funder pays what it owes."""
+    CLAWBACK = "clawback"
+    """A project pays back what a programme gave."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -93,6 +107,19 @@ def revenue_key(organisation_id: str, currency: str = CNY) -> AccountKey:
 
 def payable_key(organisation_id: str, currency: str = CNY) -> AccountKey:
     return AccountKey(OwnerKind.ORGANISATION, organisation_id, AccountKind.PAYABLE, currency)
+
+
+def subsidy_key(programme_id: str, funder: str) -> AccountKey:
+    """Each funder has an account of its own, so that a split is seen on the books."""
+    return AccountKey(OwnerKind.PROGRAMME, f"{programme_id}/{funder}", AccountKind.SUBSIDY)
+
+
+def issued_key(programme_id: str, currency: str) -> AccountKey:
+    return AccountKey(OwnerKind.PROGRAMME, programme_id, AccountKind.SUBSIDY, currency)
+
+
+def vouchers_key(project_id: str, currency: str) -> AccountKey:
+    return AccountKey(OwnerKind.PROJECT, project_id, AccountKind.VOUCHERS, currency)
 
 
 CASH = AccountKey(OwnerKind.PLATFORM, PLATFORM_ID, AccountKind.CASH)

@@ -272,6 +272,12 @@ def adjust(tx: Tx, project_id: str, amount: int, *, key: str, description: str) 
     return _give(tx, project_id, amount, FEES, EntryKind.TRANSFER, key, description)
 
 
+def booked(conn: Connection, key: str) -> str | None:
+    """The id of the entry of a key, if it has been booked."""
+    found = store.entries_by(conn, "key", [key])
+    return found[0].id if found else None
+
+
 def owners_of(conn: Connection, entry_id: str) -> list[AccountKey]:
     """Whose accounts an entry touched."""
     found = store.entries_by(conn, "id", [entry_id])
