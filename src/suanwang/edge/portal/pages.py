@@ -14,9 +14,11 @@ from starlette.types import Scope
 from suanwang.edge.portal import (
     routes_admin,
     routes_books,
+    routes_contracts,
     routes_device,
     routes_job,
     routes_jobs,
+    routes_listings,
     routes_login,
     routes_offers,
     routes_overview,
@@ -24,6 +26,7 @@ from suanwang.edge.portal import (
     routes_statement,
     routes_submit,
     routes_tokens,
+    routes_trading,
 )
 from suanwang.edge.portal.errors import error_page
 from suanwang.edge.portal.reasons import problem
@@ -38,6 +41,9 @@ PARTS = (
     routes_job,
     routes_sites,
     routes_offers,
+    routes_listings,  # before an instrument's page: /market/listings is none
+    routes_trading,
+    routes_contracts,
     routes_statement,
     routes_tokens,
     routes_admin,

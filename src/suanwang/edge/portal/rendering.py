@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 import suanwang
 from suanwang.edge.api.auth import current_session
 from suanwang.edge.api.context import Context
+from suanwang.edge.api.money import exact_yuan
 from suanwang.edge.portal import catalogue, formats, reasons
 from suanwang.kernel.errors import SuanwangError, Unauthenticated
 from suanwang.tenancy import service as tenancy
@@ -34,6 +35,7 @@ SCRIPTS = {
     "job": "job.js",
     "charts": "charts.js",
     "submit": "submit.js",
+    "market": "market.js",
 }
 
 
@@ -63,6 +65,7 @@ def environment() -> jinja2.Environment:
     made.filters.update(
         yuan=formats.yuan,
         exact=formats.exact,
+        plain=exact_yuan,
         number=formats.number,
         milli=formats.milli,
         memory=formats.memory,

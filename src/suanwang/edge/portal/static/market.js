@@ -1,0 +1,84 @@
+/* The market: the book as steps, prices as they were traded; a level's price goes into the ticket. */
+"use strict";
+
+(() => {
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const charts = [];
+
+  function frame() {
+    return {
+      animation: false,
+      textStyle: { fontFamily: style("--font") },
+      grid: { left: 8, right: 8, top: 14, bottom: 4, containLabel: true },
+      tooltip: { trigger: "axis", renderMode: "richText", backgroundColor: style("--surface"), borderColor: style("--line"),
+        textStyle: { color: style("--text"), fontSize: 12 } },
+    };
+  }
+  const label = () => ({ color: style("--muted"), fontSize: 10, hideOverlap: true });
+  const amounts = (more) => ({ type: "value", axisLabel: label(), splitLine: { lineStyle: { color: style("--grid") } }, ...more });
+
+  function put(id, options) {
+    const box = document.getElementById(id);
+    if (!box || !window.echarts) return;
+    const chart = echarts.init(box, null, { renderer: "canvas" });
+    chart.setOption(options);
+    charts.push(chart);
+    box.dataset.drawn = "true";
+  }
+
+  /* lots that one could buy up to a price, and sell down to it */
+  function depth(data) {
+    const side = (name, points, colour) => ({
+      name: data.words[name], type: "line", step: name === "bids" ? "start" : "end", symbol: "none", data: points,
+      lineStyle: { color: style(colour), width: 1.5 }, itemStyle: { color: style(colour) }, areaStyle: { color: style(colour), opacity: 0.18 },
+    });
+    const bids = [...data.bids].reverse(), asks = data.asks;
+    const all = [...bids, ...asks].map((point) => point[0]);
+    const room = Math.max((Math.max(...all) - Math.min(...all)) * 0.06, Math.max(...all) * 0.01);
+    if (bids.length) bids.unshift([Math.max(0, bids[0][0] - room), bids[0][1]]);
+    if (bids.length) bids.push([bids[bids.length - 1][0], 0]);
+    const up = asks.length ? [[asks[0][0], 0], ...asks, [asks[asks.length - 1][0] + room, asks[asks.length - 1][1]]] : [];
+    put("depth-chart", {
+      ...frame(),
+      xAxis: amounts({ scale: true, axisLabel: { ...label(), formatter: (value) => `¥${+value.toFixed(3)}` }, splitLine: { show: false } }),
+      yAxis: amounts({ minInterval: 1 }),
+      series: [side("bids", bids, "--buy"), side("asks", up, "--sell")],
+    });
+  }
+
+  function prices(data) {
+    put("price-chart", {
+      ...frame(),
+      xAxis: { type: "category", data: data.trades.map((one) => one[0]), axisLabel: label(), axisLine: { lineStyle: { color: style("--line") } }, axisTick: { show: false } },
+      yAxis: [amounts({ scale: true, axisLabel: { ...label(), formatter: (value) => `¥${+value.toFixed(3)}` } }),
+        amounts({ show: false, max: (range) => range.max * 4, splitLine: { show: false } })],
+      series: [
+        { name: data.words.price, type: "line", symbol: data.trades.length > 40 ? "none" : "circle", symbolSize: 5, data: data.trades.map((one) => one[1]),
+          lineStyle: { color: style("--bar"), width: 1.6 }, itemStyle: { color: style("--bar") } },
+        { name: data.words.lots, type: "bar", yAxisIndex: 1, barMaxWidth: 10, data: data.trades.map((one) => one[2]), itemStyle: { color: style("--track") } },
+      ],
+    });
+  }
+
+  function draw() {
+    while (charts.length) charts.pop().dispose();
+    const box = document.getElementById("chart-data");
+    if (!box) return;
+    const data = JSON.parse(box.dataset.charts);
+    if (data.bids.length + data.asks.length) depth(data);
+    if (data.trades.length) prices(data);
+  }
+
+  document.addEventListener("click", (event) => {
+    const rung = event.target.closest("tr[data-price]");
+    const price = document.getElementById("price");
+    if (!rung || !price) return;
+    price.value = rung.dataset.price;
+    price.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  document.addEventListener("DOMContentLoaded", draw);
+  document.addEventListener("htmx:afterSwap", (event) => { if (event.detail.target.id === "live") draw(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  let timer = null;
+  window.addEventListener("resize", () => { clearTimeout(timer); timer = setTimeout(draw, 120); });
+})();
