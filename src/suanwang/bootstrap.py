@@ -49,7 +49,7 @@ from suanwang.tenancy.model import Bootstrap
 from suanwang.tenancy.secrets_box import SecretsBox
 from suanwang.trade.billing import service as billing
 from suanwang.trade.ledger import service as ledger
-from suanwang.trade.market import listings
+from suanwang.trade.market import listings, watch
 from suanwang.trade.market import reading as market
 
 log = logging.getLogger("suanwang")
@@ -58,6 +58,7 @@ OUTBOX_EVERY_S = 0.25
 HOUSEKEEPING_EVERY_S = 600.0
 MARKET_EVERY_S = 5.0
 """How long after the hour the books of what is delivered now may stay open."""
+WATCH_EVERY_MS = 10 * 60 * 1_000
 FIRST_GARBAGE_S = 60.0
 """After a start: a process that never lives for an hour collects as well."""
 
@@ -147,6 +148,7 @@ class Loops:
         self._context = context
         self._depot = Depot(context.database, context.blobs, limits_of(context))
         self._garbage_in_s = min(FIRST_GARBAGE_S, context.settings.garbage_every_s)
+        self._watched_at_ms = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -267,7 +269,17 @@ class Loops:
                 await database.write(self._context.books.expire)
             if await database.read(lambda conn: listings.has_ended(conn, now_ms)):
                 await database.write(listings.expire)
+            await self._watch(now_ms)
         await asyncio.sleep(MARKET_EVERY_S)
+
+    async def _watch(self, now_ms: int) -> None:
+        """Surveillance, now and then: an hour late is early enough for people to look."""
+        if now_ms < self._watched_at_ms + WATCH_EVERY_MS:
+            return
+        self._watched_at_ms = now_ms
+        found = await self._context.database.read(lambda conn: watch.look(conn, now_ms))
+        if found:
+            await self._context.database.write(lambda tx: watch.keep(tx, found))
 
     async def _outbox(self) -> None:
         for name in self._context.outbox.subscribers:

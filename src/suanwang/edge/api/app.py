@@ -33,6 +33,7 @@ ROUTERS = (
     "suanwang.edge.api.routes_billing",
     "suanwang.edge.api.routes_ledger",
     "suanwang.edge.api.routes_market",
+    "suanwang.edge.api.routes_market_data",
     "suanwang.edge.api.routes_listings",
     "suanwang.edge.api.routes_contracts",
     "suanwang.edge.api.routes_blobs",

@@ -35,6 +35,7 @@ TABLE_MODULES = (
     "suanwang.trade.contracts.store",
     "suanwang.trade.market.orders_store",
     "suanwang.trade.market.listings_store",
+    "suanwang.trade.market.alerts_store",
     "suanwang.grid.sites.store",
     "suanwang.grid.data.store",
     "suanwang.grid.jobs.tables",

@@ -13,9 +13,9 @@ from suanwang.platform.database import Tx
 from suanwang.platform.outbox import Outbox
 from suanwang.trade.billing import service as billing
 from suanwang.trade.billing.model import Rates
-from suanwang.trade.catalogue.model import CORE, Period
+from suanwang.trade.catalogue.model import CORE, Period, Product
 from suanwang.trade.contracts import rules, store
-from suanwang.trade.contracts.model import Contract, ContractState, Draft, Hour
+from suanwang.trade.contracts.model import Contract, ContractState, Draft, Hour, Origin
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import (
     AccountKey,
@@ -120,6 +120,19 @@ def page(
 def signed(conn: Connection, until_hour: int) -> list[Contract]:
     """Signed contracts that begin before an hour, in order of id."""
     return store.signed(conn, until_hour)
+
+
+def prices(
+    conn: Connection, since_ms: int, until_ms: int, origins: Sequence[Origin], bucket_ms: int
+) -> list[tuple[Product, int, int, int, int]]:
+    """(product, bucket's beginning, price, lot-hours, contracts) of what was signed in
+    [since, until); what was cancelled does not count."""
+    return store.prices(conn, since_ms, until_ms, origins, bucket_ms)
+
+
+def signed_since(conn: Connection, since_ms: int) -> list[Contract]:
+    """Contracts by id, whatever became of them."""
+    return store.signed_since(conn, since_ms)
 
 
 def hours_of(conn: Connection, contract_id: str, limit: int = 200) -> list[Hour]:

@@ -60,6 +60,7 @@ contracts = sa.Table(
     sa.Index("ix_contracts_buyer_project_id", "buyer_project_id", "id"),
     sa.Index("ix_contracts_seller_project_id", "seller_project_id", "id"),
     sa.Index("ix_contracts_state_first_hour", "state", "first_hour"),
+    sa.Index("ix_contracts_signed_at_ms", "signed_at_ms"),
 )
 
 hours = sa.Table(
@@ -223,6 +224,36 @@ def signed(conn: Connection, until_hour: int) -> list[Contract]:
         .order_by(contracts.c.id)
     )
     return [_contract(row) for row in conn.execute(query)]
+
+
+def prices(
+    conn: Connection, since_ms: int, until_ms: int, origins: Sequence[Origin], bucket_ms: int
+) -> list[tuple[Product, int, int, int, int]]:
+    """(product, bucket, price, lot-hours, contracts) of what was signed in [since, until), by the
+    bucket of the signing; what was cancelled does not count."""
+    bucket = contracts.c.signed_at_ms - contracts.c.signed_at_ms % bucket_ms
+    columns = (contracts.c.unit_class, contracts.c.zone, bucket, contracts.c.price)
+    query = (
+        sa.select(*columns, sa.func.sum(contracts.c.lots * contracts.c.hours), sa.func.count())
+        .where(
+            contracts.c.signed_at_ms >= since_ms,
+            contracts.c.signed_at_ms < until_ms,
+            contracts.c.origin.in_([one.value for one in origins]),
+            contracts.c.state != ContractState.CANCELLED.value,
+        )
+        .group_by(*columns)
+        .order_by(*columns)
+    )
+    return [
+        (Product(unit, zone), int(at), price, int(lot_hours), count)
+        for unit, zone, at, price, lot_hours, count in conn.execute(query)
+    ]
+
+
+def signed_since(conn: Connection, since_ms: int) -> list[Contract]:
+    """What was signed since then, by id."""
+    query = sa.select(contracts).where(contracts.c.signed_at_ms >= since_ms)
+    return [_contract(row) for row in conn.execute(query.order_by(contracts.c.id))]
 
 
 def due(conn: Connection, before_hour: int, limit: int) -> list[Contract]:

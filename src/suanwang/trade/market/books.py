@@ -135,7 +135,7 @@ class Books:
                 f"The order {order.id} is not in the book any more.",
                 hint="See what came of it with your orders and contracts.",
             )
-        self._end(session, resting, OrderState.CANCELLED, why)
+        self._end(session, resting, OrderState.CANCELLED, why, tx.now_ms)
         self._close(tx, session)
         return resting
 
@@ -163,17 +163,17 @@ class Books:
         for name in sorted(names):
             session = self._open(tx, naming.parse(name), tradable=False)
             for order in list(session.kept.resting.values()):
-                self._end(session, order, OrderState.EXPIRED, "DeliveryBegun")
+                self._end(session, order, OrderState.EXPIRED, "DeliveryBegun", tx.now_ms)
             self._close(tx, session, closed=True)
         return len(names) == limit
 
     @staticmethod
-    def _end(session: _Session, order: Order, state: OrderState, why: str) -> None:
+    def _end(session: _Session, order: Order, state: OrderState, why: str, at_ms: int) -> None:
         left = session.kept.book.cancel(order.id)
         require(left == order.left, "BookOutOfStep", f"{order.id}: {left} of {order.left} lots.")
         del session.kept.resting[order.id]
         session.drop(order, left)
-        order.left, order.state, order.why = 0, state, why
+        order.left, order.state, order.why, order.ended_at_ms = 0, state, why, at_ms
         session.changed[order.id] = order
 
     def _open(self, tx: Tx, instrument: Instrument, *, tradable: bool = True) -> _Session:
@@ -322,6 +322,7 @@ def _place(tx: Tx, session: _Session, party: Party, given: OrderGiven) -> Answer
         held_per_lot=_held_per_lot(session, given, period.hours),
         sequence=session.sequence,
         placed_at_ms=tx.now_ms,
+        ended_at_ms=None,
         key=given.key,
     )
     owner, bound = party.organisation_id, _bound(session, given)
@@ -329,12 +330,12 @@ def _place(tx: Tx, session: _Session, party: Party, given: OrderGiven) -> Answer
     if placed.refusal is not None:
         session.drop(order, order.lots)
         return Answer(None, (), placed.refusal.value, rules.DETAILS[placed.refusal])
-    _take(session, order, placed)
+    _take(session, order, placed, tx.now_ms)
     session.new.append(order)
     return Answer(order)
 
 
-def _take(session: _Session, order: Order, placed: Placed) -> None:
+def _take(session: _Session, order: Order, placed: Placed, now_ms: int) -> None:
     """What the book answered, noted on the orders."""
     resting = session.kept.resting
     for trade in placed.trades:
@@ -349,7 +350,7 @@ def _take(session: _Session, order: Order, placed: Placed) -> None:
         session.released[project] = session.released.get(project, 0) + saved * trade.lots
         session.changed[maker.id] = maker
         if not maker.left:
-            maker.state = OrderState.FILLED
+            maker.state, maker.ended_at_ms = OrderState.FILLED, now_ms
             del resting[maker.id]
     require(order.left == placed.resting + placed.dropped, "LotsLost", order.id)
     if placed.dropped:
@@ -360,6 +361,8 @@ def _take(session: _Session, order: Order, placed: Placed) -> None:
         resting[order.id] = order
     else:
         order.state = OrderState.FILLED
+    if order.id not in resting:
+        order.ended_at_ms = now_ms
 
 
 def _sign(tx: Tx, session: _Session) -> list[Trade]:

@@ -91,6 +91,7 @@ class Order:
     """Micro-yuan set aside for each lot left: the price at the limit, or the deposit."""
     sequence: int
     placed_at_ms: int
+    ended_at_ms: int | None
     key: str | None
 
     @property

@@ -59,10 +59,12 @@ orders = sa.Table(
     sa.Column("held_per_lot", Money, nullable=False),
     sa.Column("sequence", sa.BigInteger, nullable=False),
     sa.Column("placed_at_ms", Ms, nullable=False),
+    sa.Column("ended_at_ms", Ms, nullable=True),
     sa.Column("key", sa.String(64), nullable=True),
     sa.UniqueConstraint("project_id", "key"),
     sa.Index("ix_market_orders_instrument_state", "instrument", "state"),
     sa.Index("ix_market_orders_project_id", "project_id", "id"),
+    sa.Index("ix_market_orders_ended_at_ms", "ended_at_ms"),
 )
 
 trades = sa.Table(
@@ -149,6 +151,7 @@ def _order(row: Row[Any]) -> Order:
         held_per_lot=row.held_per_lot,
         sequence=row.sequence,
         placed_at_ms=row.placed_at_ms,
+        ended_at_ms=row.ended_at_ms,
         key=row.key,
     )
 
@@ -175,6 +178,7 @@ def insert_orders(conn: Connection, new: Sequence[Order]) -> None:
             one.held_per_lot,
             one.sequence,
             one.placed_at_ms,
+            one.ended_at_ms,
             one.key,
         )
         for one in new
@@ -183,8 +187,11 @@ def insert_orders(conn: Connection, new: Sequence[Order]) -> None:
 
 
 def update_orders(conn: Connection, changed: Sequence[Order]) -> None:
-    rows = [(one.left, one.traded, one.state.value, one.why, one.id) for one in changed]
-    update_rows(conn, orders, "id", ("lots_left", "traded", "state", "why"), rows)
+    rows = [
+        (one.left, one.traded, one.state.value, one.why, one.ended_at_ms, one.id) for one in changed
+    ]
+    columns = ("lots_left", "traded", "state", "why", "ended_at_ms")
+    update_rows(conn, orders, "id", columns, rows)
 
 
 def resting(conn: Connection, name: str) -> list[Order]:
@@ -282,10 +289,26 @@ def trades_page(
     return [_trade(row) for row in conn.execute(query)]
 
 
-def trades_since(conn: Connection, at_ms: int) -> list[Trade]:
-    """In the order they were made."""
-    query = sa.select(trades).where(trades.c.at_ms >= at_ms).order_by(trades.c.id)
-    return [_trade(row) for row in conn.execute(query)]
+def trades_since(
+    conn: Connection, at_ms: int, *, instrument: str | None = None, limit: int = 100_000
+) -> list[Trade]:
+    """In the order they were made; of more than the limit, the latest."""
+    query = sa.select(trades).where(trades.c.at_ms >= at_ms)
+    if instrument is not None:
+        query = query.where(trades.c.instrument == instrument)
+    rows = conn.execute(query.order_by(trades.c.id.desc()).limit(limit)).all()
+    return [_trade(row) for row in reversed(rows)]
+
+
+def cancelled_since(conn: Connection, at_ms: int, limit: int = 100_000) -> list[Order]:
+    """Orders that their owners took back since then, in the order of their end."""
+    query = (
+        sa.select(orders)
+        .where(orders.c.ended_at_ms >= at_ms, orders.c.state == OrderState.CANCELLED.value)
+        .order_by(orders.c.ended_at_ms, orders.c.id)
+        .limit(limit)
+    )
+    return [_order(row) for row in conn.execute(query)]
 
 
 def depth(conn: Connection, name: str, levels: int) -> dict[Side, list[tuple[int, int, int]]]:

@@ -55,6 +55,7 @@ def upgrade() -> None:
     ):
         name = columns[0] if columns[1] == "id" else "_".join(columns)
         op.create_index(f"ix_contracts_{name}", "contracts", list(columns))
+    op.create_index("ix_contracts_signed_at_ms", "contracts", ["signed_at_ms"])
     op.create_table(
         "contract_hours",
         sa.Column("contract_id", ID, primary_key=True),

@@ -36,6 +36,7 @@ def upgrade() -> None:
     _orders()
     _trades()
     _listings()
+    _alerts()
 
 
 def _orders() -> None:
@@ -60,11 +61,13 @@ def _orders() -> None:
         sa.Column("held_per_lot", sa.BigInteger, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
         sa.Column("placed_at_ms", sa.BigInteger, nullable=False),
+        sa.Column("ended_at_ms", sa.BigInteger, nullable=True),
         sa.Column("key", sa.String(64), nullable=True),
         sa.UniqueConstraint("project_id", "key", name="uq_market_orders_project_id_key"),
     )
     op.create_index("ix_market_orders_instrument_state", "market_orders", ["instrument", "state"])
     op.create_index("ix_market_orders_project_id", "market_orders", ["project_id", "id"])
+    op.create_index("ix_market_orders_ended_at_ms", "market_orders", ["ended_at_ms"])
 
 
 def _trades() -> None:
@@ -122,3 +125,21 @@ def _listings() -> None:
         sa.Column("key", sa.String(64), primary_key=True),
         sa.Column("contract_id", ID, nullable=False),
     )
+
+
+def _alerts() -> None:
+    op.create_table(
+        "market_alerts",
+        sa.Column("id", ID, primary_key=True),
+        sa.Column("kind", sa.String(20), nullable=False),
+        sa.Column("key", sa.String(200), nullable=False, unique=True),
+        sa.Column("unit_class", sa.String(60), nullable=False),
+        sa.Column("zone", sa.String(60), nullable=False),
+        sa.Column("organisations", sa.LargeBinary, nullable=False),
+        sa.Column("evidence", sa.LargeBinary, nullable=False),
+        sa.Column("detail", sa.String(500), nullable=False),
+        sa.Column("found_at_ms", sa.BigInteger, nullable=False),
+        sa.Column("closed_at_ms", sa.BigInteger, nullable=True),
+        sa.Column("note", sa.String(500), nullable=False),
+    )
+    op.create_index("ix_market_alerts_closed_at_ms", "market_alerts", ["closed_at_ms", "id"])

@@ -1,0 +1,100 @@
+"""Market data for everybody, and surveillance for the operator."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlalchemy.engine import Connection
+
+from suanwang.edge.api import views_market_data as views
+from suanwang.edge.api.paging import Page, Paging
+from suanwang.edge.api.routes_market import Ctx, Identity, Reader, Trader, Word
+from suanwang.kernel.time import MS_PER_DAY
+from suanwang.platform.database import Tx
+from suanwang.tenancy.audit import audit
+from suanwang.tenancy.model import Action
+from suanwang.tenancy.rules import require_may
+from suanwang.trade.market import figures, watch
+from suanwang.trade.market import instruments as naming
+
+router = APIRouter(prefix="/v1/market", tags=["market"])
+Days = Annotated[int, Query(ge=1, le=400)]
+
+
+class Span(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+
+
+@router.get("/history")
+async def get_history(
+    instrument: Annotated[str, Query(max_length=140)],
+    context: Ctx,
+    days: Days = 14,
+    span: Span = Span.HOUR,
+) -> list[views.CandleView]:
+    """Prices of one instrument's book by the hour or day. No account is needed."""
+    wanted = naming.parse(instrument)
+    since_ms = context.clock.now_ms() - days * MS_PER_DAY
+    length_ms = figures.SPANS[span.value]
+    found = await context.database.read(
+        lambda conn: figures.history(conn, wanted, since_ms, length_ms)
+    )
+    return [views.CandleView.of(one) for one in found]
+
+
+@router.get("/index")
+async def get_index(
+    context: Ctx, unit_class: Word = None, zone: Word = None, days: Days = 30, span: Span = Span.DAY
+) -> list[views.IndexView]:
+    """The reference price of each product: the mean of what strangers agreed, weighed by lots and
+    hours. No account is needed."""
+    now_ms = context.clock.now_ms()
+    length_ms = figures.SPANS[span.value]
+
+    def query(conn: Connection) -> list[figures.IndexPoint]:
+        since_ms = now_ms - days * MS_PER_DAY
+        return figures.index(
+            conn, since_ms, now_ms + 1, length_ms, unit_class=unit_class, zone=zone
+        )
+
+    return [views.IndexView.of(one) for one in await context.database.read(query)]
+
+
+@router.get("/glance")
+async def get_glance(context: Ctx) -> list[views.GlanceView]:
+    """The last 24 hours of each product against those before. No account is needed."""
+    now_ms = context.clock.now_ms()
+    found = await context.database.read(lambda conn: figures.glances(conn, now_ms))
+    return [views.GlanceView.of(one) for one in found]
+
+
+@router.get("/alerts")
+async def list_alerts(
+    principal: Reader,
+    context: Ctx,
+    page: Paging,
+    closed: Annotated[bool, Query(description="Those that were closed too.")] = False,
+) -> Page[views.AlertView]:
+    """What looks like abuse, the latest first. For the operator."""
+    require_may(principal, Action.STEER_MARKET, principal.organisation_id)
+    rows = await context.database.read(
+        lambda conn: watch.page(conn, only_open=not closed, before=page.after, limit=page.fetch)
+    )
+    return page.of(rows, lambda one: one.id, views.AlertView.of)
+
+
+@router.post("/alerts/{alert}/close", status_code=204)
+async def close_alert(
+    alert: Identity, body: views.NoteRequest, principal: Trader, context: Ctx
+) -> None:
+    """Say what it was found to be."""
+    require_may(principal, Action.STEER_MARKET, principal.organisation_id)
+
+    def use_case(tx: Tx) -> None:
+        watch.close(tx, alert, body.note)
+        audit(tx, principal, "alert.close", "alert", alert, {"note": body.note})
+
+    await context.database.write(use_case)

@@ -1,0 +1,119 @@
+"""Candles, the reference price and surveillance over what was truly traded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suanwang.kernel.time import MS_PER_DAY
+from suanwang.trade.catalogue.model import Product
+from suanwang.trade.market import watch
+from suanwang.trade.market.figures import ENOUGH, index_of
+from suanwang.trade.market.instruments import name_of
+from trade_square import Square
+from trade_world import buy, sell
+
+A100 = Product("a100-80g", "henan")
+
+
+async def test_what_was_traded_is_told_to_everybody(square: Square) -> None:
+    seller, firm = await square.settle_in("centre"), await square.settle_in("firm")
+    bazaar = square.bazaar
+    site = await bazaar.site(seller)
+    hour = bazaar.instrument(site, 48)
+    for yuan in (8, 10, 9):
+        await bazaar.place(seller, hour, sell(site, 2, yuan))
+        await bazaar.place(firm, hour, buy(2, yuan))
+        bazaar.clock.advance(s=600)
+    (candle,) = await square.get("", f"/v1/market/history?instrument={name_of(hour)}")
+    prices = [candle[name]["yuan"] for name in ("opened", "highest", "lowest", "closed")]
+    assert (prices, candle["lots"]) == (["8.00", "10.00", "8.00", "9.00"], 6)
+    (point,) = await square.get("", "/v1/market/index?unit_class=a100-80g")
+    assert (point["price"]["yuan"], point["lot_hours"], point["is_thin"]) == ("9.00", 6, False)
+    (glance,) = await square.get("", "/v1/market/glance")
+    assert (glance["price"]["yuan"], glance["change_percent"]) == ("9.00", None)
+    bazaar.clock.advance(s=MS_PER_DAY // 1_000)
+    later = bazaar.instrument(site, 30)
+    await bazaar.place(seller, later, sell(site, 1, 18))
+    await bazaar.place(firm, later, buy(1, 18))
+    (glance,) = await square.get("", "/v1/market/glance")
+    assert glance["change_percent"] == 100
+    thin = (await square.get("", "/v1/market/index"))[-1]
+    assert (thin["price"]["yuan"], thin["standing"]["yuan"]) == ("18.00", "9.00")
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 10**10), st.integers(1, 10**6), st.integers(1, 50)), min_size=1
+    )
+)
+def test_the_reference_price_is_between_the_prices(made: list[tuple[int, int, int]]) -> None:
+    rows = sorted((A100, 0, *one) for one in made)
+    (point,) = index_of(rows)
+    assert point == index_of(rows[::-1])[0]
+    assert point.lowest <= point.price <= point.highest
+    assert point.is_thin == (sum(count for _, _, count in made) < ENOUGH)
+    assert (point.standing is None) == point.is_thin
+
+
+async def test_selling_there_and_back_is_noticed(square: Square) -> None:
+    seller, firm = await square.settle_in("centre"), await square.settle_in("firm")
+    bazaar = square.bazaar
+    site = await bazaar.site(seller)
+    hour = bazaar.instrument(site, 48)
+    await bazaar.place(seller, hour, sell(site, 6, 8))
+    await bazaar.place(firm, hour, buy(6, 8))
+    (held,) = await bazaar.contracts()
+    assert await _alerts(square) == []
+    await bazaar.place(firm, hour, sell(held.id, 2, 9))
+    await bazaar.place(seller, hour, buy(2, 9))
+    assert await _alerts(square) == []  # a third of it: somebody changed his mind
+    await bazaar.place(firm, hour, sell(held.id, 2, 9))
+    await bazaar.place(seller, hour, buy(2, 9))
+    (alert,) = await _alerts(square)
+    assert alert["kind"] == "RoundTrip"
+    assert set(alert["organisations"]) == {seller.organisation_id, firm.organisation_id}
+    assert len(alert["evidence"]) == 3
+    assert len(await _alerts(square)) == 1
+    assert (await square.call("firm", "GET", "/v1/market/alerts")).status_code == 403
+    closed = await square.call(
+        "operator", "POST", f"/v1/market/alerts/{alert['id']}/close", {"note": "A mistake"}
+    )
+    assert closed.status_code == 204
+    assert await _alerts(square) == []
+    again = await square.call(
+        "operator", "POST", f"/v1/market/alerts/{alert['id']}/close", {"note": "Again"}
+    )
+    assert again.status_code == 404
+
+
+async def test_orders_that_were_only_to_be_seen_are_noticed(square: Square) -> None:
+    seller, firm = await square.settle_in("centre"), await square.settle_in("firm")
+    bazaar = square.bazaar
+    site = await bazaar.site(seller)
+    hour = bazaar.instrument(site, 48)
+    for _ in range(3):
+        assert "Spoofing" not in [alert["kind"] for alert in await _alerts(square)]
+        (bait,) = await bazaar.place(firm, hour, buy(500, 4))
+        await bazaar.place(firm, hour, buy(1, 5))
+        await bazaar.place(seller, hour, sell(site, 1, 5))
+        held = (await bazaar.contracts())[-1]
+        await bazaar.place(firm, hour, sell(held.id, 1, 6))
+        await bazaar.place(seller, hour, buy(1, 6))
+        order = bait.order
+        assert order is not None
+        bazaar.clock.advance(s=20)
+        await bazaar.write(lambda tx, of=order: bazaar.books.cancel(tx, replace(of)))
+    kinds = {alert["kind"]: alert for alert in await _alerts(square)}
+    assert set(kinds) == {"RoundTrip", "Spoofing"}
+    assert kinds["Spoofing"]["organisations"] == [firm.organisation_id]
+
+
+async def _alerts(square: Square) -> list[dict[str, object]]:
+    now_ms = square.bazaar.clock.now_ms()
+    found = await square.bazaar.read(lambda conn: watch.look(conn, now_ms))
+    await square.bazaar.write(lambda tx: watch.keep(tx, found))
+    told: list[dict[str, object]] = (await square.get("operator", "/v1/market/alerts"))["items"]
+    return told
