@@ -8,7 +8,10 @@ from typing import Any
 from portal_world import PASSWORD, Plane
 
 A800, DCU = "a800-80g:gansu", "dcu-z100-32g:henan"
-BUYERS = {"henu": "河南大学计算与人工智能研究院", "startup": "Startup of Long Names and Large Models"}
+BUYERS = {
+    "henu": "河南大学计算与人工智能研究院",
+    "startup": "Startup of Long Names and Large Models",
+}
 BUYER = "zhang.wei"
 """A member of the first buyer's."""
 

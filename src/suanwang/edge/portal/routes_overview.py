@@ -217,7 +217,9 @@ def _actor(conn: Connection, page: Page, user_id: str) -> str:
 async def events(page: SignedIn, topic: str = Query(pattern="^(overview|jobs|sites)$")) -> Response:
     """Server-sent: `changed` whenever the page's picture of the grid is out of date."""
     return StreamingResponse(
-        changes(page, partial(_picture, page=page)), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        changes(page, partial(_picture, page=page)),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
     )
 
 

@@ -19,7 +19,7 @@ from suanwang.edge.api import views_market as views
 from suanwang.edge.portal import formats, reasons, ticket
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import AnyPage, Page, SignedIn
-from suanwang.edge.portal.routes_admin import answered
+from suanwang.edge.portal.routes_admin import answered, given
 from suanwang.edge.portal.routes_overview import changes
 from suanwang.edge.portal.trading import (
     Seat,
@@ -34,18 +34,17 @@ from suanwang.engines.matching.order_book import Stay
 from suanwang.kernel.errors import InvalidInput, SuanwangError
 from suanwang.platform.entropy import nonce_text
 from suanwang.tenancy.model import Action
-from suanwang.trade.catalogue.model import Period, Product
+from suanwang.trade.catalogue.model import Product
 from suanwang.trade.contracts import service as contracts
-from suanwang.trade.contracts.model import Contract
+from suanwang.trade.market import figures, reading, rules
 from suanwang.trade.market import instruments as naming
-from suanwang.trade.market import reading, rules
-from suanwang.trade.market.model import Instrument, Order, OrderState, Trade
+from suanwang.trade.market.model import Instrument, OrderState, Trade
 
 router = APIRouter(route_class=PortalRoute)
 BOARD, TAPE, ORDERS, LEVELS = 400, 40, 20, 12
 DEEP = 200
 """Levels that a ticket is weighed against."""
-DAY_MS = 86_400_000
+DAY_MS, HISTORY_DAYS = 86_400_000, 14
 
 Word = Annotated[str, Query(max_length=60)]
 Project = Annotated[str, Query(alias="project", max_length=128)]
@@ -68,9 +67,7 @@ def _shelves(
     conn: Connection, now_ms: int, unit_class: str, zone: str, hours: int | None
 ) -> list[Shelf]:
     lots = supplied(conn)
-    quoted = reading.board(
-        conn, unit_class=unit_class or None, zone=zone or None, limit=BOARD
-    )
+    quoted = reading.board(conn, unit_class=unit_class or None, zone=zone or None, limit=BOARD)
     rows: dict[Product, list[reading.Quoted]] = {}
     for one in quoted:
         if hours is None or one.instrument.period.hours == hours:
@@ -94,7 +91,9 @@ def _shelves(
 
 
 @router.get("/market")
-async def board(page: AnyPage, unit_class: Word = "", zone: Word = "", hours: Word = "") -> Response:
+async def board(
+    page: AnyPage, unit_class: Word = "", zone: Word = "", hours: Word = ""
+) -> Response:
     """No account is needed, as the API needs none."""
     size = int(hours) if hours.isdigit() and int(hours) in naming.HOURS else None
 
@@ -127,8 +126,11 @@ async def go(
     product: Annotated[str, Query(max_length=122)] = "",
     period: Annotated[str, Query(max_length=20)] = "",
 ) -> Response:
-    """Of the picker: any standard period of any product, traded before or not."""
-    return page.redirect(url_of(naming.parse(f"{product}:{period}")))
+    """Of the picker: any standard period of any product, traded before or not; what the ticket is
+    to say goes along."""
+    there = url_of(naming.parse(f"{product}:{period}"))
+    kept = {**_filled(page), **given(dict(page.request.query_params), "project")}
+    return page.redirect(f"{there}?{urlencode(kept)}" if kept else there)
 
 
 @router.get("/market/events")
@@ -169,17 +171,13 @@ def _mine(conn: Connection, page: Page, wanted: Instrument) -> dict[str, Any]:
         return {"orders": [], "contracts": []}
     projects = page.principal.readable_projects
     found = reading.orders(conn, projects, instrument=wanted, limit=ORDERS)
-    standing = reading.orders(
-        conn, projects, instrument=wanted, state=OrderState.OPEN, limit=DEEP
-    )
+    standing = reading.orders(conn, projects, instrument=wanted, state=OrderState.OPEN, limit=DEEP)
     ended = [one for one in found if one.state is not OrderState.OPEN]
     signed = contracts.page(conn, buyers=projects, sellers=projects, limit=DEEP)
     return {
         "orders": [*standing, *ended],
         "contracts": [
-            one
-            for one in signed
-            if one.product == wanted.product and one.period == wanted.period
+            one for one in signed if one.product == wanted.product and one.period == wanted.period
         ],
         "may_trade": {
             one.id: page.may(Action.TRADE, one.party.organisation_id, one.party.project_id)
@@ -189,7 +187,23 @@ def _mine(conn: Connection, page: Page, wanted: Instrument) -> dict[str, Any]:
     }
 
 
-def _charts(page: Page, depth: reading.Depth, tape: list[Trade]) -> str:
+@dataclass(frozen=True)
+class History:
+    """What was traded of an instrument by the hour, and what its product is worth of late."""
+
+    candles: list[figures.Candle]
+    reference: int | None
+
+
+def _history(conn: Connection, wanted: Instrument, now_ms: int) -> History:
+    product, since_ms = wanted.product, now_ms - HISTORY_DAYS * DAY_MS
+    points = figures.index(
+        conn, since_ms, now_ms + 1, unit_class=product.unit_class, zone=product.zone
+    )
+    return History(figures.history(conn, wanted, since_ms), points[-1].standing if points else None)
+
+
+def _charts(page: Page, depth: reading.Depth, tape: list[Trade], history: History) -> str:
     """What the scripts draw, in yuan and lots; words come along, scripts have none."""
 
     def steps(levels: tuple[reading.Level, ...]) -> list[tuple[float, int]]:
@@ -199,7 +213,8 @@ def _charts(page: Page, depth: reading.Depth, tape: list[Trade]) -> str:
             found.append((level.price / 1_000_000, total))
         return found
 
-    words_of = ("bids", "asks", "price", "lots")
+    words_of = ("bids", "asks", "price", "lots", "reference", "range")
+    reference = history.reference
     return msgspec.json.encode(
         {
             "bids": steps(depth.bids),
@@ -208,6 +223,18 @@ def _charts(page: Page, depth: reading.Depth, tape: list[Trade]) -> str:
                 (formats.short_instant(one.at_ms, page.now_ms), one.price / 1_000_000, one.lots)
                 for one in reversed(tape)
             ],
+            "candles": [
+                (
+                    formats.short_instant(one.from_ms, page.now_ms)[:11],
+                    *(
+                        price / 1_000_000
+                        for price in (one.opened, one.highest, one.lowest, one.closed)
+                    ),
+                    one.lots,
+                )
+                for one in history.candles
+            ],
+            "reference": None if reference is None else reference / 1_000_000,
             "words": {name: page.say(f"market.{name}") for name in words_of},
         }
     ).decode()
@@ -243,7 +270,7 @@ async def _live(page: Page, asked: Asked) -> dict[str, Any]:
             "asks": asks,
             "tape": tape[:TAPE],
             "volume": sum(one.lots for one in tape if one.at_ms > page.now_ms - DAY_MS),
-            "charts": _charts(page, depth, tape),
+            "charts": _charts(page, depth, tape, _history(conn, wanted, page.now_ms)),
             **mine,
             **_came_of(conn, page, asked.order, wanted),
         }

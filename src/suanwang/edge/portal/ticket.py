@@ -69,9 +69,7 @@ def weigh(given: OrderGiven, depth: Depth) -> Weighed:
 
 def ladder(depth: Depth, mine: frozenset[tuple[Side, int]]) -> tuple[list[Rung], list[Rung]]:
     """(bids, asks), the best first; `mine`: sides and prices at which the reader's orders rest."""
-    most = max(
-        sum(level.lots for level in depth.bids), sum(level.lots for level in depth.asks), 1
-    )
+    most = max(sum(level.lots for level in depth.bids), sum(level.lots for level in depth.asks), 1)
 
     def rungs(levels: tuple[Level, ...], side: Side) -> list[Rung]:
         found, total = [], 0

@@ -46,16 +46,38 @@
     });
   }
 
+  /* by the hour where there are enough of them: a thin bar from low to high, a thick one from open to close */
+  function candles(data) {
+    const bar = (of, width, stack, more) => ({ type: "bar", stack, barWidth: width, barGap: "-100%", data: data.candles.map(of), silent: true, ...more });
+    const hidden = { itemStyle: { color: "transparent" }, tooltip: { show: false } };
+    const least = (Math.max(...data.candles.map((one) => one[2])) - Math.min(...data.candles.map((one) => one[3]))) * 0.01 || 0.001;
+    const colour = (item) => style(data.candles[item.dataIndex][4] >= data.candles[item.dataIndex][1] ? "--buy" : "--sell");
+    return [
+      bar((one) => one[3], 1, "wick", { ...hidden, name: "" }),
+      bar((one) => Math.max(one[2] - one[3], least), 1, "wick", { name: data.words.range, itemStyle: { color: colour }, tooltip: { show: false } }),
+      bar((one) => Math.min(one[1], one[4]), "46%", "body", { ...hidden, name: "" }),
+      bar((one) => Math.max(Math.abs(one[1] - one[4]), least), "46%", "body", { name: data.words.price, itemStyle: { color: colour }, tooltip: { show: false } }),
+    ];
+  }
+
+  function reference(data) {
+    if (data.reference === null) return {};
+    return { markLine: { silent: true, symbol: "none", lineStyle: { color: style("--muted"), type: "dashed" }, data: [{ yAxis: data.reference }],
+      label: { position: "insideEndTop", color: style("--muted"), fontSize: 10, formatter: `${data.words.reference} ¥${+data.reference.toFixed(3)}` } } };
+  }
+
   function prices(data) {
+    const byHour = data.candles.length >= 4, rows = byHour ? data.candles : data.trades, lots = byHour ? 5 : 2, last = byHour ? 4 : 1;
+    const line = { name: data.words.price, type: "line", symbol: rows.length > 40 ? "none" : "circle", symbolSize: byHour ? 3 : 5, data: rows.map((one) => one[last]),
+      lineStyle: { color: style("--bar"), width: byHour ? 0 : 1.6 }, itemStyle: { color: style("--bar") }, ...reference(data) };
     put("price-chart", {
       ...frame(),
-      xAxis: { type: "category", data: data.trades.map((one) => one[0]), axisLabel: label(), axisLine: { lineStyle: { color: style("--line") } }, axisTick: { show: false } },
+      xAxis: { type: "category", data: rows.map((one) => one[0]), axisLabel: label(), axisLine: { lineStyle: { color: style("--line") } }, axisTick: { show: false } },
       yAxis: [amounts({ scale: true, axisLabel: { ...label(), formatter: (value) => `¥${+value.toFixed(3)}` } }),
         amounts({ show: false, max: (range) => range.max * 4, splitLine: { show: false } })],
       series: [
-        { name: data.words.price, type: "line", symbol: data.trades.length > 40 ? "none" : "circle", symbolSize: 5, data: data.trades.map((one) => one[1]),
-          lineStyle: { color: style("--bar"), width: 1.6 }, itemStyle: { color: style("--bar") } },
-        { name: data.words.lots, type: "bar", yAxisIndex: 1, barMaxWidth: 10, data: data.trades.map((one) => one[2]), itemStyle: { color: style("--track") } },
+        ...(byHour ? candles(data) : []), line,
+        { name: data.words.lots, type: "bar", yAxisIndex: 1, barMaxWidth: 10, data: rows.map((one) => one[lots]), itemStyle: { color: style("--track") } },
       ],
     });
   }
