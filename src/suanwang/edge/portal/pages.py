@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from suanwang.edge.portal import (
     routes_admin,
+    routes_board,
     routes_books,
     routes_contracts,
     routes_device,
@@ -41,6 +42,7 @@ PARTS = (
     routes_job,
     routes_sites,
     routes_offers,
+    routes_board,
     routes_listings,  # before an instrument's page: /market/listings is none
     routes_trading,
     routes_contracts,

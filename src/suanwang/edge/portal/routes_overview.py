@@ -18,9 +18,11 @@ from suanwang.edge.api.routes_jobs import visible_projects
 from suanwang.edge.portal import formats
 from suanwang.edge.portal.catalogue import say_or
 from suanwang.edge.portal.errors import PortalRoute
+from suanwang.edge.portal.glance import change_text, glance_rows, own
 from suanwang.edge.portal.listing import job_rows
 from suanwang.edge.portal.map import site_map
 from suanwang.edge.portal.rendering import Page, SignedIn
+from suanwang.edge.portal.trading import words
 from suanwang.grid.jobs import reading
 from suanwang.grid.jobs.model import FINAL, Job, TaskState
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL
@@ -71,12 +73,16 @@ async def _overview(page: Page) -> dict[str, Any]:
             "money": spent_lately(conn, page.principal, now_ms),
             "events": _events(conn, page, newest),
             "reasons": _reasons(conn, page),
+            "market": glance_rows(conn, now_ms),
+            "own": own(conn, page),
         }
 
     shown = await context.database.read(query)
     found = site_map(page, gathered)
     return {
         **shown,
+        **words(page),
+        "change_text": change_text,
         "grid": _totals(gathered, now_ms),
         "kinds": _kinds(gathered),
         "map": found,

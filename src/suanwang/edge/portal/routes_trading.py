@@ -1,4 +1,4 @@
-"""The continuous market: the board, and one instrument with its book, charts, tape and ticket."""
+"""One instrument: its book, charts, tape and ticket, one's own orders and contracts of it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import msgspec
 from fastapi import APIRouter, Query
 from pydantic import ValidationError
 from sqlalchemy.engine import Connection
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from suanwang.edge.api import routes_market as api
 from suanwang.edge.api import views_market as views
+from suanwang.edge.api.money import exact_yuan
 from suanwang.edge.portal import formats, reasons, ticket
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import AnyPage, Page, SignedIn
-from suanwang.edge.portal.routes_admin import answered, given
-from suanwang.edge.portal.routes_overview import changes
+from suanwang.edge.portal.routes_admin import answered
 from suanwang.edge.portal.trading import (
     Seat,
+    filled_in,
     place_names,
     seat,
     sources,
-    supplied,
     url_of,
     words,
 )
@@ -34,126 +34,18 @@ from suanwang.engines.matching.order_book import Stay
 from suanwang.kernel.errors import InvalidInput, SuanwangError
 from suanwang.platform.entropy import nonce_text
 from suanwang.tenancy.model import Action
-from suanwang.trade.catalogue.model import Product
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.market import figures, reading, rules
 from suanwang.trade.market import instruments as naming
 from suanwang.trade.market.model import Instrument, OrderState, Trade
 
-router = APIRouter(route_class=PortalRoute)
-BOARD, TAPE, ORDERS, LEVELS = 400, 40, 20, 12
+router = APIRouter(route_class=PortalRoute, prefix="/market/{instrument}")
+TAPE, ORDERS, LEVELS = 40, 20, 12
 DEEP = 200
 """Levels that a ticket is weighed against."""
 DAY_MS, HISTORY_DAYS = 86_400_000, 14
 
-Word = Annotated[str, Query(max_length=60)]
 Project = Annotated[str, Query(alias="project", max_length=128)]
-
-
-# --- the board ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """A product: what there is of it, what of it is traded, and where one could begin."""
-
-    product: Product
-    lots: int
-    rows: list[reading.Quoted]
-    starts: list[Instrument]
-
-
-def _shelves(
-    conn: Connection, now_ms: int, unit_class: str, zone: str, hours: int | None
-) -> list[Shelf]:
-    lots = supplied(conn)
-    quoted = reading.board(conn, unit_class=unit_class or None, zone=zone or None, limit=BOARD)
-    rows: dict[Product, list[reading.Quoted]] = {}
-    for one in quoted:
-        if hours is None or one.instrument.period.hours == hours:
-            rows.setdefault(one.instrument.product, []).append(one)
-    wanted = [
-        product
-        for product in sorted({*lots, *rows})
-        if unit_class in ("", product.unit_class) and zone in ("", product.zone)
-    ]
-    periods = naming.standard_periods(now_ms)
-    first = {one.hours: one for one in reversed(periods)}
-    return [
-        Shelf(
-            product,
-            lots.get(product, 0),
-            rows.get(product, []),
-            [Instrument(product, first[size]) for size in naming.HOURS],
-        )
-        for product in wanted
-    ]
-
-
-@router.get("/market")
-async def board(
-    page: AnyPage, unit_class: Word = "", zone: Word = "", hours: Word = ""
-) -> Response:
-    """No account is needed, as the API needs none."""
-    size = int(hours) if hours.isdigit() and int(hours) in naming.HOURS else None
-
-    def query(conn: Connection) -> dict[str, Any]:
-        products = sorted(supplied(conn))
-        return {
-            "shelves": _shelves(conn, page.now_ms, unit_class, zone, size),
-            "tape": reading.trades(conn, limit=TAPE // 2),
-            "products": products,
-            "classes": sorted({one.unit_class for one in products}),
-            "zones": sorted({one.zone for one in products}),
-        }
-
-    return page.render(
-        "market_board_parts.html" if page.is_fragment else "market.html",
-        unit_class=unit_class,
-        zone=zone,
-        hours=hours if size else "",
-        sizes=naming.HOURS,
-        periods=naming.standard_periods(page.now_ms),
-        suffix_of=naming.suffix_of,
-        **words(page),
-        **await page.context.database.read(query),
-    )
-
-
-@router.get("/market/go")
-async def go(
-    page: AnyPage,
-    product: Annotated[str, Query(max_length=122)] = "",
-    period: Annotated[str, Query(max_length=20)] = "",
-) -> Response:
-    """Of the picker: any standard period of any product, traded before or not; what the ticket is
-    to say goes along."""
-    there = url_of(naming.parse(f"{product}:{period}"))
-    kept = {**_filled(page), **given(dict(page.request.query_params), "project")}
-    return page.redirect(f"{there}?{urlencode(kept)}" if kept else there)
-
-
-@router.get("/market/events")
-async def events(
-    page: SignedIn, instrument: Annotated[str, Query(max_length=140)] = ""
-) -> Response:
-    """Server-sent: `changed` when a book has, or the board if none is named."""
-    wanted = naming.parse(instrument) if instrument else None
-
-    def picture(conn: Connection) -> tuple[Any, ...]:
-        last = reading.trades(conn, instrument=wanted, limit=1)
-        if wanted is None:
-            return (*reading.board(conn, limit=BOARD), *last)
-        return (reading.depth(conn, wanted, DEEP), *last)
-
-    return StreamingResponse(
-        changes(page, picture),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store"},
-    )
-
-
-# --- one instrument ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -310,7 +202,8 @@ async def _page(
 
     more = await page.context.database.read(query)
     shown = await _live(page, asked)
-    start = {"side": "buy", "lots": "1", "stay": Stay.REST.value, **_filled(page)}
+    start = {"side": "buy", "lots": "1", "stay": Stay.REST.value, **filled_in(page)}
+    start.setdefault("price", _first_price(shown["depth"], start["side"]))
     return page.render(
         "instrument.html",
         problem.status if problem else 200,
@@ -328,12 +221,11 @@ async def _page(
     )
 
 
-def _filled(page: Page) -> dict[str, str]:
-    """What a link to the ticket says: `?side=sell&source=con_…&lots=2`."""
-    given = page.request.query_params
-    return {
-        name: given[name][:60] for name in ("side", "price", "lots", "source") if given.get(name)
-    }
+def _first_price(depth: reading.Depth, side: str) -> str:
+    """What the ticket starts from: the best of the other side, else the last one."""
+    other = depth.bids if side == "sell" else depth.asks
+    price = other[0].price if other else depth.last_price
+    return "" if price is None else exact_yuan(price)
 
 
 def _why_shut(page: Page, wanted: Instrument, depth: reading.Depth) -> str:
@@ -347,7 +239,7 @@ def _why_shut(page: Page, wanted: Instrument, depth: reading.Depth) -> str:
     return ""
 
 
-@router.get("/market/{instrument}")
+@router.get("")
 async def show_instrument(
     page: AnyPage,
     instrument: str,
@@ -360,7 +252,7 @@ async def show_instrument(
     return await _page(page, asked)
 
 
-@router.get("/market/{instrument}/ticket")
+@router.get("/ticket")
 async def say_ticket(page: SignedIn, instrument: str) -> Response:
     """Called as one fills the ticket in: what it sets aside, what would be traded at once."""
     wanted = naming.parse(instrument)
@@ -392,7 +284,7 @@ async def say_ticket(page: SignedIn, instrument: str) -> Response:
     )
 
 
-@router.post("/market/{instrument}")
+@router.post("")
 async def place(page: SignedIn, instrument: str) -> Response:
     """A form sent twice is one order: its key is made of the page and what it says."""
     form = await page.form()
@@ -413,13 +305,16 @@ async def place(page: SignedIn, instrument: str) -> Response:
     return page.redirect(f"{url_of(wanted)}?{urlencode({'project': project, 'order': placed})}")
 
 
-@router.post("/market/{instrument}/orders/{order}/cancel")
+@router.post("/orders/{order}/cancel")
 async def cancel_order(page: SignedIn, instrument: str, order: str) -> Response:
     await api.cancel_order(order, page.principal, page.context)
-    return page.redirect(f"{url_of(naming.parse(instrument))}?done=order_cancelled")
+    there = (
+        "/market/orders" if (await page.form()).get("back") else url_of(naming.parse(instrument))
+    )
+    return page.redirect(f"{there}?done=order_cancelled")
 
 
-@router.post("/market/{instrument}/steer")
+@router.post("/steer")
 async def steer(page: SignedIn, instrument: str) -> Response:
     wanted = naming.parse(instrument)
 

@@ -92,6 +92,14 @@ def words(page: Page) -> dict[str, Any]:
     }
 
 
+def filled_in(page: Page) -> dict[str, str]:
+    """What a link to the ticket says: `?side=sell&source=con_…&lots=2`."""
+    given = page.request.query_params
+    return {
+        name: given[name][:60] for name in ("side", "price", "lots", "source") if given.get(name)
+    }
+
+
 @dataclass(frozen=True)
 class Seat:
     """As whom the reader trades: one of his projects, and what it has left."""
