@@ -108,6 +108,7 @@ async def events(page: SignedIn, contract: Annotated[str, Query(max_length=40)] 
             return (found, *contracts.hours_of(conn, contract, 2))
         return tuple(contracts.page(conn, buyers=mine, sellers=mine, limit=PAGE))
 
+    await page.context.database.read(picture)  # a refusal is an answer, not a broken stream
     return StreamingResponse(
         changes(page, picture),
         media_type="text/event-stream",
@@ -168,12 +169,18 @@ def _read(conn: Connection, page: Page, contract_id: str) -> dict[str, Any]:
     buyer, seller = found.buyer, found.seller
     buys = page.may(Action.TRADE, buyer.organisation_id, buyer.project_id)
     sells = page.may(Action.TRADE, seller.organisation_id, seller.project_id)
+    mine = page.principal.readable_projects
     is_signed = found.state is ContractState.SIGNED
     sellable = [one for one in naming.standard_periods(page.now_ms) if found.period.covers(one)]
     return {
         "contract": found,
         "phase": rules.phase(found, page.now_ms).value,
-        "buys": found.buyer.project_id in page.principal.readable_projects,
+        "buys": found.buyer.project_id in mine,
+        "role": "buyer"
+        if found.buyer.project_id in mine
+        else "seller"
+        if found.seller.project_id in mine
+        else "onlooker",
         "cells": cells(found, hours, page.now_ms),
         "hours": hours[:HOURS_SHOWN],
         "charged": sum(one.charged for one in hours),

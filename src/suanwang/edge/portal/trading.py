@@ -12,12 +12,12 @@ from sqlalchemy.engine import Connection
 
 from suanwang.edge.portal import catalogue
 from suanwang.edge.portal.formats import SHANGHAI, local
-from suanwang.edge.portal.rendering import Page
+from suanwang.edge.portal.rendering import Page, owners_of
 from suanwang.grid.sites import service as sites
 from suanwang.kernel.errors import InvalidInput
 from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.tenancy import service as tenancy
-from suanwang.tenancy.model import Action, Project
+from suanwang.tenancy.model import Action, Organisation, Project
 from suanwang.trade.catalogue.model import CORE, Period, Product
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Contract, ContractState
@@ -106,6 +106,7 @@ class Seat:
 
     project: Project
     projects: list[Project]
+    owners: dict[str, Organisation]
     available: int
 
 
@@ -124,7 +125,9 @@ def seat(conn: Connection, page: Page, wanted: str) -> Seat | None:
     own = [one for one in found if one.organisation_id == principal.organisation_id]
     usual = next((one for one in own if one.name == "default"), (own or found)[0])
     chosen = next((one for one in found if wanted in (one.id, one.name)), usual)
-    return Seat(chosen, found, ledger.funds(conn, [chosen.id])[chosen.id])
+    return Seat(
+        chosen, found, owners_of(conn, principal), ledger.funds(conn, [chosen.id])[chosen.id]
+    )
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@
 
   /* by the hour where there are enough of them: a thin bar from low to high, a thick one from open to close */
   function candles(data) {
-    const bar = (of, width, stack, more) => ({ type: "bar", stack, barWidth: width, barGap: "-100%", data: data.candles.map(of), silent: true, ...more });
+    const bar = (of, width, stack, more) => ({ type: "bar", stack, xAxisIndex: stack === "wick" ? 1 : 0, barWidth: width, data: data.candles.map(of), silent: true, ...more });
     const hidden = { itemStyle: { color: "transparent" }, tooltip: { show: false } };
     const least = (Math.max(...data.candles.map((one) => one[2])) - Math.min(...data.candles.map((one) => one[3]))) * 0.01 || 0.001;
     const colour = (item) => style(data.candles[item.dataIndex][4] >= data.candles[item.dataIndex][1] ? "--buy" : "--sell");
@@ -63,21 +63,23 @@
   function reference(data) {
     if (data.reference === null) return {};
     return { markLine: { silent: true, symbol: "none", lineStyle: { color: style("--muted"), type: "dashed" }, data: [{ yAxis: data.reference }],
-      label: { position: "insideEndTop", color: style("--muted"), fontSize: 10, formatter: `${data.words.reference} ¥${+data.reference.toFixed(3)}` } } };
+      label: { position: "insideStartTop", color: style("--muted"), fontSize: 10, formatter: `${data.words.reference} ¥${+data.reference.toFixed(3)}` } } };
   }
 
   function prices(data) {
     const byHour = data.candles.length >= 4, rows = byHour ? data.candles : data.trades, lots = byHour ? 5 : 2, last = byHour ? 4 : 1;
     const line = { name: data.words.price, type: "line", symbol: rows.length > 40 ? "none" : "circle", symbolSize: byHour ? 3 : 5, data: rows.map((one) => one[last]),
       lineStyle: { color: style("--bar"), width: byHour ? 0 : 1.6 }, itemStyle: { color: style("--bar") }, ...reference(data) };
+    const shown = { type: "category", data: rows.map((one) => one[0]), axisLabel: label(), axisLine: { lineStyle: { color: style("--line") } }, axisTick: { show: false } };
+    const hidden = { ...shown, show: false, axisPointer: { show: false } };
     put("price-chart", {
       ...frame(),
-      xAxis: { type: "category", data: rows.map((one) => one[0]), axisLabel: label(), axisLine: { lineStyle: { color: style("--line") } }, axisTick: { show: false } },
+      xAxis: [shown, hidden, hidden], // bars that share an axis stand beside each other
       yAxis: [amounts({ scale: true, axisLabel: { ...label(), formatter: (value) => `¥${+value.toFixed(3)}` } }),
         amounts({ show: false, max: (range) => range.max * 4, splitLine: { show: false } })],
       series: [
         ...(byHour ? candles(data) : []), line,
-        { name: data.words.lots, type: "bar", yAxisIndex: 1, barMaxWidth: 10, data: rows.map((one) => one[lots]), itemStyle: { color: style("--track") } },
+        { name: data.words.lots, type: "bar", xAxisIndex: 2, yAxisIndex: 1, barMaxWidth: 10, data: rows.map((one) => one[lots]), itemStyle: { color: style("--track") } },
       ],
     });
   }
