@@ -23,17 +23,17 @@ from suanwang.edge.portal.pages import install as install_portal
 from suanwang.engines.scheduling.model import Policy
 from suanwang.grid.data import garbage
 from suanwang.grid.data.depot import Depot
-from suanwang.grid.jobs import housekeeping, reading, retention
+from suanwang.grid.jobs import benches, housekeeping, reading, retention
 from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
 from suanwang.grid.jobs.grants import NOTHING
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
-from suanwang.kernel.errors import SuanwangError, Unavailable
+from suanwang.kernel.errors import InvalidInput, SuanwangError, Unavailable
 from suanwang.kernel.money import parse_yuan
 from suanwang.kernel.time import MS_PER_DAY, Clock
 from suanwang.platform.blob_stores import open_blob_store
-from suanwang.platform.clock import SystemClock, SystemRandom
+from suanwang.platform.clock import RehearsalClock, SystemClock, SystemRandom
 from suanwang.platform.database import Tx, open_database
 from suanwang.platform.entropy import nonce_text
 from suanwang.platform.leader import RENEW_EVERY_S, Leader
@@ -54,7 +54,9 @@ from suanwang.trade.market import reading as market
 
 log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
+REHEARSAL_FILE = "rehearsal.json"
 OUTBOX_EVERY_S = 0.25
+BENCHES_EVERY_S = 2.0
 HOUSEKEEPING_EVERY_S = 600.0
 MARKET_EVERY_S = 5.0
 """How long after the hour the books of what is delivered now may stay open."""
@@ -72,7 +74,7 @@ def make_context(settings: Settings, clock: Clock | None = None) -> Context:
     """Open everything that the control plane stands on; the database is brought up to date."""
     state = Path(settings.state)
     state.mkdir(parents=True, exist_ok=True)
-    clock, random = clock or SystemClock(), SystemRandom()
+    clock, random = clock or _clock_of(settings, state), SystemRandom()
     migrate(settings.database_url)
     database = open_database(settings.database_url, clock, random)
     signals = Signals()
@@ -126,6 +128,19 @@ def make_context(settings: Settings, clock: Clock | None = None) -> Context:
     )
 
 
+def _clock_of(settings: Settings, state: Path) -> Clock:
+    if not settings.rehearsal:
+        return SystemClock()
+    if not settings.database_url.startswith("sqlite"):
+        raise InvalidInput(
+            "RehearsalShared",
+            "A rehearsal keeps its time in one process.",
+            hint="Rehearse with SQLite: leave the setting `database` empty.",
+            field="rehearsal",
+        )
+    return RehearsalClock(state / REHEARSAL_FILE, SystemClock())
+
+
 async def first_start(context: Context, admin_password: str | None = None) -> Bootstrap:
     """Make the operator, its project and its token on an empty database; else find them."""
     credit = parse_yuan(context.settings.initial_credit_yuan)
@@ -153,15 +168,16 @@ class Loops:
 
     def start(self) -> None:
         self._context.signals.bind(asyncio.get_running_loop())
-        for loop in (
+        for step in (
             self._rounds,
             self._sweeps,
             self._outbox,
             self._market,
+            self._benches,
             self._housekeeping,
             self._garbage,
         ):
-            self._tasks.append(asyncio.create_task(self._for_ever(loop)))
+            self._tasks.append(asyncio.create_task(self._for_ever(step)))
         if self._context.leader is not None:
             self._tasks.append(asyncio.create_task(self._for_ever(self._campaign)))
             url = self._context.settings.database_url
@@ -280,6 +296,15 @@ class Loops:
         found = await self._context.database.read(lambda conn: watch.look(conn, now_ms))
         if found:
             await self._context.database.write(lambda tx: watch.keep(tx, found))
+
+    async def _benches(self) -> None:
+        """Results of the micro-benchmark are taken once their runs have ended."""
+        await asyncio.sleep(BENCHES_EVERY_S)
+        if not self._leads:
+            return
+        unseal = self._context.secrets.open
+        for ticket in await self._context.database.read(benches.due):
+            await self._context.database.write(partial(benches.take, ticket=ticket, unseal=unseal))
 
     async def _outbox(self) -> None:
         for name in self._context.outbox.subscribers:

@@ -297,3 +297,23 @@ def test_a_broken_line_costs_no_line_and_doubles_none(platform: Platform) -> Non
     follower.stdout.close()
     relay.close()
     assert seen == [f"line {i}\n" for i in range(1, 401)]
+
+
+def test_a_pool_is_measured_and_found_by_what_it_is(platform: Platform) -> None:
+    pool = platform.json("offers", "site:local")[0]["pool"]
+    bench = platform.json("bench", "run", f"local/{pool}")
+    assert bench["state"] == "taken", bench
+    assert {"FP64", "memory"} <= {one["what"] for one in bench["results"]}
+    job = platform.json("show", bench["job_id"])
+    assert (job["name"], job["state"]) == ("suan-bench", "succeeded")
+    core = platform.json("catalogue", "show", "core")
+    assert {one["pool"] for one in core["measured"]} == {pool}
+    assert platform.json("bench", "ls")[0]["id"] == bench["id"]
+    shown = platform.suan("catalogue", "show", "MLU370-X8").stdout
+    assert "mlu370-x8-48g" in shown
+    assert "Cambricon's product page" in shown
+    assert "48–96" in platform.suan("catalogue", "ls", "vendor:cambricon memory:48").stdout
+    assert platform.json("offers", "gpu:yes") == []
+    wrong = platform.suan("offers", "zone:north pric<30")
+    assert wrong.returncode == 2
+    assert wrong.stderr == ("suan: Character 12: there is no field 'pric'. Did you mean price?\n")

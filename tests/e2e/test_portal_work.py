@@ -215,3 +215,40 @@ def test_the_statement_says_what_the_api_says(page: Any, plane: Plane) -> None:
 
 def _statement(plane: Plane, by: str = "job") -> Any:
     return plane.call("GET", f"/v1/projects/default/statement?by={by}")
+
+
+def test_a_pool_is_measured_at_a_click_and_its_figures_are_shown(page: Any, plane: Plane) -> None:
+    page.goto("/catalogue/core")
+    page.click("form.measure button")
+    page.wait_for_url("**/catalogue/core?done=measuring")
+    wait_until(lambda: plane.call("GET", "/v1/benches")["items"][0]["state"] == "taken")
+    page.goto("/catalogue/core")
+    assert "GFLOPS" not in page.inner_text("main")
+    assert re.search(r"FP64\s+0\.\d+ TFLOPS", page.inner_text("main"))
+    page.goto("/catalogue")
+    expect(page.locator(".state.ok", has_text="已入目录")).to_have_count(1)
+
+
+def test_a_query_is_answered_or_marked_where_it_is_wrong(page: Any) -> None:
+    page.goto("/catalogue")
+    everything = page.locator("table[data-rows] tbody tr").count()
+    page.fill("#q", "gpu.domestic:yes gpu.memory>=64 sort:-gpu.fp16")
+    page.press("#q", "Enter")
+    page.wait_for_url("**/catalogue?q=*")
+    found = page.locator("table[data-rows] tbody tr")
+    assert 0 < found.count() < everything
+    assert found.first.locator("a").first.inner_text() == "BR100"
+    band = page.locator("tr", has_text="C500").first.locator("details.band").first
+    band.locator("summary").click()
+    assert "240" in band.inner_text()
+    assert "280" in band.inner_text()
+    assert page.url.endswith("fp16"), "sources open in the row, which stays where it is"
+    for address in ("/catalogue", "/offers"):
+        page.goto(address)
+        page.fill("#q", "zone:henan pric<30")
+        page.press("#q", "Enter")
+        page.wait_for_url(f"**{address}?q=*")
+        assert page.inner_text(".mistake mark") == "pric"
+        assert "您是不是要写 price？" in page.inner_text(".mistake")
+        assert page.input_value("#q") == "zone:henan pric<30"
+        assert page.get_attribute("#q", "aria-invalid") == "true"

@@ -57,6 +57,10 @@ MARKET = {
     ("GET", "/v1/sites"),
     ("GET", "/v1/sites/{name}"),
     ("GET", "/v1/offers"),
+    ("GET", "/v1/catalogue/accelerators"),
+    ("GET", "/v1/catalogue/accelerators/{unit_class}"),
+    ("GET", "/v1/benches"),
+    ("GET", "/v1/benches/{bench}"),
     ("GET", "/v1/links"),
     ("GET", "/v1/prices"),
     ("GET", "/v1/pools/{pool}/prices"),
@@ -77,6 +81,7 @@ SCOPES = {
     "jobs": {Scope.JOBS_READ, Scope.JOBS_WRITE},
     "data": {Scope.JOBS_READ, Scope.JOBS_WRITE},
     "sites": {Scope.SITES_READ, Scope.SITES_WRITE},
+    "catalogue": {Scope.SITES_READ, Scope.SITES_WRITE},
     "billing": {Scope.BILLING_READ, Scope.BILLING_WRITE},
     "tenancy": {Scope.TENANCY_READ, Scope.TENANCY_WRITE},
 }
@@ -168,6 +173,7 @@ async def _possessions(client: httpx.AsyncClient, token: str, ids: dict[str, str
     assert made.status_code == 201, made.text
     ids["name"] = made.json()["name"]
     ids["site"] = ids["site_id"] = made.json()["id"]
+    ids["unit_class"], ids["bench"] = "core", f"bench-of-{name}"
     content = BLOB + name.encode()
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     made = await client.put(f"/v1/blobs/{digest}", content=content, headers=headers)
@@ -224,7 +230,7 @@ async def worlds(context: Context, client: httpx.AsyncClient) -> Worlds:
         }
 
     unscoped = await context.database.write(narrow)
-    public = ("name", "site", "site_id", "name_of_organisation", "organisation")
+    public = ("name", "site", "site_id", "name_of_organisation", "organisation", "unit_class")
     shown = {value for name, value in east.items() if name not in public}
     return Worlds(
         own=_by_name(west),

@@ -47,10 +47,14 @@ class _Server(uvicorn.Server):
 
 
 def settings_of(
-    file: Path | None, state: str | None, host: str | None, port: int | None
+    file: Path | None,
+    state: str | None,
+    host: str | None,
+    port: int | None,
+    rehearsal: bool | None = None,
 ) -> Settings:
     """Defaults, then the file, then SUAN_* variables, then what the command line says."""
-    return load_settings(file, state=state, host=host, port=port)
+    return load_settings(file, state=state, host=host, port=port, rehearsal=rehearsal)
 
 
 def listen(settings: Settings) -> tuple[socket.socket, Settings]:

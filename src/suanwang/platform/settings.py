@@ -72,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate_limit_per_s: float = 200.0
     rate_limit_burst: int = 1_000
     arrears_grace_s: int = 3_600
+    rehearsal: bool = False
+    """The operator may put the clock forward; never where real money is at stake."""
     oidc: Oidc = Oidc()
     telemetry: bool = True
 

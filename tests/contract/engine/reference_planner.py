@@ -142,6 +142,7 @@ class Reference:
         checks = (
             (R.SITE_NOT_ALLOWED, bool(d.sites) and p.site_id not in d.sites),
             (R.SITE_NOT_ALLOWED, p.site_id in d.excluded_sites),
+            (R.SITE_NOT_ALLOWED, bool(d.pools) and p.pool_id not in d.pools),
             (R.REGION_NOT_ALLOWED, bool(d.regions) and p.region not in d.regions),
             (R.SITE_KIND_NOT_ALLOWED, bool(d.site_kinds) and p.site_kind not in d.site_kinds),
             (R.ARCHITECTURE, bool(d.architectures) and p.architecture not in d.architectures),

@@ -82,6 +82,7 @@ def classes(draw: st.DrawFn, class_id: str, *, plain: bool = False) -> DemandCla
         architectures=("x86_64",) if draw(rare) else (),
         sites=("s1", "s2") if draw(rare) else (),
         excluded_sites=("s2",) if draw(rare) else (),
+        pools=("p0", "p1") if draw(rare) else (),
         preemptible=draw(st.booleans()),
         inputs=(draw(inputs()),) if draw(rare) else (),
     )

@@ -227,6 +227,7 @@ def base(**changes: object) -> Pool:
     [
         ({"sites": ("x",)}, {}, R.SITE_NOT_ALLOWED, "not among those you allow: x"),
         ({"excluded_sites": ("site-p",)}, {}, R.SITE_NOT_ALLOWED, "you excluded site site-p"),
+        ({"pools": ("x",)}, {}, R.SITE_NOT_ALLOWED, "pool p is not among those you allow: x"),
         ({"regions": ("gansu",)}, {}, R.REGION_NOT_ALLOWED, "is in henan, you allow gansu"),
         ({"site_kinds": ("super",)}, {}, R.SITE_KIND_NOT_ALLOWED, "of kind ai"),
         ({"architectures": ("aarch64",)}, {}, R.ARCHITECTURE, "is x86_64, you allow aarch64"),

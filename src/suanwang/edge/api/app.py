@@ -28,6 +28,7 @@ ROUTERS = (
     "suanwang.edge.api.routes_logs",
     "suanwang.edge.api.routes_sites",
     "suanwang.edge.api.routes_links",
+    "suanwang.edge.api.routes_catalogue",
     "suanwang.edge.api.routes_session",
     "suanwang.edge.api.routes_tenancy",
     "suanwang.edge.api.routes_billing",
@@ -37,6 +38,7 @@ ROUTERS = (
     "suanwang.edge.api.routes_listings",
     "suanwang.edge.api.routes_contracts",
     "suanwang.edge.api.routes_blobs",
+    "suanwang.edge.api.routes_rehearsal",
 )
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]

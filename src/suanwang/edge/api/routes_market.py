@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
+from pydantic import TypeAdapter
 from sqlalchemy.engine import Connection
+from starlette.responses import Response
 
 from suanwang.edge.api import views_market as views
 from suanwang.edge.api.auth import require_scope
@@ -33,6 +35,9 @@ Trader = Annotated[Principal, Depends(require_scope(Scope.MARKET_WRITE))]
 Identity = Annotated[str, Path(max_length=140)]
 Word = Annotated[str | None, Query(max_length=60)]
 Project = Annotated[str | None, Query(max_length=128, description="The caller's, if absent.")]
+
+
+_ANSWERS = TypeAdapter(list[views.AnswerView])
 
 
 class OrderRefused(SuanwangError):
@@ -128,13 +133,13 @@ async def place_order(
     return views.AnswerView.of(answer)
 
 
-@router.post("/orders/batch")
-async def place_orders(
-    body: views.BatchRequest, principal: Trader, context: Ctx
-) -> list[views.AnswerView]:
+@router.post("/orders/batch", response_model=list[views.AnswerView])
+async def place_orders(body: views.BatchRequest, principal: Trader, context: Ctx) -> Response:
     """Many orders of one project in their order; each is answered for itself."""
     answers = await _place(context, principal, body.project, body.orders)
-    return [views.AnswerView.of(one) for one in answers]
+    told = [views.AnswerView.of(one) for one in answers]
+    # FastAPI would check a thousand answers once more, which takes as long as their orders did
+    return Response(_ANSWERS.dump_json(told), media_type="application/json")
 
 
 @router.get("/orders")

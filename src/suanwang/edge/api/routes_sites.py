@@ -1,4 +1,4 @@
-"""Sites over HTTP: invite, list, show, drain, cordon, remove; and the offers of their pools."""
+"""Sites over HTTP: invite, list, show, drain, cordon, remove; the prices of their pools."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from starlette.responses import Response
 from suanwang.edge.api.auth import Caller
 from suanwang.edge.api.direct import DirectRoute
 from suanwang.edge.api.routes_jobs import context_of
-from suanwang.edge.api.views import json_response, money, pool_view, site_view
+from suanwang.edge.api.views import json_response, pool_view, site_view
 from suanwang.edge.api.views_billing import PricesGiven
 from suanwang.grid.jobs import reading
-from suanwang.grid.jobs.offers import offers
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL
 from suanwang.grid.sites import service as sites
 from suanwang.grid.sites.model import Site
@@ -216,16 +215,3 @@ async def remove_site(request: Request, principal: Caller, name: str) -> Respons
     await context.database.write(use_case)
     request.app.state.agent_routes.forget_credentials()
     return json_response({"removed": name})
-
-
-@router.get("/offers")
-async def list_offers(request: Request, principal: Caller) -> Response:
-    """What can be had now: each pool with its price, its capacity and what of it is free."""
-    context = context_of(request)
-    require_may(principal, Action.READ_SITES, principal.organisation_id)
-    gathered = await context.dispatcher.gather()
-    items = [
-        {**offer, "prices": {name: money(value) for name, value in offer["prices"].items()}}
-        for offer in offers(gathered)
-    ]
-    return json_response({"items": items, "next_cursor": None})

@@ -37,6 +37,10 @@ SECTIONS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         "Market and money",
         (
             Command("offers", "market", "What can be had now, and at what price"),
+            Command("catalogue ls", "catalogue", "Accelerators with their figures and classes"),
+            Command("catalogue show", "catalogue", "A class: figures, sources, measurements"),
+            Command("bench run", "catalogue", "Measure a pool; the result goes into the catalogue"),
+            Command("bench ls", "catalogue", "What was measured, the newest first"),
             Command("queue", "market", "What waits, and why"),
             Command("market products", "trading", "What may be traded, and for which periods"),
             Command("market board", "trading", "Best prices of what is traded now"),
@@ -63,6 +67,7 @@ SECTIONS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         "Platform",
         (
             Command("up", "up", "Start the platform on this machine"),
+            Command("rehearsal clock", "rehearsal", "Time of a rehearsal; put it forward"),
             Command("agent", "agent", "Serve this machine or cluster as a site"),
             Command("site enrol", "sites", "Invite a site: prints its one-time token"),
             Command("site ls", "sites", "List sites"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, tables
@@ -9,12 +11,19 @@ from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
+from suanwang.kernel.errors import InvalidInput
 
 if TYPE_CHECKING:
     from suanwang.edge.client.views import Offer
 
 
 def _offers_options(parser: Parser) -> None:
+    parser.option(
+        "query",
+        help="Such as 'gpu.memory>=64 zone:henan price<30 sort:price'",
+        nargs="*",
+        metavar="QUERY",
+    )
     parser.common()
     parser.option("--region", help="Only this region", metavar="NAME")
     parser.option("--site", help="Only this site", metavar="NAME")
@@ -22,15 +31,24 @@ def _offers_options(parser: Parser) -> None:
 
 
 def _offers(args: Args) -> int:
+    query = " ".join(args.query)
+    try:
+        offers = client_of(args).offers(query)
+    except InvalidInput as error:
+        show_place(query, error)
+        raise
     found = [
         offer
-        for offer in client_of(args).offers()
+        for offer in offers
         if (not args.region or offer["region"] == args.region)
         and (not args.site or offer["site"] == args.site)
         and (not args.gpus or offer["accelerator"])
     ]
     if args.json:
         print_json(found)
+        return 0
+    if not found and query:
+        errors.tell(say("No offer is like that."))
         return 0
     if not found:
         errors.tell(say("No offers. `suan site enrol NAME --region REGION` invites a site."))
@@ -46,12 +64,25 @@ def _offers(args: Args) -> int:
         "CORE/H",
         "GIB/H",
         "CARD/H",
+        "100T/H",
         "MODEL",
     )
     rows = [_row(offer) for offer in found]
-    tables.show([say(h) for h in headings], rows, right=(4, 5, 6, 7, 8, 9), states=3)
-    print(tables.styled(say("Cores, memory and cards: free of all. Prices in yuan."), "dim"))
+    tables.show([say(h) for h in headings], rows, right=(4, 5, 6, 7, 8, 9, 10), states=3)
+    print(
+        tables.styled(
+            say("Cores, memory and cards: free of all. Prices in yuan. 100T: 100 TFLOPS (FP16)."),
+            "dim",
+        )
+    )
     return 0
+
+
+def show_place(query: str, error: InvalidInput) -> None:
+    """On a terminal, a mark under the character that the server does not understand."""
+    at = re.match(r"Character (\d+): ", error.message)
+    if sys.stderr.isatty() and error.field == "q" and at and query.isprintable():
+        errors.tell(f"  {query}\n  {' ' * tables.width(query[: int(at[1]) - 1])}^")
 
 
 def _row(offer: Offer) -> list[str]:
@@ -69,6 +100,7 @@ def _row(offer: Offer) -> list[str]:
         figures.yuan(prices["core_hour"]),
         figures.yuan(prices["memory_gib_hour"]),
         figures.yuan(prices["accelerator_hour"]) if card else "",
+        figures.yuan(offer["unit_price"]["by_measured"] or offer["unit_price"]["by_peak"]),
         str(card["model"]) if card else offer["architecture"],
     ]
 

@@ -23,6 +23,7 @@ def _options(parser: Parser) -> None:
     parser.option("--state", help="Folder of database, blobs and keys (.suan)", metavar="FOLDER")
     parser.option("--settings", help="YAML file of settings", type=Path, metavar="FILE")
     parser.flag("--local-site", help="Also serve this machine as a site named local")
+    parser.flag("--rehearsal", help="The operator may put the clock forward")
     parser.flag("--json", help="One line of JSON once it is ready, and nothing else")
     parser.flag("--no-login", help="Leave this user's login file alone")
 
@@ -34,7 +35,8 @@ def _up(args: Args) -> int:
     from suanwang.edge import server
 
     _log(args.json)
-    settings = server.settings_of(args.settings, args.state, args.host, args.port)
+    rehearsal = args.rehearsal or None
+    settings = server.settings_of(args.settings, args.state, args.host, args.port, rehearsal)
 
     def on_ready(ready: Ready) -> None:
         signed_in = _signed_in(ready, args.no_login)

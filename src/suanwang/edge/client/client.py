@@ -195,9 +195,9 @@ class Client:
 
     # --- market ------------------------------------------------------------------------------
 
-    def offers(self) -> list[Offer]:
+    def offers(self, query: str = "") -> list[Offer]:
         """Every pool with its price, what it has and what of it is free."""
-        found: list[Offer] = self.api.get("/v1/offers")["items"]
+        found: list[Offer] = self.api.get("/v1/offers", {"q": query or None})["items"]
         return found
 
     # --- data --------------------------------------------------------------------------------

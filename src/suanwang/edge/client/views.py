@@ -136,6 +136,8 @@ class Offer(TypedDict):
     max_runtime_s: int | None
     state: str
     prices: dict[str, Money]
+    unit_price: dict[str, Any]
+    """Of 100 TFLOPS (FP16, dense) for an hour: `by_peak`, `low`, `high`, `by_measured`."""
 
 
 FINAL_STATES = ("succeeded", "failed", "cancelled", "refused")

@@ -15,6 +15,7 @@ from suanwang.edge.portal import (
     routes_admin,
     routes_board,
     routes_books,
+    routes_catalogue,
     routes_contracts,
     routes_device,
     routes_job,
@@ -46,6 +47,7 @@ PARTS = (
     routes_listings,  # before an instrument's page: /market/listings is none
     routes_trading,
     routes_contracts,
+    routes_catalogue,
     routes_statement,
     routes_tokens,
     routes_admin,

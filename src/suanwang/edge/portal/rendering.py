@@ -143,6 +143,7 @@ class Page:
             "language": language,
             "now_ms": now_ms,
             "principal": principal,
+            "is_rehearsal": self.context.settings.rehearsal,
             "is_admin": principal is not None
             and self.may(Action.READ_AUDIT, principal.organisation_id),
             "csrf_token": (self.known.csrf_token or "") if self.known else "",

@@ -214,6 +214,7 @@ class Filters:
         key = (
             demand.sites,
             demand.excluded_sites,
+            demand.pools,
             demand.regions,
             demand.site_kinds,
             demand.architectures,
@@ -245,6 +246,10 @@ class Filters:
         if demand.excluded_sites:
             barred = self._any_of("site!", demand.excluded_sites, lambda i: columns.sites[i])
             yield RefusalReason.SITE_NOT_ALLOWED, barred
+        yield (
+            RefusalReason.SITE_NOT_ALLOWED,
+            elsewhere("pool", demand.pools, lambda i: pools[i].pool_id),
+        )
         yield (
             RefusalReason.REGION_NOT_ALLOWED,
             elsewhere("region", demand.regions, lambda i: pools[i].region),

@@ -100,6 +100,8 @@ class DemandClass:
     sites: tuple[str, ...] = ()
     """Allowed site ids, any if empty."""
     excluded_sites: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    """Allowed pool ids, any if empty."""
     preemptible: bool = False
     inputs: tuple[Input, ...] = ()
 

@@ -163,6 +163,7 @@ class Remedies:
                 demand,
                 sites=(*demand.sites, pool.site_id) if demand.sites else (),
                 excluded_sites=tuple(s for s in demand.excluded_sites if s != pool.site_id),
+                pools=(*demand.pools, pool.pool_id) if demand.pools else (),
             )
             yield Trial("Site", f"allow site {pool.site_id}", changed)
         for pool in self._pools_refused(_R.ACCELERATOR_MODEL, _R.ACCELERATOR_TOO_SMALL):

@@ -98,6 +98,8 @@ def _place(demand: DemandClass, where: Pool, reason: RefusalReason) -> str:
         case RefusalReason.SITE_NOT_ALLOWED:
             if where.site_id in demand.excluded_sites:
                 return f"you excluded site {where.site_id}"
+            if demand.pools and where.pool_id not in demand.pools:
+                return f"pool {where.pool_id} is not among those you allow: {_listed(demand.pools)}"
             return f"site {where.site_id} is not among those you allow: {_listed(demand.sites)}"
         case RefusalReason.REGION_NOT_ALLOWED:
             return f"pool {where.pool_id} is in {where.region}, you allow {_listed(demand.regions)}"

@@ -56,7 +56,7 @@ def request_of(resources: SpecResources) -> Request:
 
 
 def class_of(
-    spec: JobSpec, inputs: tuple[Input, ...], site_ids: Callable[[str], str], expected_s: int
+    spec: JobSpec, inputs: tuple[Input, ...], place_ids: Callable[[str], str], expected_s: int
 ) -> DemandClass:
     """The class; its id is the digest of its content, so equal demands meet in one class."""
     limits = spec.constraints
@@ -71,8 +71,9 @@ def class_of(
         regions=tuple(sorted(limits.regions)),
         site_kinds=tuple(sorted(limits.site_kinds)),
         architectures=tuple(sorted(limits.architectures)),
-        sites=tuple(sorted(site_ids(name) for name in limits.sites)),
-        excluded_sites=tuple(sorted(site_ids(name) for name in limits.excluded_sites)),
+        sites=tuple(sorted(place_ids(name) for name in limits.sites)),
+        excluded_sites=tuple(sorted(place_ids(name) for name in limits.excluded_sites)),
+        pools=tuple(sorted(place_ids(name) for name in limits.pools)),
         preemptible=spec.preemptible,
         inputs=inputs,
     )
@@ -147,13 +148,16 @@ def facts_of(spec: JobSpec, project_id: str, user_id: str, now_ms: int) -> JobFa
 def demand_of(
     spec: JobSpec,
     blobs: dict[str, BlobFact],
-    site_ids: Callable[[str], str],
+    place_ids: Callable[[str], str],
     *,
     facts: JobFacts | None = None,
     estimate: Estimate | None = None,
     expected_s: int | None = None,
 ) -> Demand:
-    """Take a specification apart; `blobs` has every digest that it names."""
+    """Take a specification apart; `blobs` has every digest that it names.
+
+    `place_ids` gives the id of a site, or of a pool written SITE/POOL.
+    """
     residency = tuple(sorted(spec.constraints.data_residency))
     digests = {item.digest for item in spec.inputs.values()}
     if spec.workdir is not None:
@@ -173,7 +177,7 @@ def demand_of(
         shown["secrets"] = dict.fromkeys(sorted(spec.secrets), "***")
     return Demand(
         spec=shown,
-        demand_class=class_of(spec, inputs, site_ids, expected_s or spec.max_runtime),
+        demand_class=class_of(spec, inputs, place_ids, expected_s or spec.max_runtime),
         terms=msgspec.structs.replace(terms_of(spec), facts=facts, estimate=estimate),
         template=template_of(spec, blobs),
         secrets=dict(spec.secrets),

@@ -38,7 +38,7 @@ def candidates_for(
     demand = demand_of(
         spec,
         facts,
-        lambda name: sites.find_site(conn, name).site_id,
+        lambda name: sites.place_id(conn, name),
         expected_s=expected_s,
     )
     found = candidates(gathered.snapshot, demand.demand_class, owner.organisation_id, now_ms)

@@ -1,11 +1,21 @@
-"""What the grid offers now, pool by pool. Pure."""
+"""What the grid offers now, pool by pool, and what the catalogue knows of its cards. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from suanwang.grid.jobs.snapshot import Gathered
 from suanwang.kernel.resources import ZERO, Resources
+from suanwang.protocol.messages import AcceleratorReport
+from suanwang.trade.catalogue.cards import class_of, split_class
+from suanwang.trade.catalogue.model import CORE, Band, Precision, UnitPrice
+from suanwang.trade.catalogue.rules import band_of, unit_price
+from suanwang.trade.catalogue.service import PoolFigure
+
+MEGA_PER_GIGA = 1_000
+Figures = Mapping[tuple[str, str], Mapping[str, PoolFigure]]
+"""(pool, class) → precision → what it was measured at."""
 
 
 def _vector(resources: Resources) -> dict[str, int]:
@@ -17,8 +27,9 @@ def _vector(resources: Resources) -> dict[str, int]:
     }
 
 
-def offers(gathered: Gathered) -> list[dict[str, Any]]:
-    """Pools by site name, with capacity, free resources, prices (micro-yuan an hour) and state."""
+def offers(gathered: Gathered, figures: Figures | None = None) -> list[dict[str, Any]]:
+    """Pools by site name, with capacity, free resources, prices (micro-yuan an hour), state, and
+    the price of a normalised unit; throughput in millions of operations a second."""
     rows = []
     for pool in gathered.snapshot.pools:
         site = gathered.sites[pool.site_id]
@@ -47,6 +58,7 @@ def offers(gathered: Gathered) -> list[dict[str, Any]]:
                     "memory_mib": card.memory_mib,
                     "fp16_tflops": card.fp16_gflops / 1000,
                 },
+                **_compared(pool.pool_id, card, pool.prices.accelerator_hour, figures or {}),
                 "interconnect": row.interconnect,
                 "isolation": row.isolation,
                 "nodes": len(pool.nodes),
@@ -68,6 +80,58 @@ def offers(gathered: Gathered) -> list[dict[str, Any]]:
             }
         )
     return sorted(rows, key=lambda row: (row["site"], row["pool"]))
+
+
+def _compared(
+    pool_id: str, card: AcceleratorReport | None, price: int, figures: Figures
+) -> dict[str, Any]:
+    unit_class = class_of(card.model, card.memory_mib) if card else CORE
+    measured = figures.get((pool_id, unit_class), {})
+    if card is None:
+        return {
+            "unit_class": unit_class,
+            "known": None,
+            "peak": None,
+            "measured": dict(measured),
+            "unit_price": UnitPrice(),
+        }
+    known, gb = split_class(unit_class)
+    peak = band_of(known, declared_mega=card.fp16_gflops * MEGA_PER_GIGA)
+    fp16 = measured.get(Precision.FP16)
+    speeds = [
+        one.gb_s
+        for memory in (known.memory if known else ())
+        if memory.gb == gb
+        for one in memory.bandwidths
+    ]
+    return {
+        "unit_class": unit_class,
+        "known": None
+        if known is None
+        else {
+            "vendor": known.vendor,
+            "stack": known.stack,
+            "domestic": known.domestic,
+            "memory_gb": gb,
+            "bandwidth_gb_s": min(speeds, default=None),
+        },
+        "peak": peak,
+        "measured": dict(measured),
+        "unit_price": unit_price(price, peak, fp16.mega if fp16 else None),
+    }
+
+
+def band_view(band: Band | None) -> dict[str, Any] | None:
+    """TFLOPS, for people and programs alike."""
+    if band is None:
+        return None
+    return {
+        "tera": band.mega / 1_000_000,
+        "low_tera": band.low_mega / 1_000_000,
+        "high_tera": band.high_mega / 1_000_000,
+        "basis": band.basis.value,
+        "sources_differ": band.is_wide,
+    }
 
 
 def _size(resources: Resources) -> tuple[int, int, int]:

@@ -177,6 +177,11 @@ def output(
     return leases_store.read_log(conn, lease_id, stream, offset, limit)
 
 
+def open_leases(conn: Connection) -> int:
+    """At all sites."""
+    return sum(row.leases for row in leases_store.open_totals(conn))
+
+
 def open_leases_at(conn: Connection, site_id: str) -> int:
     return leases_store.count_open_of_site(conn, site_id)
 

@@ -193,6 +193,8 @@ class Constraints(Strict):
     site_kinds: Texts = []
     sites: Texts = []
     excluded_sites: Texts = []
+    pools: Texts = []
+    """Written SITE/POOL."""
 
 
 class Partition(Strict):

@@ -104,9 +104,9 @@ def _demands(
     by_name: dict[str, str] = {}
     said: dict[JobFacts, Estimate] = {}
 
-    def site_id(name: str) -> str:
+    def place_id(name: str) -> str:
         if name not in by_name:
-            by_name[name] = sites.find_site(conn, name).site_id
+            by_name[name] = sites.place_id(conn, name)
         return by_name[name]
 
     wanted: dict[str, set[str]] = {}
@@ -132,7 +132,7 @@ def _demands(
             demand_of(
                 spec,
                 facts.get(owner.organisation_id, {}),
-                site_id,
+                place_id,
                 facts=about if estimates is not None else None,
                 estimate=estimate,
                 expected_s=on_grid(estimate.median_s, spec.max_runtime) if estimate else None,

@@ -233,6 +233,25 @@ def find_site(conn: Connection, name_or_id: str) -> Site:
     return site
 
 
+def find_pool(conn: Connection, text: str) -> tuple[Site, PoolRow]:
+    """A pool written SITE/POOL."""
+    site_name, slash, pool_name = text.partition("/")
+    if not slash:
+        raise InvalidInput(
+            "PoolUnclear", f"{text!r} names no pool.", hint="Write it as SITE/POOL.", field="pool"
+        )
+    site = find_site(conn, site_name)
+    pool = _pool_named(conn, site.site_id, pool_name)
+    if not pool.present:
+        raise NotFound("PoolNotFound", f"{site.name} has no pool {pool_name!r} any more.")
+    return site, pool
+
+
+def place_id(conn: Connection, text: str) -> str:
+    """The id of a site, or of a pool written SITE/POOL."""
+    return find_pool(conn, text)[1].pool_id if "/" in text else find_site(conn, text).site_id
+
+
 def open_session(
     tx: Tx, site_id: str, request: ReconcileRequest, *, has_work: bool = False
 ) -> Site:

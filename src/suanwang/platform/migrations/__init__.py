@@ -30,6 +30,7 @@ TABLE_MODULES = (
     "suanwang.platform.leader",
     "suanwang.tenancy.store",
     "suanwang.tenancy.access_store",
+    "suanwang.trade.catalogue.store",
     "suanwang.trade.ledger.store",
     "suanwang.trade.billing.store",
     "suanwang.trade.contracts.store",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from suanwang.kernel.errors import Conflict, InvalidInput
 from suanwang.kernel.time import hour_of
@@ -25,6 +26,7 @@ MONDAY_DAYS = 4
 """1970-01-05, the first Monday."""
 
 
+@lru_cache(maxsize=16_384)
 def name_of(instrument: Instrument) -> str:
     product = instrument.product
     return f"{product.unit_class}:{product.zone}:{suffix_of(instrument.period)}"
@@ -36,6 +38,7 @@ def suffix_of(period: Period) -> str:
     return f"{at}:{period.hours}"
 
 
+@lru_cache(maxsize=16_384)
 def parse(text: str) -> Instrument:
     """Raises InvalidInput. The inverse of `name_of`."""
     found = FORM.fullmatch(text)

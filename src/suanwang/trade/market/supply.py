@@ -7,8 +7,8 @@ from sqlalchemy.engine import Connection
 from suanwang.grid.sites import service as sites
 from suanwang.grid.sites.model import PoolRow, Site
 from suanwang.kernel.errors import InvalidInput
+from suanwang.trade.catalogue.cards import class_of
 from suanwang.trade.catalogue.model import CORE, Period, Product
-from suanwang.trade.catalogue.rules import class_of
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import ContractState, Party
 from suanwang.trade.contracts.service import Source

@@ -82,7 +82,7 @@ function move(step) {
 }
 document.addEventListener("click", (event) => {
   const row = event.target.closest("tr[data-href]");
-  if (row && !event.target.closest("a,button,input,select,label,form") && !String(getSelection())) location.href = row.dataset.href;
+  if (row && !event.target.closest("a,button,input,select,label,form,details") && !String(getSelection())) location.href = row.dataset.href;
 });
 
 /* --- keys --- */
