@@ -7,10 +7,10 @@ SEED ?= 1
 SEEDS ?=
 WORKERS ?= 6
 BENCHES ?= planning explaining market auction order_book packing queueing estimates end_to_end api startup \
-  authentication spawn transfer two_databases usage_and_charge
+  authentication spawn transfer two_databases usage_and_charge daily_close
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-stop test test-heavy check format bench sim components clean
+.PHONY: help demo demo-stop test test-heavy check format bench focus sim components clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ format: $(VENV)/.test  ## Put the code into the house format
 
 bench: $(VENV)/.bench components  ## Every bench on a quiet machine: BENCHES="planning api" for some
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python bench/$$name.py $(ARGS) || exit 1; done
+
+focus: $(VENV)/.test  ## The real focus-validator over our exports, and docs/focus-conformance.md
+	@$(BIN)/python scripts/focus_conformance.py --write docs/focus-conformance.md
 
 sim: $(VENV)/.test  ## The platform under faults in virtual time: SEED=n for one, SEEDS=n for many
 	@$(BIN)/python -m suanwang.sim --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)

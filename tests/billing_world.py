@@ -96,6 +96,12 @@ class World:
         facts = [UsageRecorded(record) for record in records]
         self.write(lambda tx: billing.charge(tx, facts))
 
+    def charge_fully(self, run: Run, start_ms: int, end_ms: int) -> None:
+        """Record a run and charge it, on the test's own thread."""
+        records = usage_of(run, start_ms, end_ms)
+        self.record(records)
+        self.charge(records)
+
     async def settle(self, records: Sequence[UsageRecord]) -> None:
         """Record and charge."""
         self.record(records)

@@ -51,6 +51,7 @@ from suanwang.trade.billing import service as billing
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.market import listings, watch
 from suanwang.trade.market import reading as market
+from suanwang.trade.settlement import closing
 
 log = logging.getLogger("suanwang")
 KEY_FILE = "secrets.key"
@@ -61,6 +62,7 @@ HOUSEKEEPING_EVERY_S = 600.0
 MARKET_EVERY_S = 5.0
 """How long after the hour the books of what is delivered now may stay open."""
 WATCH_EVERY_MS = 10 * 60 * 1_000
+CLOSES_EVERY_S = 300.0
 FIRST_GARBAGE_S = 60.0
 """After a start: a process that never lives for an hour collects as well."""
 
@@ -176,6 +178,7 @@ class Loops:
             self._benches,
             self._housekeeping,
             self._garbage,
+            self._closes,
         ):
             self._tasks.append(asyncio.create_task(self._for_ever(step)))
         if self._context.leader is not None:
@@ -247,6 +250,16 @@ class Loops:
         self._context.telemetry.garbage(found.deleted, found.freed_bytes)
         if found != garbage.Collected():
             log.info("garbage: %s", found)
+
+    async def _closes(self) -> None:
+        """Days that have been over for some hours; a day that does not balance is told again."""
+        hours = self._context.settings.close_after_hours
+        if hours and self._leads:
+            now_ms = self._context.clock.now_ms()
+            closed = await closing.close_due(self._context.database, now_ms, hours, by="system")
+            if closed:
+                log.info("closed %s days of the books", closed)
+        await asyncio.sleep(CLOSES_EVERY_S)
 
     async def _for_ever(self, step: Callable[[], Awaitable[None]]) -> None:
         """A failing step is told and tried again; it never ends the loop."""

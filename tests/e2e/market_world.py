@@ -7,7 +7,7 @@ from typing import Any
 
 from portal_world import PASSWORD, Plane
 
-A800, DCU = "a800-80g:gansu", "dcu-z100-32g:henan"
+A800, DCU = "a800-80g:gansu", "hygon-z100-32g:henan"
 BUYERS = {
     "henu": "河南大学计算与人工智能研究院",
     "startup": "Startup of Long Names and Large Models",

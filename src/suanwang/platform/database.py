@@ -67,6 +67,12 @@ class Tx:
             query = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
             self.conn.execute(query, {"name": name})
 
+    def share(self, name: str) -> None:
+        """Until this transaction ends nobody passes `serialise` with this name; others share."""
+        if self.is_postgres:
+            query = sa.text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 0))")
+            self.conn.execute(query, {"name": name})
+
     def committed(self) -> None:
         for action in self._after_commit:
             action()

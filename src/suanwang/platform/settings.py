@@ -29,6 +29,20 @@ class Oidc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     label: str = "OIDC"
 
 
+class Seller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who invoices: the platform's company, as the tax office knows it."""
+
+    name: str = ""
+    code: str = ""
+    """统一社会信用代码."""
+    address: str = ""
+    phone: str = ""
+    bank: str = ""
+    bank_account: str = ""
+    tax_percent: Annotated[int, msgspec.Meta(ge=0, le=13)] = 6
+    """Of services of information technology to general taxpayers."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything an operator may set."""
 
@@ -74,6 +88,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arrears_grace_s: int = 3_600
     rehearsal: bool = False
     """The operator may put the clock forward; never where real money is at stake."""
+    close_after_hours: Annotated[int, msgspec.Meta(ge=0, le=720)] = 6
+    """After midnight in Asia/Shanghai: then the day before is closed by itself; 0: by hand only."""
+    seller: Seller = Seller()
     oidc: Oidc = Oidc()
     telemetry: bool = True
 
@@ -107,7 +124,7 @@ def load_settings(
     environment = os.environ if environ is None else environ
     for name in Settings.__struct_fields__:
         text = environment.get(f"SUAN_{name.upper()}")
-        if text is not None and name != "oidc":
+        if text is not None and name not in ("oidc", "seller"):
             values[name] = text
     values.update({key: value for key, value in overrides.items() if value is not None})
     try:

@@ -37,6 +37,10 @@ ROUTERS = (
     "suanwang.edge.api.routes_market_data",
     "suanwang.edge.api.routes_listings",
     "suanwang.edge.api.routes_contracts",
+    "suanwang.edge.api.routes_closes",
+    "suanwang.edge.api.routes_invoices",
+    "suanwang.edge.api.routes_disputes",
+    "suanwang.edge.api.routes_focus",
     "suanwang.edge.api.routes_blobs",
     "suanwang.edge.api.routes_rehearsal",
 )

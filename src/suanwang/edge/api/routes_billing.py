@@ -22,6 +22,7 @@ from suanwang.trade.billing import reports, rules
 from suanwang.trade.billing import service as billing
 from suanwang.trade.billing.model import GroupBy
 from suanwang.trade.ledger import service as ledger
+from suanwang.trade.ledger.model import OwnerKind
 
 AuthorisePool = Callable[[Connection, Principal, str], None]
 """Raises unless the caller may set the prices of that pool, or if there is no such pool."""
@@ -60,6 +61,20 @@ async def get_account(project: Identity, principal: Reader, context: Ctx) -> vie
     def query(conn: Connection) -> views.AccountView:
         found = _readable(conn, principal, project)
         return views.account(found.id, ledger.project_account(conn, found.id))
+
+    return await context.database.read(query)
+
+
+@router.get("/projects/{project}/accounts")
+async def list_accounts(
+    project: Identity, principal: Reader, context: Ctx
+) -> Page[views.AccountView]:
+    """Its accounts in every currency: money, and what programmes have given it."""
+
+    def query(conn: Connection) -> Page[views.AccountView]:
+        found = _readable(conn, principal, project)
+        owned = ledger.accounts_of(conn, OwnerKind.PROJECT, found.id)
+        return Page(items=[views.account(found.id, one) for one in owned])
 
     return await context.database.read(query)
 

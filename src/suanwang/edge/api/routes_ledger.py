@@ -20,7 +20,7 @@ from suanwang.tenancy.model import Action, Principal
 from suanwang.tenancy.rules import require_may
 from suanwang.trade.billing import reports, rules
 from suanwang.trade.ledger import service as ledger
-from suanwang.trade.ledger.model import AccountLine, OwnerKind, PostResult
+from suanwang.trade.ledger.model import CNY, AccountLine, OwnerKind, PostResult, project_key
 
 router = APIRouter(prefix="/v1", tags=["billing"])
 Reason = Annotated[str, Field(min_length=1, max_length=500, description="For the statement.")]
@@ -91,7 +91,12 @@ def entry_view(line: AccountLine) -> EntryView:
 
 @router.get("/projects/{project}/entries")
 async def list_entries(
-    project: Identity, principal: Reader, context: Ctx, page: Paging, month: Month = None
+    project: Identity,
+    principal: Reader,
+    context: Ctx,
+    page: Paging,
+    month: Month = None,
+    currency: Annotated[str, Query(max_length=40)] = CNY,
 ) -> Page[EntryView]:
     """A month of the project's account, posting by posting, charges among them."""
     wanted = month or rules.month_of(context.clock.now_ms())
@@ -99,7 +104,8 @@ async def list_entries(
 
     def query(conn: Connection) -> Page[EntryView]:
         found = tenancy.project_of(conn, principal, project, Action.READ_BILLING)
-        account = ledger.project_account(conn, found.id)
+        key = project_key(found.id, currency)
+        account = ledger.find_accounts(conn, [key]).get(key)
         span = rules.month_bounds(wanted)
         rows = (
             ledger.account_lines(conn, account.id, *span, after=after, limit=page.fetch)

@@ -153,7 +153,7 @@ def account(project_id: str, found: Account | None) -> AccountView:
     )
     return AccountView(
         project_id=project_id,
-        currency=CNY,
+        currency=found.key.currency if found else CNY,
         balance=Money.of(balance),
         held=Money.of(held),
         credit_limit=Money.of(limit),

@@ -55,12 +55,15 @@ def _entries_options(parser: Parser) -> None:
     parser.common()
     parser.option("-p", "--project", help="Of this project", metavar="NAME")
     parser.option("--month", help="Another month than this one", metavar="YYYY-MM")
+    parser.option("--currency", help="Of its account in this currency", metavar="CODE")
 
 
 def _entries(args: Args) -> int:
     client = client_of(args)
     path = path_of(client, project_of(client, args.project), "/entries")
-    found = list(client.api.pages(path, {"month": args.month, "limit": 500}))
+    found = list(
+        client.api.pages(path, {"month": args.month, "currency": args.currency, "limit": 500})
+    )
     if args.json:
         print_json(found)
         return 0

@@ -89,15 +89,23 @@ def _bill_options(parser: Parser) -> None:
         choices=("job", "pool", "day", "user"),
         default="job",
     )
+    parser.option("--focus", help="Write the month to a file as FOCUS 1.2", metavar="FILE")
 
 
 def _bill(args: Args) -> int:
     client = client_of(args)
     base = path_of(client, project_of(client, args.project))
+    if args.focus:
+        return _focus(client, f"{base}/focus.csv", args)
     account = client.api.get(f"{base}/account")
+    others = [
+        one
+        for one in client.api.get(f"{base}/accounts")["items"]
+        if one["currency"] != account["currency"]
+    ]
     statement = _statement(client, f"{base}/statement", {"month": args.month, "by": args.by})
     if args.json:
-        print_json({"account": account, "statement": statement})
+        print_json({"account": account, "others": others, "statement": statement})
         return 0
     span = (statement["month"], "topped_up", "charged", "adjusted")
     moved = (f"{say(name.replace('_', ' '))} {figures.yuan(statement[name])}" for name in span[1:])
@@ -111,12 +119,23 @@ def _bill(args: Args) -> int:
                 figures.yuan(account["available"])
                 + (say("  in arrears") if account["in_arrears"] else ""),
             ),
+            *((one["currency"], figures.yuan(one["available"])) for one in others),
             (span[0], ", ".join(moved)),
         ]
     )
     if statement["lines"]:
         print()
         _show_lines(client, statement["lines"], args.by)
+    return 0
+
+
+def _focus(client: Client, path: str, args: Args) -> int:
+    """A page after the other, straight to the file."""
+    reply = client.api.stream(path, {"month": args.month})
+    with open(args.focus, "wb") as file:
+        while part := reply.read_some(1 << 16):
+            file.write(part)
+    errors.tell(say("Written to {file}.", file=args.focus))
     return 0
 
 

@@ -18,6 +18,7 @@ from suanwang.edge.portal import (
     routes_catalogue,
     routes_contracts,
     routes_device,
+    routes_finance,
     routes_job,
     routes_jobs,
     routes_listings,
@@ -52,6 +53,7 @@ PARTS = (
     routes_tokens,
     routes_admin,
     routes_books,
+    routes_finance,
     routes_device,
 )
 MACHINES = ("/v1/", "/agent/", "/static/", "/healthz", "/readyz", "/metrics")

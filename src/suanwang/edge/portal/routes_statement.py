@@ -28,7 +28,7 @@ from suanwang.trade.billing import reports, rules
 from suanwang.trade.billing.model import GroupBy, ReportLine, Statement
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.ledger import service as ledger
-from suanwang.trade.ledger.model import AccountLine, EntryKind
+from suanwang.trade.ledger.model import CNY, AccountLine, EntryKind, OwnerKind
 from suanwang.trade.market.model import Instrument
 from suanwang.trade.market.supply import CONTRACT
 
@@ -66,6 +66,11 @@ def _read(
         "days": _days(days, month),
         "movements": reports.movements(conn, found.id, month),
         "account": views.account(found.id, ledger.project_account(conn, found.id)),
+        "others": [
+            views.account(found.id, one)
+            for one in ledger.accounts_of(conn, OwnerKind.PROJECT, found.id)
+            if one.key.currency != CNY
+        ],
         "projects": tenancy.projects(conn, page.principal, limit=500),
         "owners": owners_of(conn, page.principal),
     }

@@ -182,6 +182,22 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class PricedUsage:
+    """A usage record with its charge and the price list that it was charged by."""
+
+    record: UsageRecord
+    at_ms: int
+    amount_micro_yuan: int
+    fee_micro_yuan: int
+    prices: PriceList
+
+    @property
+    def place(self) -> tuple[int, str, str]:
+        """Where it stands in the order of a listing."""
+        return self.at_ms, self.record.source, self.record.id
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
     """A project's month: opening + topped up − charged + adjusted = closing, to the micro-yuan."""
 

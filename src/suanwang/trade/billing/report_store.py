@@ -10,8 +10,16 @@ from sqlalchemy.engine import Connection
 
 from suanwang.kernel.time import MS_PER_DAY
 from suanwang.trade.billing import rules
-from suanwang.trade.billing.model import GroupBy, Quantities, Report, ReportLine
-from suanwang.trade.billing.store import charges, usage
+from suanwang.trade.billing.model import (
+    GroupBy,
+    PricedUsage,
+    PriceList,
+    Quantities,
+    Report,
+    ReportLine,
+    UsageRecord,
+)
+from suanwang.trade.billing.store import charges, price_lists, usage
 
 _CHARGE_OF_USAGE = (charges.c.source == usage.c.source) & (charges.c.usage_id == usage.c.id)
 
@@ -125,3 +133,44 @@ def earned(
     source = charges.join(usage, _CHARGE_OF_USAGE)
     amount = charges.c.amount - charges.c.fee
     return _page(conn, source, conditions, amount, by, after, limit)
+
+
+def priced(
+    conn: Connection,
+    whose: sa.ColumnElement[bool],
+    from_ms: int,
+    until_ms: int,
+    after: tuple[int, str, str] | None,
+    limit: int,
+) -> list[PricedUsage]:
+    """Charges that count in the span, one by one with all that explains them."""
+    fields = UsageRecord.__struct_fields__
+    query = (
+        sa.select(
+            charges.c.at_ms,
+            charges.c.amount,
+            charges.c.fee,
+            price_lists,
+            *[usage.c[name].label(f"of_{name}") for name in fields],
+        )
+        .join(usage, _CHARGE_OF_USAGE)
+        .join(price_lists, price_lists.c.id == usage.c.price_list_id)
+        .where(whose, charges.c.at_ms >= from_ms, charges.c.at_ms < until_ms)
+        .order_by(charges.c.at_ms, charges.c.source, charges.c.usage_id)
+        .limit(limit)
+    )
+    if after is not None:
+        place = sa.tuple_(charges.c.at_ms, charges.c.source, charges.c.usage_id)
+        query = query.where(place > sa.tuple_(*after))
+    return [
+        PricedUsage(UsageRecord(*row[10:]), row[0], row[1], row[2], PriceList(*row[3:10]))
+        for row in conn.execute(query)
+    ]
+
+
+def of_projects(project_ids: Sequence[str]) -> sa.ColumnElement[bool]:
+    return charges.c.project_id.in_(project_ids)
+
+
+def of_provider(organisation_id: str) -> sa.ColumnElement[bool]:
+    return charges.c.provider_organisation_id == organisation_id

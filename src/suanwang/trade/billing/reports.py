@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from suanwang.kernel.errors import InvalidInput
 from suanwang.trade.billing import report_store, rules, store
-from suanwang.trade.billing.model import GroupBy, Report, Statement
+from suanwang.trade.billing.model import GroupBy, PricedUsage, Report, ReportLine, Statement
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import AccountKind, AccountLine, Discrepancy, EntryKind
 
@@ -103,6 +103,76 @@ def provider_revenue(
     """What an organisation's sites earned in a month, platform fee deducted."""
     from_ms, until_ms = rules.month_bounds(month)
     return report_store.earned(conn, organisation_id, from_ms, until_ms, by, after, _checked(limit))
+
+
+def adjustments(
+    conn: Connection,
+    project_id: str,
+    month: str,
+    *,
+    after: tuple[int, str] | None = None,
+    limit: int = PAGE_LIMIT,
+) -> list[AccountLine]:
+    """A month's postings that are neither charges nor top-ups: the statement's `adjusted`."""
+    account = ledger.project_account(conn, project_id)
+    if account is None:
+        return []
+    return ledger.account_lines(
+        conn,
+        account.id,
+        *rules.month_bounds(month),
+        without=(EntryKind.CHARGE, EntryKind.TOP_UP),
+        after=after,
+        limit=limit,
+    )
+
+
+def priced_usage(
+    conn: Connection,
+    month: str,
+    *,
+    project_ids: Sequence[str] | None = None,
+    provider_organisation_id: str | None = None,
+    after: tuple[int, str, str] | None = None,
+    limit: int = PAGE_LIMIT,
+) -> list[PricedUsage]:
+    """A month's charges one by one, of projects or of a provider; `after` is the last one's
+    `place`."""
+    whose = (
+        report_store.of_provider(provider_organisation_id)
+        if provider_organisation_id is not None
+        else report_store.of_projects(project_ids or ())
+    )
+    return report_store.priced(conn, whose, *rules.month_bounds(month), after, _checked(limit))
+
+
+def charged_by_pool(conn: Connection, project_id: str, month: str) -> list[ReportLine]:
+    """All lines of a month's statement by pool."""
+    lines: list[ReportLine] = []
+    after = None
+    span = rules.month_bounds(month)
+    while True:
+        page = report_store.charged(conn, project_id, *span, GroupBy.POOL, after, PAGE_LIMIT)
+        lines += page.lines
+        after = page.next_after
+        if after is None:
+            return lines
+
+
+def earned_by_pool(
+    conn: Connection, organisation_id: str, from_ms: int, until_ms: int
+) -> list[ReportLine]:
+    """The same for any span, all lines at once: an organisation has few pools."""
+    lines: list[ReportLine] = []
+    after = None
+    while True:
+        page = report_store.earned(
+            conn, organisation_id, from_ms, until_ms, GroupBy.POOL, after, PAGE_LIMIT
+        )
+        lines += page.lines
+        after = page.next_after
+        if after is None:
+            return lines
 
 
 def verify(conn: Connection) -> list[Discrepancy]:

@@ -15,7 +15,8 @@ SECONDS_PER_HOUR = 3_600
 SHANGHAI_MS = 8 * MS_PER_HOUR
 """Asia/Shanghai is eight hours ahead of UTC, all year."""
 BOOKS_OPEN_MS = 3 * MS_PER_DAY
-"""Usage that arrives so long after its month still counts in it; later, in the month it arrives."""
+"""Usage that arrives so long after its month still counts in it, unless its day has been closed
+before (`open_from_ms` of the ledger); later, in the month it arrives."""
 
 # Prices are per core, GiB and card, quantities in 1/1000 core, MiB and 1/1000 card. Brought to
 # the common denominator of 1000 and 1024, a price needs one division and one rounding.
@@ -250,9 +251,11 @@ def _books_close_ms(day: int) -> int:
     return month_bounds(date_text(day)[:7])[1] + BOOKS_OPEN_MS
 
 
-def booking_ms(start_ms: int, now_ms: int) -> int:
-    """The instant that a charge counts at: when it was used, or now if that month is closed.
+def booking_ms(start_ms: int, now_ms: int, open_from_ms: int = 0) -> int:
+    """The instant that a charge counts at: when it was used, or now if that month is over for
+    good; and never in a day that is closed, which is what the ledger makes of it too.
 
     So a statement keeps to the month in which the work ran, and a closed one never changes.
     """
-    return start_ms if now_ms < _books_close_ms(day_of(start_ms)) else now_ms
+    wanted_ms = start_ms if now_ms < _books_close_ms(day_of(start_ms)) else now_ms
+    return max(wanted_ms, open_from_ms)

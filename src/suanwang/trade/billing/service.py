@@ -177,6 +177,7 @@ def charge_records(tx: Tx, records: Sequence[UsageRecord], *, fee_percent: int =
     """The charges that were new. A record that cannot be priced is noted and stops no other."""
     unique = {(record.source, record.id): record for record in records}
     lists = store.prices(tx.conn, sorted({record.price_list_id for record in unique.values()}))
+    open_ms = ledger.open_from_ms(tx)
     drafts = []
     troubles = []
     for key in sorted(unique):
@@ -185,7 +186,7 @@ def charge_records(tx: Tx, records: Sequence[UsageRecord], *, fee_percent: int =
         if price_list is None:
             troubles.append(UsageTrouble(*key, Trouble.UNKNOWN_PRICE_LIST, tx.now_ms))
         else:
-            drafts.append(_draft(record, price_list, fee_percent, tx.now_ms))
+            drafts.append(_draft(record, price_list, fee_percent, tx.now_ms, open_ms))
     new: list[Charge] = []
     if drafts:
         inserted = store.insert_charges(tx.conn, drafts)
@@ -197,7 +198,9 @@ def charge_records(tx: Tx, records: Sequence[UsageRecord], *, fee_percent: int =
     return new
 
 
-def _draft(record: UsageRecord, prices: PriceList, fee_percent: int, now_ms: int) -> Charge:
+def _draft(
+    record: UsageRecord, prices: PriceList, fee_percent: int, now_ms: int, open_ms: int
+) -> Charge:
     amount = rules.amount_of(record, prices)
     fee = allot(amount, (fee_percent, 100 - fee_percent))[0] if fee_percent else 0
     return Charge(
@@ -205,7 +208,7 @@ def _draft(record: UsageRecord, prices: PriceList, fee_percent: int, now_ms: int
         record.id,
         record.project_id,
         record.provider_organisation_id,
-        rules.booking_ms(record.start_ms, now_ms),
+        rules.booking_ms(record.start_ms, now_ms, open_ms),
         amount,
         fee,
     )

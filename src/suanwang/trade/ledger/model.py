@@ -35,6 +35,8 @@ class AccountKind(StrEnum):
     """Money that came in from outside; the other side of every top-up."""
     SUBSIDY = "subsidy"
     """What a programme has put up."""
+    PAYABLE = "payable"
+    """What a payout has taken out of a provider's revenue and the bank has not yet moved."""
 
 
 class Side(StrEnum):
@@ -50,6 +52,7 @@ NORMAL_SIDES: Mapping[AccountKind, Side] = {
     AccountKind.FEES: Side.CREDIT,
     AccountKind.CASH: Side.DEBIT,
     AccountKind.SUBSIDY: Side.DEBIT,
+    AccountKind.PAYABLE: Side.CREDIT,
 }
 
 
@@ -64,6 +67,8 @@ class EntryKind(StrEnum):
     """From a buyer who steps back from a contract, to its seller."""
     REVERSAL = "reversal"
     """Red letter: the negative of an earlier entry, which itself stays as it was."""
+    PAYOUT = "payout"
+    """A provider's revenue on its way to the bank, and its arrival there."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,12 +81,16 @@ class AccountKey:
     currency: str = CNY
 
 
-def project_key(project_id: str) -> AccountKey:
-    return AccountKey(OwnerKind.PROJECT, project_id, AccountKind.PREPAID)
+def project_key(project_id: str, currency: str = CNY) -> AccountKey:
+    return AccountKey(OwnerKind.PROJECT, project_id, AccountKind.PREPAID, currency)
 
 
-def revenue_key(organisation_id: str) -> AccountKey:
-    return AccountKey(OwnerKind.ORGANISATION, organisation_id, AccountKind.REVENUE)
+def revenue_key(organisation_id: str, currency: str = CNY) -> AccountKey:
+    return AccountKey(OwnerKind.ORGANISATION, organisation_id, AccountKind.REVENUE, currency)
+
+
+def payable_key(organisation_id: str, currency: str = CNY) -> AccountKey:
+    return AccountKey(OwnerKind.ORGANISATION, organisation_id, AccountKind.PAYABLE, currency)
 
 
 CASH = AccountKey(OwnerKind.PLATFORM, PLATFORM_ID, AccountKind.CASH)
@@ -112,7 +121,8 @@ class EntryDraft:
     key: str
     kind: EntryKind
     at_ms: int
-    """Value instant: the period that the entry counts in."""
+    """Value instant: the period that the entry counts in. In a shut day it becomes the first
+    instant that is open."""
     postings: tuple[tuple[str, int], ...]
     """(account id, signed micro-yuan), one per account, summing to zero in each currency."""
     description: str = ""
@@ -172,3 +182,20 @@ class Discrepancy:
     subject_id: str
     expected: int
     found: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """The postings of one account in one UTC hour of a span: what a day's digest is made of."""
+
+    account_id: str
+    currency: str
+    kind: AccountKind
+    hour: int
+    postings: int
+    debit: int
+    """Sum of the negative amounts; zero or less."""
+    credit: int
+    digest: str
+    """SHA-256 of a line for each posting: entry, instant, kind and amount, parted by spaces, in
+    order of instant and entry."""

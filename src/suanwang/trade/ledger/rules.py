@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from suanwang.kernel.errors import require
 from suanwang.kernel.money import MAX_AMOUNT
@@ -25,6 +26,11 @@ def check_balanced(draft: EntryDraft, currencies: Mapping[str, str]) -> None:
     require(len(seen) == len(draft.postings), "AccountTwice", f"An account twice in {draft.key}.")
     require(len(seen) >= 2, "OneSided", f"{draft.key} needs two accounts at least.")
     require(not any(sums.values()), "Unbalanced", f"Postings of {draft.key} sum to {sums}.")
+
+
+def in_open_days(draft: EntryDraft, open_from_ms: int) -> EntryDraft:
+    """What would count in a shut day counts from the first open instant on."""
+    return draft if draft.at_ms >= open_from_ms else replace(draft, at_ms=open_from_ms)
 
 
 def deltas(drafts: Iterable[EntryDraft]) -> dict[str, int]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy.engine import Connection
 
 from suanwang.kernel.errors import Conflict, InvalidInput, NotFound, require
 from suanwang.kernel.money import MAX_AMOUNT
 from suanwang.platform.database import Tx
-from suanwang.trade.ledger import rules, store
+from suanwang.trade.ledger import close_store, rules, store
 from suanwang.trade.ledger.model import (
     CASH,
     FEES,
@@ -18,8 +18,11 @@ from suanwang.trade.ledger.model import (
     AccountKind,
     AccountLine,
     Discrepancy,
+    Entry,
     EntryDraft,
     EntryKind,
+    Leaf,
+    OwnerKind,
     PostResult,
     TrialLine,
     project_key,
@@ -63,7 +66,8 @@ def post(
             again.append(draft)
         else:
             first[draft.key] = draft
-    ordered = [first[key] for key in sorted(first)]
+    open_ms = open_from_ms(tx) if first else 0
+    ordered = [rules.in_open_days(first[key], open_ms) for key in sorted(first)]
     moved = rules.deltas(ordered)
     currencies = store.currencies(tx.conn, sorted(moved))
     for draft in ordered:
@@ -78,6 +82,23 @@ def post(
         store.insert_postings(tx.conn, fresh, posted)
     _move(tx, moved, holds or {})
     return PostResult(posted, _repeated(tx, again) if again else {})
+
+
+def open_from_ms(tx: Tx) -> int:
+    """The first instant that may still be booked in; it stays so until this transaction ends."""
+    tx.share(close_store.BOOKS_LOCK)
+    return close_store.open_from_ms(tx.conn)
+
+
+def opens_at_ms(conn: Connection) -> int:
+    """The same for readers, as it was when they looked."""
+    return close_store.open_from_ms(conn)
+
+
+def shut_before(tx: Tx, at_ms: int) -> None:
+    """From now on nothing is booked before an instant. Waits for those who are just booking."""
+    tx.serialise(close_store.BOOKS_LOCK)
+    close_store.shut_before(tx.conn, at_ms)
 
 
 def _repeated(tx: Tx, drafts: Sequence[EntryDraft]) -> dict[str, str]:
@@ -128,6 +149,36 @@ def release(tx: Tx, amounts: Mapping[str, int]) -> None:
 def find_accounts(conn: Connection, keys: Sequence[AccountKey]) -> dict[AccountKey, Account]:
     """The accounts that exist of those asked for."""
     return store.find_accounts(conn, keys)
+
+
+def accounts_of(conn: Connection, owner_kind: OwnerKind, owner_id: str) -> list[Account]:
+    """All accounts of an owner, of every kind and currency."""
+    return store.accounts_of(conn, owner_kind, owner_id)
+
+
+def accounts_of_kind(conn: Connection, kind: AccountKind, currency: str) -> list[Account]:
+    """Every owner's account of a kind in one currency, in order of owner."""
+    return store.accounts_of_kind(conn, kind, currency)
+
+
+def entry(conn: Connection, entry_id: str) -> tuple[Entry, list[Account]]:
+    """An entry and the accounts that it touched. Raises NotFound."""
+    found = store.entries_by(conn, "id", [entry_id])
+    if not found:
+        raise NotFound("NoSuchEntry", f"There is no entry {entry_id}.", hint="Check the id.")
+    return found[0], store.accounts_by_id(conn, [one for one, _ in found[0].postings])
+
+
+def entry_of_key(conn: Connection, key: str) -> str | None:
+    """The entry that books an event."""
+    found = store.entries_by(conn, "key", [key])
+    return found[0].id if found else None
+
+
+def reversal_of(conn: Connection, entry_id: str) -> str | None:
+    """The entry that undid it."""
+    found = store.entries_by(conn, "reversal_of", [entry_id])
+    return found[0].id if found else None
 
 
 def project_account(conn: Connection, project_id: str) -> Account | None:
@@ -268,3 +319,25 @@ def trial_balance(conn: Connection) -> list[TrialLine]:
 def verify(conn: Connection) -> list[Discrepancy]:
     """Recompute every balance from the postings and every entry's sum; empty when all is well."""
     return [*store.wrong_balances(conn), *store.unbalanced_entries(conn)]
+
+
+def first_posting_ms(conn: Connection) -> int | None:
+    """The earliest value instant on the books; None while nothing is booked."""
+    return close_store.first_posting_ms(conn)
+
+
+def leaves(conn: Connection, from_ms: int, until_ms: int) -> Iterator[Leaf]:
+    """What counts in [from, until), by account and hour, each with its digest."""
+    return close_store.leaves(conn, from_ms, until_ms)
+
+
+def standing(
+    conn: Connection, account_id: str, kind: EntryKind, from_ms: int, until_ms: int
+) -> int:
+    """Sum of an account's postings of a kind in the span, without those reversed since."""
+    return close_store.standing(conn, account_id, kind, from_ms, until_ms)
+
+
+def income_since(conn: Connection, account_id: str, from_ms: int) -> int:
+    """Sum of what an account was given from an instant on, whatever it gave or got back."""
+    return close_store.income_since(conn, account_id, from_ms)

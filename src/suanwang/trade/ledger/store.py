@@ -82,6 +82,14 @@ postings = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# One row: everything before the instant is shut.
+books = sa.Table(
+    "ledger_books",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("open_from_ms", Ms, nullable=False),
+)
+
 _OF_OWNERS = Prepared(sa.select(accounts).where(accounts.c.owner_id.in_(ONE_OF)))
 _CURRENCIES = Prepared(
     sa.select(accounts.c.id, accounts.c.currency).where(accounts.c.id.in_(ONE_OF))
@@ -204,6 +212,24 @@ def hold_within_funds(conn: Connection, account_id: str, amount: int) -> bool:
         .values(held=accounts.c.held + amount, version=accounts.c.version + 1)
     )
     return conn.execute(statement).rowcount == 1
+
+
+def accounts_of(conn: Connection, owner_kind: OwnerKind, owner_id: str) -> list[Account]:
+    query = (
+        sa.select(accounts)
+        .where(accounts.c.owner_id == owner_id, accounts.c.owner_kind == owner_kind.value)
+        .order_by(accounts.c.kind, accounts.c.currency)
+    )
+    return [_account(row) for row in conn.execute(query)]
+
+
+def accounts_of_kind(conn: Connection, kind: AccountKind, currency: str) -> list[Account]:
+    query = (
+        sa.select(accounts)
+        .where(accounts.c.kind == kind.value, accounts.c.currency == currency)
+        .order_by(accounts.c.owner_id)
+    )
+    return [_account(row) for row in conn.execute(query)]
 
 
 def update_credit_limit(conn: Connection, account_id: str, limit: int) -> None:

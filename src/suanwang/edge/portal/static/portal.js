@@ -117,6 +117,7 @@ document.addEventListener("click", async (event) => {
   if (button.dataset.set) document.getElementById(button.dataset.set).value = button.dataset.value;
   if (button.dataset.dialog) document.getElementById(button.dataset.dialog)?.showModal();
   if ("close" in button.dataset) button.closest("dialog")?.close();
+  if ("print" in button.dataset) window.print();
   if ("help" in button.dataset) $("#help")?.showModal();
   if ("copy" in button.dataset) {
     const text = $("code", button.parentElement).textContent;

@@ -1,0 +1,205 @@
+"""`suan invoice …`: whom invoices are made out to, asking for one, and what became of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from suanwang.edge.cli import errors, figures, tables
+from suanwang.edge.cli.doing import Doing, client_of
+from suanwang.edge.cli.money import project_of
+from suanwang.edge.cli.output import print_json
+from suanwang.edge.cli.parsing import Args, Parser
+from suanwang.edge.cli.projects import path_of, reference_of
+from suanwang.edge.cli.words import say
+from suanwang.edge.client.client import Client
+from suanwang.edge.client.http import segment
+
+PARTY = ("name", "code", "address", "phone", "bank", "bank_account", "email")
+
+
+def _organisation_of(client: Client, named: str | None) -> str:
+    return named or str(client.api.get("/v1/session")["organisation_id"])
+
+
+def _buyer_options(parser: Parser) -> None:
+    parser.common()
+    parser.option("--org", help="Of this organisation", metavar="NAME")
+    parser.option("--name", help="As on the business licence", metavar="TEXT")
+    parser.option("--code", help="Unified social credit code, 18 characters", metavar="CODE")
+    parser.option("--address", help="Registered address", metavar="TEXT")
+    parser.option("--phone", help="Telephone", metavar="TEXT")
+    parser.option("--bank", help="Bank where the account is kept", metavar="TEXT")
+    parser.option("--bank-account", help="Number of the account", metavar="TEXT")
+    parser.option("--email", help="Where the invoice is sent", metavar="TEXT")
+
+
+def _buyer(args: Args) -> int:
+    """Without options it is shown; with some, these change."""
+    client = client_of(args)
+    path = f"/v1/organisations/{segment(_organisation_of(client, args.org))}/invoice-buyer"
+    found: dict[str, Any] | None = client.api.get(path)
+    given = {name: value for name in PARTY if (value := getattr(args, name)) is not None}
+    if given:
+        found = client.api.put(path, {"name": "", "code": "", **(found or {}), **given})
+    if args.json:
+        print_json(found)
+    elif found is None:
+        errors.tell(say("Nobody has said whom invoices are made out to; give --name and --code."))
+    else:
+        labels = ("Name", "Credit code", "Address", "Telephone", "Bank", "Account", "E-mail")
+        pairs = zip(labels, PARTY, strict=True)
+        tables.show_fields([(say(label), found[name]) for label, name in pairs if found[name]])
+    return 0
+
+
+def _request_options(parser: Parser) -> None:
+    parser.common()
+    parser.option("-p", "--project", help="Of this project", metavar="NAME")
+    parser.option("--month", help="A closed month", required=True, metavar="YYYY-MM")
+    parser.option("--remark", help="Printed on the invoice", default="", metavar="TEXT")
+    parser.flag("--dry-run", help="Only tell what may be invoiced")
+
+
+def _request(args: Args) -> int:
+    client = client_of(args)
+    named = project_of(client, args.project)
+    if args.dry_run:
+        path = path_of(client, named, "/invoiceable")
+        money = client.api.get(path, {"month": args.month})
+        if args.json:
+            print_json(money)
+            return 0
+        names = ("charged", "relieved", "unpaid", "invoiced", "left")
+        tables.show_fields([(say(name), figures.yuan(money[name])) for name in names])
+        return 0
+    body = {
+        "project": reference_of(client, named),
+        "month": args.month,
+        "remark": args.remark,
+    }
+    return _shown(args, client.api.post("/v1/invoices", body))
+
+
+def _shown(args: Args, found: dict[str, Any]) -> int:
+    if args.json:
+        print_json(found)
+        return 0
+    tables.show_fields(
+        [
+            (say("Invoice"), found["id"]),
+            (say("State"), found["state"]),
+            (say("Number"), f"{found['number']} {found['issued_on']}".strip()),
+            (say("Buyer"), f"{found['buyer']['name']} {found['buyer']['code']}"),
+            (say("Seller"), f"{found['seller']['name']} {found['seller']['code']}"),
+            (say("Total"), f"{found['gross']}  {found['capitals']}"),
+            (say("Reason"), found["refusal"]),
+        ]
+    )
+    print()
+    rows = [
+        [one["specification"], one["quantity"], one["unit"], one["net"], one["tax"], one["gross"]]
+        for one in found["lines"]
+    ]
+    headings = [say(h) for h in ("POOL", "QUANTITY", "UNIT", "NET", "TAX", "GROSS")]
+    tables.show(headings, rows, right=(1, 3, 4, 5))
+    return 0
+
+
+def _ls_options(parser: Parser) -> None:
+    parser.common()
+    parser.option("--org", help="Of this organisation", metavar="NAME")
+
+
+def _ls(args: Args) -> int:
+    query = {"organisation": args.org, "limit": 100}
+    found = list(client_of(args).api.pages("/v1/invoices", query))
+    if args.json:
+        print_json(found)
+        return 0
+    if not found:
+        errors.tell(say("No invoices yet. `suan invoice request --month YYYY-MM` asks for one."))
+        return 0
+    rows = [
+        [one["id"], one["month"], one["state"], one["gross"], one["number"], one["buyer"]["name"]]
+        for one in found
+    ]
+    headings = [say(h) for h in ("INVOICE", "MONTH", "STATE", "GROSS", "NUMBER", "BUYER")]
+    tables.show(headings, rows, right=(3,), states=2)
+    return 0
+
+
+def _one_options(parser: Parser) -> None:
+    parser.option("invoice", help="Id of the invoice; see `suan invoice ls`", metavar="INVOICE")
+    parser.common()
+
+
+def _path(args: Args, rest: str = "") -> str:
+    return f"/v1/invoices/{segment(args.invoice)}{rest}"
+
+
+def _show(args: Args) -> int:
+    return _shown(args, client_of(args).api.get(_path(args)))
+
+
+def _issue_options(parser: Parser) -> None:
+    _one_options(parser)
+    parser.option("--number", help="The invoice's number", required=True, metavar="DIGITS")
+    parser.option("--date", help="On the invoice; today if absent", metavar="YYYY-MM-DD")
+
+
+def _issue(args: Args) -> int:
+    body = {"number": args.number, "issued_on": args.date}
+    return _shown(args, client_of(args).api.post(_path(args, "/issue"), body, repeat=True))
+
+
+def _reject_options(parser: Parser) -> None:
+    _one_options(parser)
+    parser.option("--reason", help="Why, for the buyer", required=True, metavar="TEXT")
+
+
+def _reject(args: Args) -> int:
+    return _shown(args, client_of(args).api.post(_path(args, "/reject"), {"reason": args.reason}))
+
+
+def _reverse_options(parser: Parser) -> None:
+    _one_options(parser)
+    parser.option(
+        "--reason",
+        help="wrong, returned, stopped or allowance",
+        choices=("wrong", "returned", "stopped", "allowance"),
+        default="wrong",
+    )
+
+
+def _reverse(args: Args) -> int:
+    body = {"reason": args.reason}
+    return _shown(args, client_of(args).api.post(_path(args, "/reverse"), body, repeat=True))
+
+
+def _export_options(parser: Parser) -> None:
+    _one_options(parser)
+    parser.option("--format", help="json or xml", choices=("json", "xml"), default="json")
+    parser.option("--to", help="A file instead of the terminal", metavar="FILE")
+
+
+def _export(args: Args) -> int:
+    data, _ = client_of(args).api.read(_path(args, f"/data.{args.format}"))
+    if args.to:
+        Path(args.to).write_bytes(data)
+    else:
+        sys.stdout.buffer.write(data + b"\n")
+    return 0
+
+
+COMMANDS = {
+    "invoice buyer": Doing(_buyer_options, _buyer),
+    "invoice request": Doing(_request_options, _request),
+    "invoice ls": Doing(_ls_options, _ls),
+    "invoice show": Doing(_one_options, _show),
+    "invoice issue": Doing(_issue_options, _issue),
+    "invoice reject": Doing(_reject_options, _reject),
+    "invoice reverse": Doing(_reverse_options, _reverse),
+    "invoice export": Doing(_export_options, _export),
+}

@@ -1,0 +1,217 @@
+"""`suan close …` and `suan payout …`: closed days of the books, and what providers are paid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from suanwang.edge.cli import errors, figures, tables
+from suanwang.edge.cli.doing import Doing, client_of
+from suanwang.edge.cli.output import print_json
+from suanwang.edge.cli.parsing import Args, Parser
+from suanwang.edge.cli.words import say
+from suanwang.edge.client.http import segment
+
+FAULT = 1
+
+
+def _only(parser: Parser) -> None:
+    parser.common()
+
+
+# --- closes ------------------------------------------------------------------------------------
+
+
+def _close_options(parser: Parser) -> None:
+    parser.option("day", help="The next in turn if absent", metavar="YYYY-MM-DD", nargs="?")
+    parser.common()
+
+
+def _close(args: Args) -> int:
+    made = client_of(args).api.post("/v1/closes", {"day": args.day}, repeat=True)
+    return _shown(args, made)
+
+
+def _shown(args: Args, found: dict[str, Any]) -> int:
+    wrong = found["recounted"] is False
+    if args.json:
+        print_json(found)
+        return FAULT if wrong else 0
+    tables.show_fields(
+        [
+            (say("Day"), found["day"]),
+            (say("Postings"), f"{found['postings']:,}"),
+            (say("Digest"), found["digest"]),
+            (say("Closed"), figures.local_time(found["closed_at"])),
+        ]
+    )
+    print()
+    rows = [
+        [
+            line["currency"],
+            line["kind"],
+            figures.yuan(line["opening"]),
+            figures.yuan(line["debit"]),
+            figures.yuan(line["credit"]),
+            figures.yuan(line["closing"]),
+        ]
+        for line in found["lines"]
+    ]
+    headings = ("CURRENCY", "KIND", "OPENING", "DEBIT", "CREDIT", "CLOSING")
+    tables.show([say(h) for h in headings], rows, right=(2, 3, 4, 5))
+    if wrong:
+        errors.tell(say("The postings of this day no longer say what was closed."))
+    elif found["recounted"]:
+        errors.tell(say("Counted anew, the day is as it was closed."))
+    return FAULT if wrong else 0
+
+
+def _closes(args: Args) -> int:
+    found = list(client_of(args).api.pages("/v1/closes", {"limit": 100}))
+    if args.json:
+        print_json(found)
+        return 0
+    if not found:
+        errors.tell(say("No day is closed yet. `suan close run` closes the first."))
+        return 0
+    rows = [
+        [
+            one["day"],
+            f"{one['postings']:,}",
+            figures.local_time(one["closed_at"]),
+            one["closed_by"],
+            one["digest"][:16],
+        ]
+        for one in found
+    ]
+    headings = [say(h) for h in ("DAY", "POSTINGS", "CLOSED", "BY", "DIGEST")]
+    tables.show(headings, rows, right=(1,))
+    return 0
+
+
+def _show_options(parser: Parser) -> None:
+    parser.option("day", help="A closed day", metavar="YYYY-MM-DD")
+    parser.common()
+    parser.flag("--recount", help="Count the day anew and compare; exit code 1 if it differs")
+
+
+def _show(args: Args) -> int:
+    query = {"recount": args.recount or None}
+    return _shown(args, client_of(args).api.get(f"/v1/closes/{segment(args.day)}", query))
+
+
+# --- payouts -----------------------------------------------------------------------------------
+
+
+def _propose_options(parser: Parser) -> None:
+    parser.common()
+    parser.option("--org", help="Only this provider; may be repeated", action="append")
+    parser.option("--minimum", help="Leave less than that for the next run", metavar="YUAN")
+
+
+def _propose(args: Args) -> int:
+    body = {
+        "organisations": args.org,
+        "minimum": {"yuan": args.minimum} if args.minimum else None,
+    }
+    made = client_of(args).api.post("/v1/payouts", body)["items"]
+    if args.json:
+        print_json(made)
+        return 0
+    if not made:
+        errors.tell(say("Nothing is there to be paid out."))
+        return 0
+    _table(made)
+    return 0
+
+
+def _table(found: list[dict[str, Any]]) -> None:
+    rows = [
+        [
+            one["id"],
+            one["organisation_id"],
+            one["state"],
+            figures.yuan(one["amount"]),
+            one["currency"],
+            figures.local_time(one["until"]),
+            one["bank_reference"],
+        ]
+        for one in found
+    ]
+    headings = [
+        say(h) for h in ("PAYOUT", "PROVIDER", "STATE", "AMOUNT", "CURRENCY", "UNTIL", "REFERENCE")
+    ]
+    tables.show(headings, rows, right=(3,), states=2)
+
+
+def _payouts_options(parser: Parser) -> None:
+    parser.common()
+    parser.option("--org", help="Of this organisation", metavar="NAME")
+
+
+def _payouts(args: Args) -> int:
+    query = {"organisation": args.org, "limit": 100}
+    found = list(client_of(args).api.pages("/v1/payouts", query))
+    if args.json:
+        print_json(found)
+    elif found:
+        _table(found)
+    else:
+        errors.tell(say("No payouts yet."))
+    return 0
+
+
+def _one_options(parser: Parser) -> None:
+    parser.option("payout", help="Id of the payout; see `suan payout ls`", metavar="PAYOUT")
+    parser.common()
+
+
+def _payout(args: Args) -> int:
+    found = client_of(args).api.get(f"/v1/payouts/{segment(args.payout)}")
+    if args.json:
+        print_json(found)
+        return 0
+    _table([found])
+    print()
+    rows = [[one["what"], one["key"], figures.yuan(one["amount"])] for one in found["lines"]]
+    tables.show([say(h) for h in ("WHAT", "OF", "AMOUNT")], rows, right=(2,))
+    return 0
+
+
+def _moved(args: Args, verb: str, body: dict[str, Any] | None = None) -> int:
+    path = f"/v1/payouts/{segment(args.payout)}/{verb}"
+    found = client_of(args).api.post(path, body)
+    if args.json:
+        print_json(found)
+    else:
+        _table([found])
+    return 0
+
+
+def _paid_options(parser: Parser) -> None:
+    _one_options(parser)
+    parser.option("--reference", help="The bank's number of it", required=True, metavar="TEXT")
+
+
+def _why_options(parser: Parser) -> None:
+    _one_options(parser)
+    parser.option("--reason", help="Why, for its provider", required=True, metavar="TEXT")
+
+
+COMMANDS = {
+    "close run": Doing(_close_options, _close),
+    "close ls": Doing(_only, _closes),
+    "close show": Doing(_show_options, _show),
+    "payout run": Doing(_propose_options, _propose),
+    "payout ls": Doing(_payouts_options, _payouts),
+    "payout show": Doing(_one_options, _payout),
+    "payout approve": Doing(_one_options, lambda args: _moved(args, "approve")),
+    "payout paid": Doing(
+        _paid_options, lambda args: _moved(args, "paid", {"bank_reference": args.reference})
+    ),
+    "payout failed": Doing(
+        _why_options, lambda args: _moved(args, "failed", {"reason": args.reason})
+    ),
+    "payout cancel": Doing(
+        _why_options, lambda args: _moved(args, "cancel", {"reason": args.reason})
+    ),
+}
