@@ -66,6 +66,13 @@
       label: { position: "insideStartTop", color: style("--muted"), fontSize: 10, formatter: `${data.words.reference} ¥${+data.reference.toFixed(3)}` } } };
   }
 
+  /* the axis reaches to the reference price, by itself it reaches to what was traded */
+  function withReference(data) {
+    const price = data.reference;
+    if (price === null) return {};
+    return { min: (range) => (price < range.min ? price * 0.998 : null), max: (range) => (price > range.max ? price * 1.002 : null) };
+  }
+
   function prices(data) {
     const byHour = data.candles.length >= 4, rows = byHour ? data.candles : data.trades, lots = byHour ? 5 : 2, last = byHour ? 4 : 1;
     const line = { name: data.words.price, type: "line", symbol: rows.length > 40 ? "none" : "circle", symbolSize: byHour ? 3 : 5, data: rows.map((one) => one[last]),
@@ -75,7 +82,7 @@
     put("price-chart", {
       ...frame(),
       xAxis: [shown, hidden, hidden], // bars that share an axis stand beside each other
-      yAxis: [amounts({ scale: true, axisLabel: { ...label(), formatter: (value) => `¥${+value.toFixed(3)}` } }),
+      yAxis: [amounts({ scale: true, ...withReference(data), axisLabel: { ...label(), formatter: (value) => `¥${+value.toFixed(3)}` } }),
         amounts({ show: false, max: (range) => range.max * 4, splitLine: { show: false } })],
       series: [
         ...(byHour ? candles(data) : []), line,
