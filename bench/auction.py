@@ -22,7 +22,7 @@ import numpy as np
 from auction_books import Market
 from suanwang.engines.matching.call_auction import clear
 from suanwang.engines.matching.model import Book, Outcome
-from suanwang.engines.matching.program import Program
+from suanwang.engines.matching.program import Program, Solver
 from suanwang.kernel.money import MICRO_PER_YUAN
 
 
@@ -39,9 +39,9 @@ def whole(book: Book, seconds: float) -> tuple[float, str]:
     )
     # the solver keeps its threads for the process: ours had asked for one
     highspy.Highs.resetGlobalScheduler(True)  # type: ignore[no-untyped-call]
-    solver = highspy.Highs()
-    for name, value in (("output_flag", False), ("threads", 2), ("time_limit", seconds)):
-        solver.setOptionValue(name, value)
+    solver = Solver()
+    solver.setOptionValue("threads", 2)
+    solver.setOptionValue("time_limit", seconds)
     solver.passModel(model)
     solver.run()
     assert solver.getModelStatus() != highspy.HighsModelStatus.kNotset, "the peer did not run"

@@ -20,11 +20,12 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 
 from suanwang.engines.matching.model import Side
-from suanwang.engines.matching.order_book import OrderBook, Terms
+from suanwang.engines.matching.order_book import Order, OrderBook, Stay, Terms
 
-Given = list[tuple[str, str, Side, int, int]]
+Given = list[Order]
 MIDDLE = 100_000
-ROUNDS = 3
+ROUNDS = 5
+TERMS = Terms(MIDDLE // 2, MIDDLE * 2, most_lots=100, most_resting=10**9)
 
 
 def orders(count: int) -> Given:
@@ -36,14 +37,19 @@ def orders(count: int) -> Given:
         off = dice.randrange(1, 400)
         above = (side is Side.SELL) is not meets
         price = MIDDLE + (off if above else -off)
-        made.append((f"o{number}", f"u{dice.randrange(500)}", side, price, dice.randrange(1, 20)))
+        owner, lots = f"u{dice.randrange(500)}", dice.randrange(1, 20)
+        made.append((f"o{number}", owner, side, price, lots, Stay.REST))
     return made
 
 
 def ours(given: Given) -> int:
-    book = OrderBook(Terms(MIDDLE // 2, MIDDLE * 2, most_lots=100, most_resting=10**9))
-    place = book.place
-    return sum([len(place(*order).trades) for order in given])
+    book = OrderBook(TERMS)
+    return len(book.place_many(given).fills)
+
+
+def one_by_one(given: Given) -> int:
+    book = OrderBook(TERMS)
+    return sum([len(book.place(*order).trades) for order in given])
 
 
 def bare(given: Given) -> int:
@@ -51,8 +57,9 @@ def bare(given: Given) -> int:
     heaps: tuple[list[int], list[int]] = ([], [])
     queues: tuple[dict[int, deque[list[int]]], dict[int, deque[list[int]]]] = ({}, {})
     trades = 0
-    for number, (_, _, side, price, lots) in enumerate(given):
+    for number, (_, _, side, limit, lots, _) in enumerate(given):
         buys = side is Side.BUY
+        price = limit or 0
         heap, there = heaps[not buys], queues[not buys]
         while lots and heap:
             best = heap[0] if buys else -heap[0]
@@ -86,7 +93,7 @@ def peer(given: Given) -> int:
 
     engine = LightMatchingEngine()
     trades = 0
-    for _, _, side, price, lots in given:
+    for _, _, side, price, lots, _ in given:
         way = Sides.BUY if side is Side.BUY else Sides.SELL
         trades += len(engine.add_order("product", price, lots, way)[1])
     return trades
@@ -105,6 +112,7 @@ def main() -> None:
     few = given[: len(given) // 6]
     books: dict[str, tuple[Callable[[Given], int], Given]] = {
         "ours": (ours, given),
+        "one_by_one": (one_by_one, few),
         "bare": (bare, given),
         "lightmatchingengine": (peer, few),
     }

@@ -24,6 +24,7 @@ from suanwang.engines.scheduling.model import Policy
 from suanwang.grid.data import garbage
 from suanwang.grid.data.depot import Depot
 from suanwang.grid.jobs import benches, housekeeping, reading, retention
+from suanwang.grid.jobs.delivery import Deliveries
 from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
@@ -31,7 +32,7 @@ from suanwang.grid.jobs.grants import NOTHING
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL, Dispatcher
 from suanwang.kernel.errors import InvalidInput, SuanwangError, Unavailable
 from suanwang.kernel.money import parse_yuan
-from suanwang.kernel.time import MS_PER_DAY, Clock
+from suanwang.kernel.time import MS_PER_DAY, MS_PER_SECOND, Clock
 from suanwang.platform.blob_stores import open_blob_store
 from suanwang.platform.clock import RehearsalClock, SystemClock, SystemRandom
 from suanwang.platform.database import Tx, open_database
@@ -164,6 +165,15 @@ class Loops:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._depot = Depot(context.database, context.blobs, limits_of(context))
+        self._deliveries = Deliveries(
+            context.database,
+            context.clock,
+            context.signals,
+            context.outbox,
+            every_ms=context.settings.contract_look_every_s * MS_PER_SECOND,
+            preemption=context.settings.preemption,
+            guard=context.leader.check if context.leader else lambda _tx: None,
+        )
         self._garbage_in_s = min(FIRST_GARBAGE_S, context.settings.garbage_every_s)
         self._watched_at_ms = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -288,6 +298,7 @@ class Loops:
     async def _sweeps(self) -> None:
         if self._leads:
             await self._context.dispatcher.sweep()
+            await self._deliveries.step()
         await asyncio.sleep(self._context.settings.sweep_every_ms / 1000)
 
     async def _market(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,12 @@ from portal_browser import CHROMIUM
 from portal_world import PATIENCE_S, Plane, spawn_agent, wait_until
 
 from components.lacking import needs
+from contract_world import Place, sign
+from suanwang.bootstrap import make_context
+from suanwang.grid.jobs import reading
+from suanwang.platform.database import Tx
+from suanwang.trade.contracts import service as contracts
+from suanwang.trade.contracts.model import Contract, Party
 
 pytestmark = [
     pytest.mark.browser,
@@ -252,3 +260,49 @@ def test_a_query_is_answered_or_marked_where_it_is_wrong(page: Any) -> None:
         assert "您是不是要写 price？" in page.inner_text(".mistake")
         assert page.input_value("#q") == "zone:henan pric<30"
         assert page.get_attribute("#q", "aria-invalid") == "true"
+
+
+def test_what_runs_on_a_contract_says_so(page: Any, plane: Plane) -> None:
+    """On the job's page, in the table of candidates, and how much of the pool is under contract."""
+    known = plane.call("GET", "/v1/sites/local")
+    first = plane.call("POST", "/v1/jobs", {"command": "true"})["id"]
+
+    def trade(tx: Tx) -> tuple[Contract, Contract]:
+        job = reading.require_job(tx.conn, first)
+        buyer = Party(job.organisation_id, job.project_id, job.user_id)
+        place = Place(known["id"], known["pools"][0]["id"], 4)
+        return (
+            sign(tx, place, buyer, buyer, lots=2),
+            sign(tx, place, buyer, buyer, lots=3, begins=2),
+        )
+
+    now, _ = beside(plane, trade)
+    job_id = plane.call(
+        "POST", "/v1/jobs", {"command": "sleep 1", "contract": now.id, "max_runtime": 30}
+    )["id"]
+    wait_until(lambda: plane.call("GET", f"/v1/jobs/{job_id}")["state"] == "succeeded")
+    page.goto(f"/jobs/{job_id}")
+    expect(page.locator("#tasks")).to_contain_text(f"按合同 {now.id} 运行，不另计费")
+    page.goto("/jobs/new")
+    page.fill("#command", "true")
+    page.wait_for_selector("#preview tr.chosen")
+    expect(page.locator("#preview tr.chosen")).to_contain_text(f"合同 {now.id}：费用已含在合同中")
+    page.goto("/sites/local")
+    expect(page.locator("main")).to_contain_text("合同占用")
+    expect(page.locator("main")).to_contain_text("2 核")
+    expect(page.locator("main")).to_contain_text("前空闲（其后归合同）")
+    beside(plane, lambda tx: contracts.withdraw(tx, now.id))
+
+
+def beside(plane: Plane, use_case: Callable[[Tx], Any]) -> Any:
+    """As another process of the platform would."""
+
+    async def once() -> Any:
+        context = make_context(plane.settings)
+        try:
+            return await context.database.write(use_case)
+        finally:
+            await context.database.close()
+
+    with ThreadPoolExecutor(1) as aside:  # the browser's driver runs a loop in this thread
+        return aside.submit(asyncio.run, once()).result()

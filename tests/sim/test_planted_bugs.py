@@ -14,8 +14,11 @@ import pytest
 
 from suanwang.engines.scheduling import filters
 from suanwang.grid.jobs import grants, progress, reports, snapshot, store, sweeps
+from suanwang.grid.jobs.contracted import Contracted
 from suanwang.sim.scenario import Options, run_seed
+from suanwang.sim.trading import ONE_IN
 from suanwang.trade.billing import service as billing
+from suanwang.trade.contracts import rules as contract_rules
 
 BOUND = 20
 """Seeds within which a planted bug must be found. Most show in the first or second; a site that
@@ -78,6 +81,26 @@ def _retries_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reports.rules, "verdict_of_end", lenient)
 
 
+def _sells_what_is_under_contract(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(snapshot, "contracted", _ignores(Contracted()))
+
+
+def _bills_work_on_contracts(patch: pytest.MonkeyPatch) -> None:
+    honest = snapshot.carve
+
+    def dear(pool: Any, *about: Any) -> Any:
+        found = honest(pool, *about)
+        priced = tuple(replace(one, prices=pool.prices) for one in found.pools)
+        return replace(found, pools=priced)
+
+    patch.setattr(snapshot, "carve", dear)
+
+
+def _credits_nothing(patch: pytest.MonkeyPatch) -> None:
+    honest = contract_rules.settle_hour
+    patch.setattr(contract_rules, "settle_hour", lambda *about: replace(honest(*about), credited=0))
+
+
 PLANTED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "no quotas": (_no_quotas, "QuotaExceeded"),
     "full nodes are given more": (_crowds_nodes, "NodeOverfull"),
@@ -89,6 +112,15 @@ PLANTED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "a cancel ends nothing that waits": (_grants_what_was_cancelled, "GrantedAfterCancel"),
     "failures are tried again for ever": (_retries_for_ever, "RetriedTooOften"),
 }
+PLANTED_IN_TRADE: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
+    "what is under contract is given to others": (
+        _sells_what_is_under_contract,
+        "ContractCapacityTaken",
+    ),
+    "work on a contract is billed again": (_bills_work_on_contracts, "ContractLeaseCosts"),
+    "what was not delivered is not credited": (_credits_nothing, "ContractHourWrong"),
+}
+"""Only seeds that trade can show these."""
 
 
 @pytest.fixture(autouse=True)
@@ -96,8 +128,8 @@ def _hushed(quiet_runs: None) -> None:
     return None
 
 
-def _found(word: str, options: Options | None = None) -> bool:
-    for seed in range(1, BOUND + 1):
+def _found(word: str, options: Options | None = None, every: int = 1) -> bool:
+    for seed in range(every, BOUND * every + 1, every):
         if any(line.startswith(word) for line in run_seed(seed, options).violations):
             return True
     return False
@@ -112,3 +144,10 @@ def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     plant, word = PLANTED[name]
     plant(monkeypatch)
     assert _found(word)
+
+
+@pytest.mark.parametrize("name", sorted(PLANTED_IN_TRADE))
+def test_a_planted_bug_of_contracts_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant, word = PLANTED_IN_TRADE[name]
+    plant(monkeypatch)
+    assert _found(word, every=ONE_IN)

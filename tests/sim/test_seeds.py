@@ -32,6 +32,10 @@ HAPPENS = (
     "array elements run",
     "runs unfenced",
     "jobs with dependencies",
+    "leases on contracts",
+    "contracts completed",
+    "hours charged",
+    "hours credited",
 )
 """What each chunk of seeds has to have in it: clean runs of an idle grid would show nothing."""
 
@@ -84,6 +88,7 @@ def test_a_seed_gives_the_same_run_everywhere() -> None:
     assert _elsewhere([6], "1") == repr(here)
     assert _elsewhere([3, 4, 6], "2") == repr(here)
     assert here.trace != run_seed(7).trace
+    assert _elsewhere([5], "3") == repr(run_seed(5))
 
 
 def test_without_faults_everything_that_can_succeeds_at_once() -> None:

@@ -67,6 +67,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """At least so long between two rounds."""
     sweep_every_ms: int = 1_000
     contact_every_ms: int = 10_000
+    contract_look_every_s: int = 60
+    """How often is looked whether the capacity of running contracts is there."""
     max_body_mib: int = 10
     max_log_mib: int = 16
     """Of a run's output kept by the control plane, per stream."""

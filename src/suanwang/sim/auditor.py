@@ -14,6 +14,8 @@ from suanwang.platform.outbox import outbox
 from suanwang.sim.world import World
 from suanwang.trade.billing import reports as billing_reports
 from suanwang.trade.billing.store import charges, usage
+from suanwang.trade.contracts.store import contracts
+from suanwang.trade.contracts.store import hours as contract_hours
 from suanwang.trade.ledger.model import EntryKind
 from suanwang.trade.ledger.store import accounts, postings
 
@@ -40,6 +42,7 @@ def audit_always(conn: Connection) -> list[str]:
     found.extend(_holds(conn))
     found.extend(_counts(conn))
     found.extend(_current_leases(conn))
+    found.extend(_contracts(conn))
     return found
 
 
@@ -90,8 +93,12 @@ def _counts(conn: Connection) -> list[str]:
 
 
 def _holds(conn: Connection) -> list[str]:
-    """Held money = what open leases hold + what recorded usage will release when charged."""
+    """Held money = what open leases hold + what recorded usage will release when charged + what
+    contracts hold of both sides."""
     held: dict[str, int] = defaultdict(int)
+    for row in conn.execute(sa.select(contracts)):
+        held[row.buyer_project_id] += row.buyer_held
+        held[row.seller_project_id] += row.seller_held
     for row in conn.execute(sa.select(leases.c.project_id, leases.c.hold)):
         held[row.project_id] += row.hold
     on_its_way = (
@@ -112,6 +119,34 @@ def _holds(conn: Connection) -> list[str]:
     for owner, amount in conn.execute(query):
         if held.get(owner, 0) != amount:
             found.append(f"HoldsWrong: {owner} holds {amount}, leases say {held.get(owner, 0)}")
+    return found
+
+
+def _contracts(conn: Connection) -> list[str]:
+    """One that has ended holds nothing; nothing that runs on one costs anything; what its hours
+    charged is in proportion to what was there, and the rest is credited by its terms."""
+    found = []
+    by_id = {row.id: row for row in conn.execute(sa.select(contracts))}
+    for row in by_id.values():
+        if row.state != "signed" and (row.buyer_held or row.seller_held):
+            found.append(f"ContractHolds: {row.id} is {row.state} and holds money")
+        if not 0 <= row.settled_hours <= row.hours:
+            found.append(f"ContractHours: {row.id} settled {row.settled_hours} of {row.hours}")
+    for hour in conn.execute(sa.select(contract_hours).where(contract_hours.c.settled_at_ms > 0)):
+        of = by_id[hour.contract_id]
+        promised = of.lots * hour.samples
+        whole = of.lots * of.price
+        charged = whole * hour.delivered // promised if promised else 0
+        missing = whole - hour.charged if promised else 0
+        credited = missing * of.credit_percent // 100
+        if abs(hour.charged - charged) > ROUNDING or abs(hour.credited - credited) > ROUNDING:
+            found.append(f"ContractHourWrong: {of.id} {hour.hour}: {hour.charged}, {hour.credited}")
+    query = sa.select(leases.c.id, leases.c.project_id, leases.c.rate, leases.c.contract_id)
+    for lease in conn.execute(query.where(leases.c.contract_id.is_not(None))):
+        if lease.rate:
+            found.append(f"ContractLeaseCosts: {lease.id} costs {lease.rate}")
+        if lease.project_id != by_id[lease.contract_id].buyer_project_id:
+            found.append(f"ContractLeaseOfOther: {lease.id} on {lease.contract_id}")
     return found
 
 
@@ -137,6 +172,8 @@ def unsettled(conn: Connection) -> list[str]:
         found.append(f"TaskStuck: {row.id} is {row.state}")
     open_leases = sa.select(leases.c.id, leases.c.state).where(leases.c.state != "ended")
     found.extend(f"LeaseLeaked: {row.id} is {row.state}" for row in conn.execute(open_leases))
+    signed = sa.select(contracts.c.id).where(contracts.c.state == "signed")
+    found.extend(f"ContractOpen: {one}" for one in conn.execute(signed).scalars())
     waiting = conn.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
     if waiting:
         found.append(f"OutboxLeft: {waiting} facts")
@@ -154,7 +191,58 @@ def audit_end(conn: Connection, world: World) -> list[str]:
     found.extend(_requests(conn, world))
     found.extend(_usage(conn, world))
     found.extend(_prices(conn))
+    found.extend(_kept_free(conn, world))
     return found
+
+
+def _kept_free(conn: Connection, world: World) -> list[str]:
+    """While a contract ran, what was given to others since it was signed left room for it."""
+    found = []
+    given = list(
+        conn.execute(
+            sa.select(
+                leases.c.id,
+                leases.c.job_id,
+                leases.c.pool_id,
+                leases.c.contract_id,
+                leases.c.granted_at_ms,
+                leases.c.ended_at_ms,
+                (leases.c.cpu_milli * leases.c.members).label("cores"),
+            )
+        )
+    )
+    family = {
+        row.id: row.backing_id or row.id
+        for row in conn.execute(sa.select(contracts.c.id, contracts.c.backing_id))
+    }
+    ends = {row.id: row for row in conn.execute(sa.select(contracts))}
+    for one in world.signed.values():
+        until_ms = min(one.period.until_ms, ends[one.id].ended_at_ms or one.period.until_ms)
+        site = next(name for name in world.places if world.site_ids[name] == one.site_id)
+        cores = sum(node.cpu_milli for node in world.places[site].nodes.values())
+        for lease in given:
+            at_ms = max(one.period.from_ms, lease.granted_at_ms)
+            if lease.pool_id != one.pool_id or not one.signed_at_ms < at_ms < until_ms:
+                continue
+            held = sum(
+                other.cores
+                for other in given
+                if other.pool_id == one.pool_id
+                and other.granted_at_ms > one.signed_at_ms
+                and family.get(other.contract_id) != one.id
+                and other.granted_at_ms <= at_ms < _declared_end(other, world)
+            )
+            if held > cores - one.lots * 1_000:
+                found.append(f"ContractCapacityTaken: {one.id} at {at_ms}: others hold {held}")
+    return found
+
+
+def _declared_end(lease: Any, world: World) -> int:
+    """When it had to be over by what its job declared, or was."""
+    asked = world.accepted.get(lease.job_id)
+    longest = asked.spec.max_runtime * 1_000 if asked is not None else 0
+    ends: int = lease.granted_at_ms + longest
+    return ends if lease.ended_at_ms is None else min(ends, lease.ended_at_ms)
 
 
 def _truth(conn: Connection, world: World) -> list[str]:
@@ -226,6 +314,7 @@ def _usage(conn: Connection, world: World) -> list[str]:
     hours: dict[tuple[str, int, int], int] = defaultdict(int)
     last: dict[tuple[str, int], int] = defaultdict(int)
     seconds: dict[str, int] = defaultdict(int)
+    no_contract = usage.c.lease_id.not_in(sa.select(contracts.c.id))
     for row in conn.execute(
         sa.select(
             usage.c.lease_id,
@@ -233,7 +322,7 @@ def _usage(conn: Connection, world: World) -> list[str]:
             usage.c.hour,
             usage.c.final,
             usage.c.billable_seconds,
-        )
+        ).where(no_contract)
     ):
         attempt = (row.lease_id, row.epoch)
         finals[attempt] += bool(row.final)

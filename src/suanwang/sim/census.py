@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from suanwang.grid.jobs.tables import leases, rounds, tasks
 from suanwang.sim.world import World
+from suanwang.trade.contracts.store import contracts, hours
 
 
 def census(conn: Connection, world: World) -> dict[str, int]:
@@ -41,4 +42,12 @@ def census(conn: Connection, world: World) -> dict[str, int]:
     seen["array elements run"] = sum(run.spec.array_index is not None for run in world.runs)
     seen["runs unfenced"] = sum(not run.fenced for run in world.runs)
     seen["jobs with dependencies"] = sum(bool(asked.needs) for asked in world.accepted.values())
+    for (state,) in conn.execute(sa.select(contracts.c.state)):
+        seen[f"contracts {state}"] += 1
+    settled = sa.select(hours).where(hours.c.settled_at_ms > 0)
+    for hour in conn.execute(settled):
+        seen["hours charged"] += hour.charged > 0
+        seen["hours credited"] += hour.credited > 0
+    on = sa.select(sa.func.count()).where(leases.c.contract_id.is_not(None))
+    seen["leases on contracts"] = int(conn.execute(on).scalar_one())
     return dict(sorted(seen.items()))

@@ -13,7 +13,7 @@ from suanwang.grid.sites import service as sites
 from suanwang.kernel.errors import SuanwangError
 from suanwang.platform.database import UseCase
 from suanwang.sim.engine import Behaviour, Engine
-from suanwang.sim.ground import PLACES, START_MS, fresh_database, pool_of
+from suanwang.sim.ground import PLACES, fresh_database, pool_of
 from suanwang.sim.loop import VirtualClock, VirtualLoop
 from suanwang.sim.network import Weather, Wire
 from suanwang.sim.plane import ControlPlane, StoreFaults
@@ -27,10 +27,12 @@ TRIES = 20
 class Grid:
     """Three sites and one control plane, which may be down."""
 
-    def __init__(self, seed: int, loop: VirtualLoop, *, faults: bool, deaf: bool) -> None:
+    def __init__(
+        self, seed: int, loop: VirtualLoop, start_ms: int, *, faults: bool, deaf: bool
+    ) -> None:
         self.dice = random.Random(seed)
         self.loop = loop
-        self.clock = VirtualClock(loop, START_MS)
+        self.clock = VirtualClock(loop, start_ms)
         self.world = World(places=dict(PLACES))
         self.faulty = faults
         self.faults = StoreFaults(random.Random(seed + 1))
@@ -38,6 +40,7 @@ class Grid:
         self.plane: ControlPlane | None = None
         self.trace: list[str] = []
         self.sites = [self._site(name, deaf) for name in PLACES]
+        self.world.site_ids = {one.name: one.site_id for one in self.sites}
         self._spawned: list[asyncio.Task[None]] = []
 
     def _site(self, name: str, deaf: bool) -> SimSite:

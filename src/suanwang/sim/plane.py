@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from suanwang.engines.scheduling.model import Plan, Policy
+from suanwang.grid.jobs.delivery import Deliveries
 from suanwang.grid.jobs.desk import AgentDesk
 from suanwang.grid.jobs.estimates import SUBSCRIBER as ESTIMATES
 from suanwang.grid.jobs.estimates import RunEnded, RuntimeEstimates
@@ -25,6 +26,8 @@ from suanwang.platform.signals import Signals, wait_for
 from suanwang.trade.billing import service as billing
 
 T = TypeVar("T")
+LOOK_EVERY_MS = 10_000
+"""At contracts: a run is short."""
 
 
 @dataclass(slots=True)
@@ -67,6 +70,7 @@ class ControlPlane:
     tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)
     dispatcher: Dispatcher = field(init=False)
     desk: AgentDesk = field(init=False)
+    deliveries: Deliveries = field(init=False)
 
     def __post_init__(self) -> None:
         self.signals.bind(asyncio.get_running_loop())
@@ -84,6 +88,9 @@ class ControlPlane:
             lambda _sealed, _job: {},
             Limits(),
             single_process=True,
+        )
+        self.deliveries = Deliveries(
+            self.database, self.clock, self.signals, self.outbox, every_ms=LOOK_EVERY_MS
         )
         for loop in (self._rounds, self._sweeps, self._deliveries):
             self.spawn(self._for_ever(loop))
@@ -134,6 +141,7 @@ class ControlPlane:
 
     async def _sweeps(self) -> None:
         await self.dispatcher.sweep()
+        await self.deliveries.step()
         await asyncio.sleep(2.0)
 
     async def _deliveries(self) -> None:

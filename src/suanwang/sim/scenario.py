@@ -6,14 +6,19 @@ import asyncio
 import gc
 from dataclasses import dataclass, field
 
+from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.sim.auditor import audit_always, audit_end, unsettled
 from suanwang.sim.census import census
 from suanwang.sim.grid import Grid
 from suanwang.sim.loop import VirtualLoop
+from suanwang.sim.trading import Traders, start_ms
 from suanwang.sim.trouble import Trouble
 from suanwang.sim.users import Users
 
 LIVENESS_S = 3_600.0
+OF_CONTRACTS = {"ContractOpen", "HoldLeaked"}
+IDLE_LOOKS = 30
+"""With nothing running, what still waits then waits for contracts to begin or end."""
 LOOKS = 4
 """Audits during the chaos."""
 COLLECT = (50_000, 20, 20)
@@ -50,18 +55,20 @@ class Scenario:
 
     def __init__(self, seed: int, options: Options, loop: VirtualLoop) -> None:
         self.options = options
-        self.grid = Grid(seed, loop, faults=options.faults, deaf=options.deaf)
+        self._seed = seed
+        self.grid = Grid(seed, loop, start_ms(seed), faults=options.faults, deaf=options.deaf)
         self.violations: list[str] = []
         self.seen: dict[str, int] = {}
 
     async def run(self) -> None:
         grid, options = self.grid, self.options
-        users = Users(grid, options.jobs, options.chaos_s * 0.8)
+        users = Users(grid, options.jobs, options.chaos_s * 0.8, start_ms(self._seed))
         trouble = Trouble(grid)
         grid.start_plane()
         for sim_site in grid.sites:
             sim_site.start_agent()
         grid.spawn(users.work())
+        grid.spawn(Traders(grid, self._seed).work())
         if options.faults:
             trouble.begin()
         for _ in range(LOOKS):
@@ -77,11 +84,26 @@ class Scenario:
         """Until every task is final and the outbox is empty, or the bound is reached."""
         grid = self.grid
         limit = grid.loop.time() + LIVENESS_S
+        idle = 0
         while grid.loop.time() < limit:
             await asyncio.sleep(10)
             busy = any(grid.world.running.values())
-            if not busy and not grid.database.read_now(unsettled):
+            left = [] if busy else grid.database.read_now(unsettled)
+            if not busy and not left:
                 return
+            kinds = {line.partition(":")[0] for line in left}
+            idle = 0 if busy else idle + 1
+            if "ContractOpen" in kinds and (kinds <= OF_CONTRACTS or idle == IDLE_LOOKS):
+                self._pass_an_hour()
+                idle = 0
+
+    def _pass_an_hour(self) -> None:
+        """Nothing is left but hours that have to end: the server is away until they have."""
+        grid = self.grid
+        if grid.plane is not None:
+            grid.plane.crash()
+        grid.start_plane(grid.clock.skew_ms + MS_PER_HOUR)
+        grid.note("an hour later")
 
     def tear_down(self) -> None:
         if self.grid.plane is not None:

@@ -15,16 +15,16 @@ from suanwang.sim.world import Accepted
 
 
 def _never(error: SuanwangError) -> bool:
-    return error.reason in ("DependencyFailed", "DependencyUnknown")
+    return error.reason in ("DependencyFailed", "DependencyUnknown", "ContractEnded")
 
 
 class Users:
     """All users of a run."""
 
-    def __init__(self, grid: Grid, jobs: int, span_s: float) -> None:
+    def __init__(self, grid: Grid, jobs: int, span_s: float, start_ms: int) -> None:
         self._grid = grid
         self._people = grid.database.read_now(submitters)
-        self._plan = arrivals(grid.dice, jobs, span_s, len(self._people))
+        self._plan = arrivals(grid.dice, jobs, span_s, len(self._people), start_ms)
 
     async def work(self) -> None:
         grid = self._grid
@@ -35,9 +35,20 @@ class Users:
             if arrival.needs_previous and previous is not None:
                 needs = [previous]
                 spec = spec.model_copy(update={"depends_on": needs})
+            mine = self._contract(self._people[arrival.user], number)
+            if mine is not None:
+                spec = spec.model_copy(update={"contract": mine})
             previous = await self._submit(arrival, spec, needs, f"key-{number}")
             if previous is not None and arrival.cancel_after_s is not None:
                 grid.spawn(self._cancel(previous, arrival.cancel_after_s))
+
+    def _contract(self, person: Submitter, number: int) -> str | None:
+        """Some insist on a contract that their project has, or want none."""
+        project = person.owner.project_id
+        mine = [c.id for c in self._grid.world.signed.values() if c.buyer.project_id == project]
+        if not mine or number % 3:
+            return None
+        return [*sorted(mine), "none"][number // 3 % (len(mine) + 1)]
 
     async def _submit(
         self, arrival: Arrival, spec: JobSpec, needs: list[str], key: str

@@ -34,7 +34,7 @@ def partition_settings(dice: random.Random, grace_s: int) -> dict[str, Any]:
     return {"lost_after": lost, "stop_on_client_after": stop}
 
 
-def wishes(dice: random.Random, at_s: float) -> dict[str, Any]:
+def wishes(dice: random.Random, at_s: float, start_ms: int) -> dict[str, Any]:
     """What some jobs ask for beyond room and time."""
     asked: dict[str, Any] = {}
     kind = dice.randrange(16)
@@ -50,7 +50,7 @@ def wishes(dice: random.Random, at_s: float) -> dict[str, Any]:
         asked["max_price"] = dice.choice(["0.05", "0.15", "0.4", "1"])
     elif kind == 5:
         by_s = at_s + dice.choice([10, 60, 300])
-        asked["deadline"] = datetime.fromtimestamp(START_MS / 1000 + by_s, UTC)
+        asked["deadline"] = datetime.fromtimestamp(start_ms / 1000 + by_s, UTC)
     elif kind == 6:
         asked["resources"] = {
             "any_of": [{"cpus": 8, "memory": "1GiB"}, {"cpus": 3, "memory": "512MiB"}]
@@ -69,7 +69,9 @@ def wishes(dice: random.Random, at_s: float) -> dict[str, Any]:
     return asked
 
 
-def arrivals(dice: random.Random, jobs: int, span_s: float, users: int) -> list[Arrival]:
+def arrivals(
+    dice: random.Random, jobs: int, span_s: float, users: int, start_ms: int = START_MS
+) -> list[Arrival]:
     """`jobs` submissions over the span, sorted by time."""
     found = []
     for number in range(jobs):
@@ -91,7 +93,7 @@ def arrivals(dice: random.Random, jobs: int, span_s: float, users: int) -> list[
             "partition": partition_settings(dice, grace),
         }
         at_s = dice.random() * span_s
-        spec.update(wishes(dice, at_s))
+        spec.update(wishes(dice, at_s, start_ms))
         found.append(
             Arrival(
                 at_s=at_s,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from suanwang.grid.jobs.spec import JobSpec
 from suanwang.kernel.resources import ZERO, Resources
 from suanwang.protocol.messages import RunSpec
+from suanwang.trade.contracts.model import Contract
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,16 @@ class World:
     """Every real execution and every accepted job; what was violated while it happened."""
 
     places: dict[str, Place] = field(default_factory=dict)
+    site_ids: dict[str, str] = field(default_factory=dict)
+    """By name."""
     accepted: dict[str, Accepted] = field(default_factory=dict)
     runs: list[TrueRun] = field(default_factory=list)
     running: dict[str, list[TrueRun]] = field(default_factory=dict)
     succeeded: dict[str, set[str]] = field(default_factory=dict)
     """Job → tasks of which a run succeeded."""
     violations: list[str] = field(default_factory=list)
+    signed: dict[str, Contract] = field(default_factory=dict)
+    """Contracts as they were signed; what is sold on of them is not among them."""
 
     def start(self, run: TrueRun) -> TrueRun:
         """A run begins: may it, here and now?"""

@@ -22,6 +22,7 @@ from contract.engine.reference_room import (
     taken,
 )
 from suanwang.engines.scheduling.model import (
+    NO_CONTRACT,
     DemandClass,
     Link,
     Placement,
@@ -37,6 +38,7 @@ from suanwang.engines.scheduling.model import (
     Share,
     Snapshot,
     Weights,
+    whole_of,
 )
 from suanwang.kernel.money import scale
 from suanwang.kernel.resources import Resources
@@ -44,7 +46,9 @@ from suanwang.kernel.resources import Resources
 R = RefusalReason
 
 ORDER = (
+    R.UNDER_CONTRACT,
     R.SITE_NOT_ALLOWED,
+    R.NOT_ON_CONTRACT,
     R.REGION_NOT_ALLOWED,
     R.SITE_KIND_NOT_ALLOWED,
     R.ARCHITECTURE,
@@ -55,6 +59,8 @@ ORDER = (
     R.TOO_BIG_FOR_POOL,
     R.RUNTIME_OVER_LIMIT,
     R.OVER_PRICE_CAP,
+    R.CONTRACT_NOT_BEGUN,
+    R.RUNS_INTO_CONTRACT,
     R.SITE_UNREACHABLE,
     R.SITE_DRAINING,
     R.PAST_DEADLINE,
@@ -105,7 +111,8 @@ class Reference:
         self.totals: Four = (0, 0, 0, 0)
         for p in pools:
             for n in p.nodes:
-                self.totals = add(self.totals, four(n.capacity))
+                if p.part is None:
+                    self.totals = add(self.totals, four(n.capacity))
         self.used: dict[tuple[str, ...], list[int]] = {}
         self.quota = {q.share_id: four(q.limit - q.used) for q in snapshot.quotas}
         self.funds = {f.project_id: f.available_micro_yuan for f in snapshot.funds}
@@ -127,7 +134,7 @@ class Reference:
 
     # judging a pool
 
-    def permanent(self, d: DemandClass, r: Request, p: Pool) -> RefusalReason | None:
+    def permanent(self, d: DemandClass, r: Request, p: Pool, project: str) -> RefusalReason | None:
         spec = p.accelerator
         wants_cards = r.resources.accelerator_milli > 0
         empty = [
@@ -139,10 +146,18 @@ class Reference:
         fits = [copies(four(r.resources), each) for each in empty]
         cap = d.max_rate_micro_yuan_per_hour
         residency = [i.residency_regions for i in d.inputs if i.residency_regions]
+        contract = p.part.contract_id if p.part else ""
+        owner = p.part.project_id if p.part else ""
+        asked = "" if d.contract == NO_CONTRACT else d.contract
         checks = (
+            (R.UNDER_CONTRACT, bool(owner) and owner != project),
             (R.SITE_NOT_ALLOWED, bool(d.sites) and p.site_id not in d.sites),
             (R.SITE_NOT_ALLOWED, p.site_id in d.excluded_sites),
-            (R.SITE_NOT_ALLOWED, bool(d.pools) and p.pool_id not in d.pools),
+            (
+                R.SITE_NOT_ALLOWED,
+                bool(d.pools) and whole_of(p) not in d.pools,
+            ),
+            (R.NOT_ON_CONTRACT, bool(d.contract) and asked != contract),
             (R.REGION_NOT_ALLOWED, bool(d.regions) and p.region not in d.regions),
             (R.SITE_KIND_NOT_ALLOWED, bool(d.site_kinds) and p.site_kind not in d.site_kinds),
             (R.ARCHITECTURE, bool(d.architectures) and p.architecture not in d.architectures),
@@ -177,6 +192,13 @@ class Reference:
         return next((reason for reason, bad in checks if bad), None)
 
     def passing(self, d: DemandClass, p: Pool) -> RefusalReason | None:
+        part = p.part
+        if part is not None and part.opens_at_ms is not None and part.opens_at_ms > self.now:
+            return R.CONTRACT_NOT_BEGUN
+        if part is not None and part.closes_at_ms is not None:
+            longest_s = d.max_runtime_s + self.wait_s(d, p)
+            if self.now + longest_s * 1000 > part.closes_at_ms:
+                return R.RUNS_INTO_CONTRACT
         if not p.reachable:
             return R.SITE_UNREACHABLE
         if p.draining:
@@ -223,7 +245,8 @@ class Reference:
             (self.score(d, r, room.pool, w), i, name)
             for i, r in enumerate(d.alternatives)
             for name, room in self.rooms.items()
-            if self.permanent(d, r, room.pool) is None and self.passing(d, room.pool) is None
+            if self.permanent(d, r, room.pool, g.project_id) is None
+            and self.passing(d, room.pool) is None
         ]
         return sorted(out, key=lambda c: (c[0].total, c[1], c[2]))
 
@@ -420,7 +443,7 @@ class Reference:
             for room in self.rooms.values():
                 rate = rate_of(r.resources, d.members, room.pool.prices)
                 reason = (
-                    self.permanent(d, r, room.pool)
+                    self.permanent(d, r, room.pool, g.project_id)
                     or self.passing(d, room.pool)
                     or self.limited(g, r.resources * d.members, self.hold(d, rate))
                 )
@@ -440,7 +463,8 @@ class Reference:
                     else:
                         reason = R.NO_FREE_CAPACITY
                 reasons.append(reason)
-        return max(reasons, key=ORDER.index)
+        told = [reason for reason in reasons if reason is not R.UNDER_CONTRACT]
+        return max(told, key=ORDER.index, default=R.NO_SITES)
 
     def in_all(self, room: Room, need: Four) -> int:
         """Members that would fit if a card's free shares could be added to another's."""

@@ -11,6 +11,7 @@ from suanwang.engines.scheduling.model import (
     Input,
     Link,
     Node,
+    Part,
     Policy,
     Pool,
     Prices,
@@ -84,6 +85,7 @@ def classes(draw: st.DrawFn, class_id: str, *, plain: bool = False) -> DemandCla
         excluded_sites=("s2",) if draw(rare) else (),
         pools=("p0", "p1") if draw(rare) else (),
         preemptible=draw(st.booleans()),
+        contract=draw(st.sampled_from(("con", "none"))) if draw(rare) else "",
         inputs=(draw(inputs()),) if draw(rare) else (),
     )
 
@@ -108,6 +110,19 @@ def pools(draw: st.DrawFn, pool_id: str, *, plain: bool = False) -> Pool:
         draining=draw(rare),
         max_runtime_s=7_200 if draw(rare) else None,
         backlog_s=600 if draw(rare) else 0,
+        part=draw(parts()) if draw(rare) else None,
+    )
+
+
+def parts() -> st.SearchStrategy[Part]:
+    """Of some pool that need not be there."""
+    return st.builds(
+        Part,
+        st.just("p"),
+        contract_id=st.sampled_from(("", "con")),
+        project_id=st.sampled_from(("", "pa", "pc")),
+        opens_at_ms=st.sampled_from((None, None, NOW_MS - 1, NOW_MS + 1)),
+        closes_at_ms=st.sampled_from((None, NOW_MS + 3_600_000, NOW_MS + 7_200_000)),
     )
 
 
@@ -173,6 +188,7 @@ def running(draw: st.DrawFn, pools_: list[Pool]) -> tuple[list[Pool], list[Runni
                 pool.draining,
                 pool.max_runtime_s,
                 pool.backlog_s,
+                pool.part,
             )
         )
     return out, leases

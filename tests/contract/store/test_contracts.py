@@ -20,7 +20,7 @@ from suanwang.trade.billing import service as billing
 from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Contract, ContractState, Draft, Origin, Party, Terms
-from suanwang.trade.contracts.rules import deposit_of
+from suanwang.trade.contracts.rules import funded
 from suanwang.trade.contracts.service import Source
 from suanwang.trade.contracts.store import capacity
 from suanwang.trade.ledger import service as ledger
@@ -61,10 +61,8 @@ class Market:
             lots=3,
             price=2 * YUAN,
             terms=TERMS,
-            deposit=0,
         )
-        made = replace(made, **changes)
-        return replace(made, deposit=deposit_of(made.terms, made.worth))
+        return funded(replace(made, **changes))
 
     async def sign(self, draft: Draft) -> Contract:
         """As a way of trading does it: capacity and money first."""

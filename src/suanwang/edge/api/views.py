@@ -121,6 +121,7 @@ def lease_view(lease: Lease, names: Mapping[str, str]) -> dict[str, Any]:
         "ran_on": lease.nodes,
         "engine_id": lease.engine_id,
         "rate": money(lease.rate),
+        "contract": lease.contract_id,
         "score": lease.score,
         "meters": {
             "duration_ms": lease.meters.duration_ms,

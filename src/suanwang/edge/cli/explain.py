@@ -100,7 +100,7 @@ def _show_verdicts(verdicts: list[dict[str, Any]], names: Mapping[str, str]) -> 
 
     rows = [
         [
-            names.get(verdict["pool_id"], verdict["pool_id"]),
+            named(verdict["pool_id"].partition("<")[0], names),
             str(verdict.get("reason") or ""),
             named(str(verdict.get("detail") or ""), names),
         ]
@@ -119,6 +119,8 @@ def _show_placements(placements: list[dict[str, Any]]) -> None:
             if isinstance(score, dict) and isinstance(score.get(name), int) and score[name]
         ]
         where = f"{placed['site']}/{placed['pool']}"
+        if placed.get("contract"):
+            where = say("{where}, contract {contract}", where=where, contract=placed["contract"])
         rows.append([str(placed["task"]), str(placed["attempt"]), where, ", ".join(parts)])
     headings = [say(h) for h in ("TASK", "TRY", "WHERE", "SCORE IN YUAN")]
     tables.show(headings, rows, right=(0, 1))

@@ -125,8 +125,16 @@ def _attempts(task: Task) -> Iterable[list[str]]:
             _ran(lease),
             "" if lease["exit_code"] is None else str(lease["exit_code"]),
             figures.yuan(lease["rate"]),
-            lease["detail"] or (task["detail"] if last else ""),
+            _detail(lease, task["detail"] if last else ""),
         ]
+
+
+def _detail(lease: Lease, of_task: str) -> str:
+    detail = lease["detail"] or of_task
+    if not lease.get("contract"):
+        return detail
+    paid = say("on contract {contract}, nothing more to pay", contract=lease["contract"])
+    return f"{paid}; {detail}" if detail else paid
 
 
 def _ran(lease: Lease) -> str:

@@ -49,6 +49,8 @@ class Lease(TypedDict):
     failure: str | None
     detail: str
     rate: Money
+    contract: str | None
+    """Whose hours pay for it: nothing more is charged."""
     score: dict[str, Any] | None
     meters: dict[str, int]
     outputs: list[Output]

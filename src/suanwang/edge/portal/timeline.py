@@ -38,6 +38,8 @@ class Attempt:
     lasted_ms: int | None
     max_rss_mib: int
     exit_code: int | None
+    contract: str
+    """Whose hours pay for it; empty: it is charged itself."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Timeline:
             lasted_ms=None if start_ms is None else lease.meters.duration_ms or end_ms - start_ms,
             max_rss_mib=lease.meters.max_rss_mib,
             exit_code=lease.exit_code,
+            contract=lease.contract_id or "",
         )
 
     def task(self, task: Task, leases: list[Lease]) -> dict[str, Any]:

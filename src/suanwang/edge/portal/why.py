@@ -143,9 +143,14 @@ def _placed(page: Page, job: Job, answer: dict[str, Any], tasks: list[Task]) -> 
     for placed in answer["placements"][:3]:
         shown.facts.append(
             page.say("why.placed", task=placed["task"], site=placed["site"], pool=placed["pool"])
+            + _paid_by(page, placed["contract"])
             + _score(page, placed["score"])
         )
     return shown
+
+
+def _paid_by(page: Page, contract_id: str | None) -> str:
+    return page.say("contracted.placed", contract=contract_id) if contract_id else ""
 
 
 def _score(page: Page, score: Mapping[str, Any]) -> str:

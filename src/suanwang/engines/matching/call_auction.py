@@ -4,30 +4,28 @@
     2. With that choice held, the rest is a network: flows in whole lots, and the lattice of prices
        that support them (see `prices`).
     3. Blocks that lose at every such price are dropped, those that are far within the prices
-       though left out are tried, and it is cleared again; the best choice without losers is kept.
-       Where blocks are few, every choice of them is tried: thin books are where it matters.
+       though left out are tried, and it is cleared again; the best choice without losers is kept
+       (see `search`).
+    4. Where blocks are not so many that one more or less is nothing, it is found out which of them
+       fit together (see `thin`); where they are few, every choice of them is tried.
 
 A block that is left out though the price is within its limit is *paradoxically rejected*, as in
 power exchanges: served whole, it would have made somebody who is served lose. Blocks that lose are
-never served. What is measured in `effort` is rounds, not time, so that a round can be replayed.
+never served. What is measured in `effort` is steps, not time, so that a round can be replayed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from itertools import product as combinations
-from math import gcd, prod
+from math import prod
 
 import numpy as np
 
-from suanwang.engines.matching import prices as lattice
 from suanwang.engines.matching.awards import awards_of
 from suanwang.engines.matching.model import WHOLE, Book, Clearing
-from suanwang.engines.matching.prices import Ints
-from suanwang.engines.matching.program import Floats, Program, option_places
-from suanwang.engines.matching.support import support_of
+from suanwang.engines.matching.search import Search, State
+from suanwang.engines.matching.thin import ThinSearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,265 +34,53 @@ class Effort:
     """At most so many times is the acceptance of blocks revised, many blocks at once."""
     patience: int = 25
     """Rounds without a better clearing after which it is left at that."""
-    careful_work: int = 1_000_000
-    """Rounds times options spent on revising one block at a time: hardly any in a large book,
-    where one block more or less is nothing."""
-    careful_rounds: int = 1_000
-    careful_patience: int = 200
+    fits: int = 100
+    """Neighbourhoods of blocks that are fitted anew, one after another."""
+    fit_work: int = 60_000
+    """Fits times options: few in a large book, where one block more or less is nothing."""
+    cuts: int = 5
+    """Fits that prices do not support, before the neighbourhood is left; twice as many each time
+    that it comes up again."""
+    size: int = 12
+    """Blocks of a neighbourhood."""
     choices: int = 512
     """Up to so many choices of blocks are all tried."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """A choice of blocks with what follows from it."""
-
-    parts: Ints
-    served: Ints
-    moved: Ints
-    prices: Ints
-    gains: Ints
-    """Of each option at these prices, whole: micro-yuan it is better off than at its limit."""
-    welfare: int
-    feasible: bool
-    """The blocks that are held fit together: nothing was short and nothing left over, and prices
-    within the book's bounds support it."""
-
-    @property
-    def losing(self) -> lattice.Flags:
-        """[option] whether it is held though it loses."""
-        return (self.parts > 0) & (self.gains < 0)
 
 
 def clear(book: Book, effort: Effort | None = None) -> Clearing:
     """One round. The same book gives the same clearing."""
     effort = effort or Effort()
-    search = _Search(book)
-    bound, first = search.relaxation()
-    at_once, rounds = search.improve(first, effort.rounds, effort.patience)
-    one_by_one, more = search.improve_carefully(first, effort)
-    found = [at_once] if one_by_one is None else [at_once, one_by_one]
-    best, tried = search.exhaust(max(found, key=lambda state: state.welfare), effort)
-    return awards_of(book, search.program.columns, best, bound, rounds + more + tried)
+    search = Search(book)
+    bound, values = search.relaxation()
+    best, rounds = search.improve(search.rounded(values), effort.rounds, effort.patience)
+    tried = exhaust(search, best, effort.choices)
+    if tried is not None:
+        best, more = tried
+    else:
+        fits, more = min(effort.fits, effort.fit_work // max(1, len(values))), 0
+        if fits:
+            thin = ThinSearch(search)
+            best = thin.improve(values, best, fits, effort.cuts, effort.size)
+            more = thin.solved
+    return awards_of(book, search.program.columns, best, bound, rounds + more)
 
 
-class _Search:
-    def __init__(self, book: Book) -> None:
-        self.book = book
-        self.program = Program(book)
-        columns = self.program.columns
-        self._places = option_places(book.blocks)
-        self._profiles = [option.profile for block in book.blocks for option in block.options]
-        self._block_of = columns.option_block
-        self._children: dict[str, list[str]] = {}
-        for block in book.blocks:
-            if block.parent is not None:
-                self._children.setdefault(block.parent, []).append(block.block_id)
-
-    def relaxation(self) -> tuple[int, Ints]:
-        """(the bound, in whole micro-yuan from above; thousandths of each option to begin with)"""
-        self.program.relax()
-        solution = self.program.solve()
-        layout = self.program.layout
-        values = solution.value[layout.options : layout.links]
-        bound = int(np.ceil(-solution.cost * (1 + 1e-9) + 1))
-        return max(0, bound), self._rounded(values)
-
-    def _rounded(self, values: Floats) -> Ints:
-        parts = np.zeros(len(values), dtype=np.int64)
-        taken: set[str] = set()
-        for block in self.book.blocks:
-            place = self._places[block.block_id]
-            if not place or block.group in taken:
-                continue
-            at = max(place, key=lambda option: (values[option], -option))
-            part = self._part(at, float(values[at]))
-            if part:
-                parts[at] = part
-                if block.group is not None:
-                    taken.add(block.group)
-        return self._orphans_dropped(parts)
-
-    def _part(self, option: int, value: float) -> int:
-        """The nearest part that leaves whole lots, and is no less than what the block takes."""
-        block = self.book.blocks[int(self._block_of[option])]
-        if block.least >= WHOLE:
-            return WHOLE if value >= 0.5 else 0
-        common = 0
-        for _, lots in self._profiles[option]:
-            common = gcd(common, lots)
-        grain = WHOLE // gcd(WHOLE, common)
-        part = int(value * WHOLE + 1e-6) // grain * grain
-        least = -(-block.least // grain) * grain
-        return part if part >= least else (least if part * 2 >= least else 0)
-
-    def _orphans_dropped(self, parts: Ints) -> Ints:
-        """No block without its parent, nor to a greater part."""
-        changed = True
-        while changed:
-            changed = False
-            for parent, children in self._children.items():
-                above = int(parts[self._slice(parent)].max(initial=0))
-                for child in children:
-                    own = parts[self._slice(child)]
-                    if own.max(initial=0) > above:
-                        own[:] = 0
-                        changed = True
-        return parts
-
-    def _slice(self, block_id: str) -> slice:
-        place = self._places[block_id]
-        return slice(place.start, place.stop)
-
-    def improve_carefully(self, first: Ints, effort: Effort) -> tuple[State | None, int]:
-        """One block at a time, the one with the most at stake; None in a large book."""
-        rounds = min(effort.careful_rounds, effort.careful_work // max(1, len(first)))
-        if rounds < effort.patience:
-            return None, 0
-        return self.improve(first, rounds, effort.careful_patience, at_once=1)
-
-    def improve(
-        self, first: Ints, most_rounds: int, patience: int, *, at_once: int | None = None
-    ) -> tuple[State, int]:
-        """The best choice found, and in how many rounds; `at_once` bounds the options that are
-        dropped or tried in one of them."""
-        best = self._state(np.zeros_like(first))
-        parts, tried, since = first, np.zeros(len(first), dtype=np.int64), 0
-        rounds = 1
-        while rounds < most_rounds and since < patience:
-            state = self._state(parts)
-            rounds += 1
-            losing = list(islice(self._losers(state), at_once))
-            if losing:
-                parts = self._without(state.parts, losing)
-                continue
-            if state.feasible and state.welfare > best.welfare:
-                best, since = state, 0
-            else:
-                since += 1
-            added = list(islice(self._worth_trying(best, tried), at_once))
-            if not added:
-                break
-            parts = self._with(best.parts, added)
-            tried[added] += 1
-        return best, rounds
-
-    def exhaust(self, best: State, effort: Effort) -> tuple[State, int]:
-        """Every choice of whole blocks, if there are no more than that."""
-        counts = [len(block.options) + 1 for block in self.book.blocks]
-        if len(counts) > 16 or prod(counts) > effort.choices:
-            return best, 0
-        rounds = 0
-        for chosen in combinations(*(range(count) for count in counts)):
-            parts = np.zeros(len(self._profiles), dtype=np.int64)
-            for block, option in zip(self.book.blocks, chosen, strict=True):
-                if option:
-                    parts[self._places[block.block_id].start + option - 1] = WHOLE
-            if not self._keeps_bundles(parts):
-                continue
-            state = self._state(parts)
-            rounds += 1
-            if state.feasible and state.welfare > best.welfare and not state.losing.any():
-                best = state
-        return best, rounds
-
-    def _keeps_bundles(self, parts: Ints) -> bool:
-        served = {block for block, place in self._places.items() if parts[place].any()}
-        groups = [b.group for b in self.book.blocks if b.block_id in served and b.group]
-        parents = {b.parent for b in self.book.blocks if b.block_id in served and b.parent}
-        return len(groups) == len(set(groups)) and parents <= served
-
-    def _state(self, parts: Ints) -> State:
-        book, program = self.book, self.program
-        columns, layout = program.columns, program.layout
-        program.hold(parts)
-        solution = program.solve()
-        served = _whole(solution.value[: layout.options])
-        moved = _whole(solution.value[layout.links : layout.slack])
-        slack = solution.value[layout.slack :]
-        found = self._prices(parts, served, moved) if (slack < 0.5).all() else None
-        feasible = found is not None
-        prices = np.rint(solution.price).astype(np.int64) if found is None else found
-        gains = self._gains(prices)
-        welfare = int(np.dot(served * columns.choice_sign, columns.choice_limit))
-        welfare += sum(
-            int(sign) * (int(limit) * int(part) // WHOLE)
-            for sign, limit, part in zip(
-                columns.option_sign, columns.option_limit, parts, strict=True
-            )
-            if part
-        )
-        welfare -= sum(link.cost * int(lots) for link, lots in zip(book.links, moved, strict=True))
-        return State(parts, served, moved, prices, gains, welfare, feasible)
-
-    def _prices(self, parts: Ints, served: Ints, moved: Ints) -> Ints | None:
-        """The supporting prices under which the fewest of the blocks that are held lose; None if
-        only prices beyond the book's bounds would have the others buy or sell so much."""
-        book = self.book
-        support = support_of(book, self.program.columns, served, moved)
-        try:
-            low = lattice.lowest(support)[: book.products]
-            high = lattice.highest(support)[: book.products]
-        except lattice.NotSupported:
-            return None
-        held = parts > 0
-        found = [lattice.between(low, high, part, 2) for part in (1, 0, 2)]
-        return min(found, key=lambda prices: int((self._gains(prices)[held] < 0).sum()))
-
-    def _gains(self, prices: Ints) -> Ints:
-        columns = self.program.columns
-        worth = columns.profile_lots * prices[columns.profile_product]
-        paid = np.zeros(len(columns.option_block), dtype=np.int64)
-        np.add.at(paid, columns.profile_option, worth)
-        gains: Ints = columns.option_sign * (columns.option_limit - paid)
-        return gains
-
-    def _losers(self, state: State) -> Iterator[int]:
-        losing = np.flatnonzero(state.losing).tolist()
-        return self._apart(sorted(losing, key=lambda at: (int(state.gains[at]), at)))
-
-    def _worth_trying(self, state: State, tried: Ints) -> Iterator[int]:
-        held = {int(self._block_of[at]) for at in np.flatnonzero(state.parts)}
-        taken = {
-            block.group for at, block in enumerate(self.book.blocks) if at in held and block.group
-        }
-        open_to = [
-            int(at)
-            for at in np.flatnonzero((state.gains > 0) & (tried == 0))
-            if int(self._block_of[at]) not in held
-            and self.book.blocks[int(self._block_of[at])].group not in taken
-        ]
-        return self._apart(sorted(open_to, key=lambda at: (-int(state.gains[at]), at)))
-
-    def _apart(self, options: list[int]) -> Iterator[int]:
-        """The first of them, and those that share no product, block or group with any before."""
-        taken: set[int | str] = set()
-        for option in options:
-            block = self.book.blocks[int(self._block_of[option])]
-            own: set[int | str] = {product for product, _ in self._profiles[option]}
-            own.add(block.group or block.block_id)
-            if not own & taken:
-                taken |= own
-                yield option
-
-    def _without(self, parts: Ints, options: list[int]) -> Ints:
-        left = parts.copy()
-        left[options] = 0
-        return self._orphans_dropped(left)
-
-    def _with(self, parts: Ints, options: list[int]) -> Ints:
-        more = parts.copy()
-        for option in options:
-            block = self.book.blocks[int(self._block_of[option])]
-            own = more[self._slice(block.block_id)]
-            if not own.any():
-                more[option] = WHOLE
-        return self._orphans_dropped(more)
-
-
-def _whole(values: Floats) -> Ints:
-    """The solver's vertex of a network has whole lots; what differs from them is its rounding."""
-    rounded = np.rint(values)
-    assert np.abs(values - rounded).max(initial=0.0) < 1e-3, "the flows are not whole lots"
-    lots: Ints = rounded.astype(np.int64)
-    return lots
+def exhaust(search: Search, best: State, most: int) -> tuple[State, int] | None:
+    """Every choice of whole blocks, if there are no more than that."""
+    blocks = search.book.blocks
+    counts = [len(block.options) + 1 for block in blocks]
+    if len(counts) > 16 or prod(counts) > most:
+        return None
+    rounds = 0
+    for chosen in combinations(*(range(count) for count in counts)):
+        parts = np.zeros(len(search.profiles), dtype=np.int64)
+        for block, option in zip(blocks, chosen, strict=True):
+            if option:
+                parts[search.slice_of(block.block_id).start + option - 1] = WHOLE
+        if not search.keeps_bundles(parts):
+            continue
+        state = search.state(parts, thorough=True)
+        rounds += 1
+        if state.feasible and state.welfare > best.welfare and not state.losing.any():
+            best = state
+    return best, rounds

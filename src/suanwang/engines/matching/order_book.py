@@ -1,19 +1,25 @@
 """The continuous book of one product: price-time priority, events in, facts out.
 
-A place call gives what came of the order: the trades in the order they were made, what rests, and
-the named reason why anything of it does not. The maker's price counts. Everything that could be
-refused is checked before anything is traded, so that a refused order leaves no trace.
+What came of an order: the trades in the order they were made, what rests, and the named reason why
+anything of it does not. The maker's price counts. Everything that could be refused is checked
+before anything is traded, so that a refused order leaves no trace.
 
-An order that rests is shared by its queue and the index of orders; what is cancelled stays in the
-queue with nothing left and is passed over when its turn comes (amortised: each order enters and
-leaves a queue once). Best prices are heaps with the same laziness.
+`place_many` is the one way in; what it says is flat, and only of orders of which there is something
+to say: an object made for each order would cost as much as matching it. Both sides are one piece of
+code by *keys*: a price on the side of the asks, a negated price on that of the bids, so that the
+best is the least of a heap on either.
+
+Orders that rest are numbers into flat lists, not objects: an object for each would be looked at by
+the garbage collector again and again. What is cancelled stays in its queue with nothing left and is
+passed over when its turn comes; so do levels in their heap, and the lists are made anew once more
+than half of them has left (amortised: each order enters and leaves once).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -54,6 +60,8 @@ class Refusal(StrEnum):
     """There is not enough on the other side for all of it."""
     NO_PRICE = "NoPrice"
     """A market order can only be immediate or whole: it has no limit to rest at."""
+    NO_LOTS = "NoLots"
+    """It is of less than one lot."""
 
 
 class Rest(StrEnum):
@@ -62,7 +70,7 @@ class Rest(StrEnum):
     IMMEDIATE = "Immediate"
     SELF_TRADE = "SelfTrade"
     NOBODY = "Nobody"
-    """A market order, and nobody is left on the other side."""
+    """A market order, and nobody is left on the other side within the band."""
 
 
 class Trade(NamedTuple):
@@ -78,7 +86,8 @@ class Terms:
 
     low: int | None = None
     high: int | None = None
-    """Limits outside are refused, and trades outside halt the book."""
+    """Limits outside are refused. An order that would trade outside (with one that rests there,
+    from before the band moved) is refused too, and halts the book."""
     most_lots: int = 0
     most_resting: int = 0
     """Lots that an owner may have resting in this book."""
@@ -97,22 +106,79 @@ class Placed(NamedTuple):
     refusal: Refusal | None = None
 
 
-class Resting:
-    """An order in its queue."""
-
-    __slots__ = ("buys", "limit", "lots", "order_id", "owner")
-
-    def __init__(self, order_id: str, owner: str, buys: bool, limit: int, lots: int) -> None:
-        self.order_id = order_id
-        self.owner = owner
-        self.buys = buys
-        self.limit = limit
-        self.lots = lots
-        """Left of it."""
+BEYOND = 1 << 62
+"""More than any price or number of lots."""
+FEW = 1_000
+"""Orders that have left are not worth forgetting before there are so many."""
+Order = tuple[str, str, Side, int | None, int, Stay]
+"""(order, owner, side, limit or None for any price within the band, lots, stay)"""
+Left = tuple[str, str, Side, int, int]
+"""(order, owner, side, limit, lots that are left of it)"""
+Fill = tuple[int, str, int, int]
+"""(place of the taker among the orders, maker, price, lots)"""
 
 
-_NOTHING: list[Trade] = []
-_NOBODY: Sequence[str] = ()
+@dataclass(slots=True)
+class Batch:
+    """What came of many orders; they are meant by their places, from 0.
+
+    Whoever is not refused rests with what was neither traded nor dropped.
+    """
+
+    fills: list[Fill] = field(default_factory=list)
+    refused: dict[int, Refusal] = field(default_factory=dict)
+    dropped: dict[int, tuple[int, Rest]] = field(default_factory=dict)
+    """(lots, why) of what did not trade and does not rest."""
+    cancelled: dict[int, list[str]] = field(default_factory=dict)
+    """Orders of the owner's own that were cancelled to prevent self-trade."""
+
+    def each(self, orders: Sequence[Order]) -> Iterator[Placed]:
+        """The same, order by order."""
+        upto = 0
+        for at, (order_id, _, _, _, lots, _) in enumerate(orders):
+            if at in self.refused:
+                yield Placed(refusal=self.refused[at])
+                continue
+            trades: list[Trade] = []
+            while upto < len(self.fills) and self.fills[upto][0] == at:
+                _, maker_id, price, taken = self.fills[upto]
+                trades.append(Trade(maker_id, order_id, price, taken))
+                lots -= taken
+                upto += 1
+            left, why = self.dropped.get(at, (0, None))
+            yield Placed(trades, lots - left, left, why, self.cancelled.get(at, ()))
+
+
+class Half:
+    """One side of a book: queues by key, and the keys as a heap that never runs empty."""
+
+    __slots__ = ("keys", "queues")
+
+    def __init__(self) -> None:
+        self.keys = [BEYOND]
+        self.queues: dict[int, deque[int]] = {}
+
+    def top(self, left: list[int]) -> int:
+        """The best key at which somebody is, BEYOND if there is nobody; `left` of each order."""
+        while (key := self.keys[0]) != BEYOND:
+            queue = self.queues[key]
+            while queue and not left[queue[0]]:
+                queue.popleft()
+            if queue:
+                break
+            self.drop_top()
+        return key
+
+    def drop_top(self) -> None:
+        del self.queues[heappop(self.keys)]
+
+    def add(self, key: int, number: int) -> None:
+        queue = self.queues.get(key)
+        if queue is None:
+            self.queues[key] = deque((number,))
+            heappush(self.keys, key)
+        else:
+            queue.append(number)
 
 
 class OrderBook:
@@ -121,11 +187,17 @@ class OrderBook:
     def __init__(self, terms: Terms | None = None) -> None:
         self.terms = terms or Terms()
         self.halted = False
-        self._index: dict[str, Resting] = {}
-        self._queues: tuple[dict[int, deque[Resting]], dict[int, deque[Resting]]] = ({}, {})
-        # bids by negated price, so that the best is the smallest in both heaps
-        self._best: tuple[list[int], list[int]] = ([], [])
-        self._held: dict[str, int] = {}
+        self._fill(())
+
+    @classmethod
+    def restore(cls, orders: Iterable[Left], terms: Terms | None = None) -> OrderBook:
+        """A book as it was when `resting` gave these orders; `terms` are for those to come.
+
+        Raises ValueError if they were no book: an order twice or of no lots, a bid at an ask.
+        """
+        book = cls(terms)
+        book._fill(orders)
+        return book
 
     def place(
         self,
@@ -139,158 +211,228 @@ class OrderBook:
         """`limit` None: at any price within the band. Raises ValueError for no lots."""
         if lots <= 0:
             raise ValueError("an order is of at least one lot")
-        buys = side is Side.BUY
-        refusal = self._refusal(order_id, owner, buys, limit, lots, stay)
-        if refusal is not None:
-            return Placed(refusal=refusal)
-        top = self._top(not buys)
-        if top is None or (limit is not None and (top > limit if buys else top < limit)):
-            trades, left, own, cancelled = _NOTHING, lots, False, _NOBODY
-        else:
-            trades, left, own, cancelled = self._trade(order_id, owner, buys, limit, lots)
-        if not left:
-            return Placed(trades, cancelled=cancelled)
-        if own:
-            return Placed(trades, 0, left, Rest.SELF_TRADE, cancelled)
-        if limit is None:
-            return Placed(trades, 0, left, Rest.NOBODY, cancelled)
-        if stay is Stay.REST or stay is Stay.MAKER:
-            self._rest(order_id, owner, buys, limit, left)
-            return Placed(trades, left, cancelled=cancelled)
-        return Placed(trades, 0, left, Rest.IMMEDIATE, cancelled)
+        orders = [(order_id, owner, side, limit, lots, stay)]
+        return next(self.place_many(orders).each(orders))
+
+    def place_many(self, orders: Iterable[Order]) -> Batch:
+        """One after another; none that is refused is in the way of the next."""
+        batch = Batch()
+        self._forget_who_left()
+        index, owners, held = self._index, self._owners, self._held
+        known, owner_of, left = self._orders, self._owner_of, self._left
+        bids, asks = self._bids, self._asks
+        low, high, most_lots, most_resting = _bounds(self.terms)
+        halted, rest, buy = self.halted, Stay.REST, Side.BUY
+        for at, order in enumerate(orders):
+            order_id, name, side, limit, lots, stay = order
+            owner = owners.get(name)
+            if owner is None:
+                owner = owners[name] = len(held)
+                held.append(0)
+            if (
+                stay is not rest
+                or limit is None
+                or not low <= limit <= high
+                or not 0 < lots <= most_lots
+                or held[owner] + lots > most_resting
+                or order_id in index
+                or halted
+            ):
+                refusal = self._refusal(order, owner)
+                if refusal is not None:
+                    batch.refused[at] = refusal
+                    continue
+            if side is buy:
+                reach, nearest, mine, other = high if limit is None else limit, low, bids, asks
+            else:
+                reach, nearest, mine, other = -(low if limit is None else limit), -high, asks, bids
+            top = other.keys[0]
+            if top <= reach:
+                if top < nearest and other.top(left) < nearest:
+                    halted = self.halted = True
+                    batch.refused[at] = Refusal.HALTED
+                    continue
+                lots = self._trade(batch, at, owner, other, reach, lots)
+                if not lots:
+                    continue
+            if limit is not None and (stay is rest or stay is Stay.MAKER):
+                held[owner] += lots
+                index[order_id] = number = len(known)
+                known.append(order)
+                owner_of.append(owner)
+                left.append(lots)
+                mine.add(-reach, number)
+            else:
+                batch.dropped[at] = lots, Rest.NOBODY if limit is None else Rest.IMMEDIATE
+        return batch
 
     def cancel(self, order_id: str) -> int:
         """The lots that were left of it; 0 if it does not rest here."""
-        order = self._index.pop(order_id, None)
-        if order is None:
+        number = self._index.pop(order_id, None)
+        if number is None:
             return 0
-        left, order.lots = order.lots, 0
-        self._release(order.owner, left)
-        return left
+        lots, self._left[number] = self._left[number], 0
+        self._held[self._owner_of[number]] -= lots
+        return lots
+
+    def reduce(self, order_id: str, lots: int) -> int:
+        """Leaves no more than so many lots of it, and it keeps its place; for more, an order has
+        to be cancelled and placed again, behind the others. The lots that are taken off: 0 if it
+        does not rest here or is no larger. Raises ValueError for less than one lot."""
+        if lots <= 0:
+            raise ValueError("an order is of at least one lot: cancel it instead")
+        number = self._index.get(order_id)
+        if number is None or self._left[number] <= lots:
+            return 0
+        off = self._left[number] - lots
+        self._left[number] = lots
+        self._held[self._owner_of[number]] -= off
+        return off
 
     def best(self, side: Side) -> int | None:
         """The best price on a side."""
-        return self._top(side is Side.BUY)
+        key = self._half(side).top(self._left)
+        return None if key == BEYOND else -side.sign * key
 
     def depth(self, side: Side, levels: int) -> list[tuple[int, int]]:
         """[(price, lots)] from the best on."""
-        buys = side is Side.BUY
-        found = [
-            (price, sum(one.lots for one in queue)) for price, queue in self._queues[buys].items()
-        ]
-        return sorted([one for one in found if one[1]], reverse=buys)[:levels]
+        half = self._half(side)
+        found: list[tuple[int, int]] = []
+        for key in sorted(half.queues):
+            if len(found) >= levels:
+                break
+            lots = sum([self._left[number] for number in half.queues[key]])
+            if lots:
+                found.append((-side.sign * key, lots))
+        return found
 
-    def resting(self) -> Iterator[tuple[str, str, Side, int, int]]:
+    def resting(self) -> Iterator[Left]:
         """(order, owner, side, limit, lots) in the order of arrival."""
-        for order in self._index.values():
-            side = Side.BUY if order.buys else Side.SELL
-            yield order.order_id, order.owner, side, order.limit, order.lots
+        for order_id, number in self._index.items():
+            _, owner, side, limit, _, _ = self._orders[number]
+            assert limit is not None
+            yield order_id, owner, side, limit, self._left[number]
 
-    def _refusal(
-        self, order_id: str, owner: str, buys: bool, limit: int | None, lots: int, stay: Stay
-    ) -> Refusal | None:
+    def _fill(self, orders: Iterable[Left]) -> None:
+        """Nothing but these, in this order."""
+        self._bids, self._asks = Half(), Half()
+        self._owners: dict[str, int] = {}
+        self._held: list[int] = []
+        """Lots resting, by the number of their owner."""
+        self._index: dict[str, int] = {}
+        """Numbers of the orders that rest, in the order of arrival. By number, those that have
+        left among them: the order, the number of its owner, the lots that are left of it."""
+        self._orders: list[Order] = []
+        self._owner_of: list[int] = []
+        self._left: list[int] = []
+        for order_id, name, side, limit, lots in orders:
+            if lots <= 0 or order_id in self._index:
+                raise ValueError(f"{order_id} is of no lots, or there twice")
+            owner = self._owners.setdefault(name, len(self._held))
+            if owner == len(self._held):
+                self._held.append(0)
+            self._held[owner] += lots
+            self._index[order_id] = number = len(self._orders)
+            self._orders.append((order_id, name, side, limit, lots, Stay.REST))
+            self._owner_of.append(owner)
+            self._left.append(lots)
+            self._half(side).add(-side.sign * limit, number)
+        if -self._bids.keys[0] >= self._asks.keys[0]:
+            raise ValueError("a bid at or above an ask")
+
+    def _forget_who_left(self) -> None:
+        if len(self._orders) > 2 * len(self._index) + FEW:
+            self._fill(list(self.resting()))
+
+    def _half(self, side: Side) -> Half:
+        return self._bids if side is Side.BUY else self._asks
+
+    def _refusal(self, order: Order, owner: int) -> Refusal | None:
+        order_id, _, side, limit, lots, stay = order
         terms = self.terms
+        low, high, most_lots, most_resting = _bounds(terms)
         if self.halted:
             return Refusal.HALTED
+        if lots <= 0:
+            return Refusal.NO_LOTS
         if order_id in self._index:
             return Refusal.DUPLICATE
-        if terms.most_lots and lots > terms.most_lots:
+        if lots > most_lots:
             return Refusal.TOO_LARGE
         if limit is None:
             if stay is Stay.REST or stay is Stay.MAKER:
                 return Refusal.NO_PRICE
-        elif (terms.low is not None and limit < terms.low) or (
-            terms.high is not None and limit > terms.high
-        ):
+        elif not low <= limit <= high:
             return Refusal.OUTSIDE_BAND
-        if terms.most_resting and self._held.get(owner, 0) + lots > terms.most_resting:
+        if self._held[owner] + lots > most_resting:
             return Refusal.OVER_POSITION
-        if stay is Stay.MAKER:
-            top = self._top(not buys)
-            if top is not None and limit is not None and (top <= limit if buys else top >= limit):
-                return Refusal.WOULD_TRADE
-        elif stay is Stay.WHOLE and not self._enough(owner, buys, limit, lots):
+        half = self._bids if side is Side.SELL else self._asks
+        if limit is None:
+            limit = high if side is Side.BUY else low
+        reach = side.sign * limit
+        if stay is Stay.MAKER and half.top(self._left) <= reach:
+            return Refusal.WOULD_TRADE
+        if stay is Stay.WHOLE and not self._enough(owner, half, reach, lots):
             return Refusal.NOT_WHOLE
         return None
 
-    def _enough(self, owner: str, buys: bool, limit: int | None, lots: int) -> bool:
+    def _enough(self, owner: int, half: Half, reach: int, lots: int) -> bool:
         """Whether others would take all of it now."""
-        for price, queue in sorted(self._queues[not buys].items(), reverse=not buys):
-            if limit is not None and (price > limit if buys else price < limit):
+        for key in sorted(half.queues):
+            if key > reach:
                 break
-            for order in queue:
-                if order.owner == owner and order.lots:
+            for number in half.queues[key]:
+                there = self._left[number]
+                if there and self._owner_of[number] == owner:
                     if self.terms.self_trade is SelfTrade.NEWEST:
                         return False
                     continue
-                lots -= order.lots
+                lots -= there
                 if lots <= 0:
                     return True
         return False
 
-    def _top(self, buys: bool) -> int | None:
-        best, queues = self._best[buys], self._queues[buys]
-        while best:
-            price = -best[0] if buys else best[0]
-            queue = queues[price]
-            while queue and not queue[0].lots:
+    def _trade(self, batch: Batch, at: int, owner: int, half: Half, reach: int, lots: int) -> int:
+        """What is left of it and may rest: 0 if its owner's own order stopped it."""
+        fills, index, left, owner_of = batch.fills, self._index, self._left, self._owner_of
+        keys, sign = half.keys, -1 if half is self._bids else 1
+        while (key := keys[0]) <= reach:
+            queue = half.queues[key]
+            while queue:
+                number = queue[0]
+                there = left[number]
+                if there:
+                    maker = owner_of[number]
+                    maker_id = self._orders[number][0]
+                    if maker == owner:
+                        if self.terms.self_trade is SelfTrade.NEWEST:
+                            batch.dropped[at] = lots, Rest.SELF_TRADE
+                            return 0
+                        batch.cancelled.setdefault(at, []).append(maker_id)
+                        self.cancel(maker_id)
+                        continue
+                    if there > lots:
+                        fills.append((at, maker_id, sign * key, lots))
+                        left[number] = there - lots
+                        self._held[maker] -= lots
+                        return 0
+                    fills.append((at, maker_id, sign * key, there))
+                    left[number] = 0
+                    self._held[maker] -= there
+                    del index[maker_id]
+                    lots -= there
                 queue.popleft()
-            if queue:
-                return price
-            del queues[price]
-            heappop(best)
-        return None
+                if not lots:
+                    return 0
+            half.drop_top()
+        return lots
 
-    def _trade(
-        self, taker: str, owner: str, buys: bool, limit: int | None, lots: int
-    ) -> tuple[list[Trade], int, bool, Sequence[str]]:
-        """(trades, what is left, whether its owner's own order stopped it, own ones cancelled)."""
-        queues, index = self._queues[not buys], self._index
-        oldest = self.terms.self_trade is SelfTrade.OLDEST
-        trades: list[Trade] = []
-        cancelled: list[str] = []
-        while lots:
-            price = self._top(not buys)
-            if price is None or (limit is not None and (price > limit if buys else price < limit)):
-                break
-            queue = queues[price]
-            while lots and queue:
-                maker = queue[0]
-                there = maker.lots
-                if not there:
-                    queue.popleft()
-                elif maker.owner == owner:
-                    if not oldest:
-                        return trades, lots, True, cancelled
-                    self.cancel(maker.order_id)
-                    cancelled.append(maker.order_id)
-                else:
-                    taken = lots if lots < there else there
-                    trades.append(Trade(maker.order_id, taker, price, taken))
-                    lots -= taken
-                    maker.lots = there - taken
-                    self._release(maker.owner, taken)
-                    if taken == there:
-                        queue.popleft()
-                        del index[maker.order_id]
-        return trades, lots, False, cancelled
 
-    def _rest(self, order_id: str, owner: str, buys: bool, limit: int, lots: int) -> None:
-        order = Resting(order_id, owner, buys, limit, lots)
-        self._index[order_id] = order
-        queue = self._queues[buys].get(limit)
-        if queue is None:
-            self._queues[buys][limit] = deque((order,))
-            heappush(self._best[buys], -limit if buys else limit)
-        else:
-            queue.append(order)
-        if self.terms.most_resting:
-            self._held[owner] = self._held.get(owner, 0) + lots
-
-    def _release(self, owner: str, lots: int) -> None:
-        if self.terms.most_resting:
-            left = self._held[owner] - lots
-            if left:
-                self._held[owner] = left
-            else:
-                del self._held[owner]
+def _bounds(terms: Terms) -> tuple[int, int, int, int]:
+    """(low, high, most lots, most resting), all of them numbers."""
+    return (
+        1 - BEYOND if terms.low is None else terms.low,
+        BEYOND - 1 if terms.high is None else terms.high,
+        terms.most_lots or BEYOND,
+        terms.most_resting or BEYOND,
+    )

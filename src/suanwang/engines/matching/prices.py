@@ -51,6 +51,13 @@ def lowest(support: Support) -> Ints:
     return prices
 
 
+def below(support: Support, prices: Ints) -> Ints | None:
+    """The greatest prices that are nowhere above these; None if there are none."""
+    start = np.minimum(support.high, prices)
+    found = _descend(start, support.tail, support.head, support.weight)
+    return None if (found < support.low).any() else found
+
+
 def between(low: Ints, high: Ints, numerator: int, denominator: int) -> Ints:
     """The lowest prices and a part of the way to the highest, rounded down."""
     return low + ((high - low) * numerator) // denominator

@@ -9,6 +9,7 @@ them), then blocks and groups (one of them), then children (no more than their p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -61,20 +62,32 @@ class Solution:
     """In micro-yuan: what welfare is, negated."""
 
 
-class Program:
-    """One model, solved again and again from where it stands."""
+class Solver(highspy.Highs):
+    """One thread, the same way each time, and silent: a solver greets on standard output as soon as
+    it is made, unless it is told not to before its constructor is through."""
 
-    def __init__(self, book: Book) -> None:
+    def enableCallbacks(self) -> None:
+        self.setOptionValue("output_flag", False)
+        super().enableCallbacks()  # type: ignore[no-untyped-call]
+        self.setOptionValue("threads", 1)
+        self.setOptionValue("random_seed", 0)
+
+
+class Program:
+    """One model, solved again and again from where it stands.
+
+    `bundled` False leaves out what binds blocks to each other (options, groups, parents)."""
+
+    def __init__(self, book: Book, *, bundled: bool = True) -> None:
         self.book = book
+        self.bundled = bundled
         self.columns = columns_of(book)
         choices, options = len(self.columns.choice_line), len(self.columns.option_block)
         links = options + choices + len(book.links)
         self.layout = Layout(choices, choices + options, links, links + 2 * book.products)
-        self._solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+        self._missing = math.inf
+        self._solver: Any = Solver()  # type: ignore[no-untyped-call]
         for name, value in (
-            ("output_flag", False),
-            ("threads", 1),
-            ("random_seed", 0),
             ("presolve", "off"),
             ("dual_feasibility_tolerance", 1e-9),
             ("primal_feasibility_tolerance", 1e-9),
@@ -84,12 +97,19 @@ class Program:
 
     def hold(self, parts: Ints) -> None:
         """Every option at the part (in thousandths) that is given for it."""
+        self._may_miss(math.inf)
         self.bound(parts / WHOLE, parts / WHOLE)
 
     def relax(self) -> None:
         """Every option anywhere from nothing to whole."""
         count = self.layout.links - self.layout.options
+        self._may_miss(0.0)
         self.bound(np.zeros(count), np.ones(count))
+
+    def offer(self, parts: Ints) -> None:
+        """Every option anywhere up to the part (in thousandths) that is given for it."""
+        self._may_miss(0.0)
+        self.bound(np.zeros(len(parts)), parts / WHOLE)
 
     def solve(self) -> Solution:
         self._solver.run()
@@ -101,6 +121,14 @@ class Program:
             -np.array(found.row_dual[: self.book.products]) * MICRO_PER_YUAN,
             self._solver.getInfo().objective_function_value * MICRO_PER_YUAN,
         )
+
+    def _may_miss(self, most: float) -> None:
+        """So many lots at most may be short or left over, of each product."""
+        if most != self._missing:
+            first, count = self.layout.slack, self.layout.end - self.layout.slack
+            at = np.arange(first, first + count, dtype=np.int32)
+            self._solver.changeColsBounds(count, at, np.zeros(count), np.full(count, most))
+            self._missing = most
 
     def bound(self, low: Floats, high: Floats) -> None:
         """Every option between two parts of 1."""
@@ -201,6 +229,8 @@ class Program:
                 at = np.arange(first, first + count)
                 made.append((at, np.ones_like(at), float(line.quantity)))
             first += count
+        if not self.bundled:
+            return made
         places = option_places(book.blocks)
         sets = [list(places[block.block_id]) for block in book.blocks if block.group is None]
         groups: dict[str, list[int]] = {}

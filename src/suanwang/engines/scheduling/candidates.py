@@ -30,16 +30,21 @@ _Row = tuple[tuple[int, int, int, str], PoolVerdict]
 
 
 def candidates(
-    snapshot: Snapshot, demand: DemandClass, organisation_id: str, now_ms: int
+    snapshot: Snapshot,
+    demand: DemandClass,
+    organisation_id: str,
+    now_ms: int,
+    project_id: str = "",
 ) -> tuple[PoolVerdict, ...]:
-    """`demand` need not be among the snapshot's classes."""
+    """`demand` need not be among the snapshot's classes; without a project, those contracts'
+    capacity is left out that only projects may use."""
     known = (*snapshot.classes, demand)
     data_sites = sorted({s for c in known for i in c.inputs for s in i.at_sites})
     columns = pool_columns(snapshot.pools, snapshot.links, snapshot.default_link, data_sites)
     filters = Filters(columns)
     weights = dict(snapshot.weights).get(organisation_id, Weights())
     hold_percent = snapshot.policy.runtime_hold_percent
-    (ranking,) = rank(filters, [(demand, weights)], hold_percent, now_ms)
+    (ranking,) = rank(filters, [(demand, weights, project_id)], hold_percent, now_ms)
     expected = [replace(r, ends_by_ms=r.expected_end_ms) for r in snapshot.running]
     asked = [request.resources for request in demand.alternatives]
     room = GridRoom(columns.pools, expected, 0, now_ms, asked)
@@ -50,6 +55,8 @@ def candidates(
         for pool in range(len(columns.pools)):
             code = int(ranking.codes[alternative, pool])
             score = ranking.score(alternative * len(columns.pools) + pool)
+            if code == CODE[RefusalReason.UNDER_CONTRACT]:
+                continue
             if code:
                 rows.append(_refused(filters, ranking, alternative, pool, code, score, now_ms))
             elif fits[pool]:

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suanwang.engines.scheduling.arithmetic import Column, Ints, ceiling, column_of, scaled, widened
-from suanwang.engines.scheduling.model import DemandClass, Input, Prices, RefusalReason, Request
+from suanwang.engines.scheduling.model import (
+    NO_CONTRACT,
+    DemandClass,
+    Input,
+    Prices,
+    RefusalReason,
+    Request,
+    whole_of,
+)
 from suanwang.engines.scheduling.packing_model import CARD
 from suanwang.engines.scheduling.pools import Bools, PoolColumns, copies, vector
 from suanwang.kernel.money import scale
@@ -22,7 +30,9 @@ from suanwang.kernel.resources import Resources
 Codes = NDArray[np.int8]
 
 CHAIN: tuple[RefusalReason, ...] = (
+    RefusalReason.UNDER_CONTRACT,
     RefusalReason.SITE_NOT_ALLOWED,
+    RefusalReason.NOT_ON_CONTRACT,
     RefusalReason.REGION_NOT_ALLOWED,
     RefusalReason.SITE_KIND_NOT_ALLOWED,
     RefusalReason.ARCHITECTURE,
@@ -33,6 +43,8 @@ CHAIN: tuple[RefusalReason, ...] = (
     RefusalReason.TOO_BIG_FOR_POOL,
     RefusalReason.RUNTIME_OVER_LIMIT,
     RefusalReason.OVER_PRICE_CAP,
+    RefusalReason.CONTRACT_NOT_BEGUN,
+    RefusalReason.RUNS_INTO_CONTRACT,
     RefusalReason.SITE_UNREACHABLE,
     RefusalReason.SITE_DRAINING,
     RefusalReason.PAST_DEADLINE,
@@ -78,12 +90,17 @@ class Filters:
         self._size_codes: dict[tuple[Request, int], Codes] = {}
 
     def codes(
-        self, demands: Sequence[DemandClass], rates: Column, wait_s: Column, now_ms: int
+        self,
+        demands: Sequence[DemandClass],
+        projects: Sequence[str],
+        rates: Column,
+        wait_s: Column,
+        now_ms: int,
     ) -> Codes:
         """Codes of the chain up to the deadline; owner and room come later.
 
         [row, pool]: a row is an alternative of a demand, in turn, as in `rates`; `wait_s` has one
-        for each demand.
+        for each demand, `projects` too: who asks, where the snapshot has capacity for him alone.
         """
         shared = np.array([self._place(demand) for demand in demands])
         due = [i for i, d in enumerate(demands) if d.deadline_ms is not None]
@@ -92,6 +109,8 @@ class Filters:
             deadline = column_of([demands[i].deadline_ms or 0 for i in due])
             late = (wait_s[due] + expected) * 1_000 + now_ms > deadline
             shared[due] = np.minimum(shared[due], _refused(RefusalReason.PAST_DEADLINE, late))
+        if self.columns.parted:
+            np.minimum(shared, self._parts(demands, projects, wait_s, now_ms), out=shared)
         rows = [(i, request) for i, d in enumerate(demands) for request in d.alternatives]
         sizes = np.array([self._size_of(request, demands[i].members) for i, request in rows])
         out: Codes = np.minimum(shared[[i for i, _ in rows]], sizes)
@@ -101,6 +120,26 @@ class Filters:
             dear = rates[capped] > column_of([caps[row] or 0 for row in capped])
             out[capped] = np.minimum(out[capped], _refused(RefusalReason.OVER_PRICE_CAP, dear))
         out[out == _PASSES] = 0
+        return out
+
+    def _parts(
+        self, demands: Sequence[DemandClass], projects: Sequence[str], wait_s: Column, now_ms: int
+    ) -> Codes:
+        """[demand, pool] the links of capacity under contract: whose, and from and until when."""
+        out: Codes = np.full((len(demands), self._size), _PASSES, dtype=np.int8)
+        end_ms = column_of([d.max_runtime_s * 1_000 + now_ms for d in demands])[:, 0]
+        for index, pool in enumerate(self.columns.pools):
+            part = pool.part
+            if part is None:
+                continue
+            if part.closes_at_ms is not None:
+                late = end_ms + wait_s[:, index] * 1_000 > part.closes_at_ms
+                out[late, index] = CODE[RefusalReason.RUNS_INTO_CONTRACT]
+            if part.opens_at_ms is not None and part.opens_at_ms > now_ms:
+                out[:, index] = CODE[RefusalReason.CONTRACT_NOT_BEGUN]
+            if part.project_id:
+                others = np.array([project != part.project_id for project in projects])
+                out[others, index] = CODE[RefusalReason.UNDER_CONTRACT]
         return out
 
     def rates(self, request: Request, members: int) -> Column:
@@ -220,6 +259,7 @@ class Filters:
             demand.architectures,
             residencies,
             demand.max_runtime_s,
+            demand.contract,
         )
         found = self._place_codes.get(key)
         if found is None:
@@ -246,9 +286,13 @@ class Filters:
         if demand.excluded_sites:
             barred = self._any_of("site!", demand.excluded_sites, lambda i: columns.sites[i])
             yield RefusalReason.SITE_NOT_ALLOWED, barred
+        if demand.contract:
+            paid_by = np.array([p.part.contract_id if p.part else "" for p in pools])
+            wanted = "" if demand.contract == NO_CONTRACT else demand.contract
+            yield RefusalReason.NOT_ON_CONTRACT, paid_by != wanted
         yield (
             RefusalReason.SITE_NOT_ALLOWED,
-            elsewhere("pool", demand.pools, lambda i: pools[i].pool_id),
+            elsewhere("pool", demand.pools, lambda i: whole_of(pools[i])),
         )
         yield (
             RefusalReason.REGION_NOT_ALLOWED,

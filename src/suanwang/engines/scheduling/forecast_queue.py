@@ -57,7 +57,7 @@ class Scene:
 
     def may_start(self, group: Key) -> bool:
         """False if every pool refuses its class: then it starts in no play."""
-        ranking = self.judgement.ranking_of(group[3], group[0])
+        ranking = self.judgement.ranking_of(group[3], group[0], group[1])
         return ranking is None or len(ranking.order) > 0
 
 

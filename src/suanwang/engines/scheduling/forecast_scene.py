@@ -173,7 +173,7 @@ def _played_part(round_: Round, group: QueueGroup, kept: set[str] | None) -> flo
     """Of the nodes that a rival could use, the part that is played."""
     if kept is None:
         return 1.0
-    ranking = round_.ranking(round_.classes[group.class_id], group.organisation_id)
+    ranking = round_.ranking(round_.classes[group.class_id], group)
     pools = round_.filters.columns.pools
     usable = {ranking.at(flat)[1] for flat in ranking.order.tolist()}
     there = sum(len(pools[i].nodes) for i in usable if pools[i].pool_id in kept)

@@ -22,6 +22,10 @@ class RefusalReason(StrEnum):
     REGION_NOT_ALLOWED = "RegionNotAllowed"
     SITE_KIND_NOT_ALLOWED = "SiteKindNotAllowed"
     SITE_NOT_ALLOWED = "SiteNotAllowed"
+    UNDER_CONTRACT = "UnderContract"
+    """Another project's; nobody else is told of it."""
+    NOT_ON_CONTRACT = "NotOnContract"
+    """The demand names a contract, or wants none, and this capacity is not of that kind."""
     DATA_RESIDENCY = "DataResidency"
     ARCHITECTURE = "ArchitectureMismatch"
     ACCELERATOR_MODEL = "AcceleratorModelMissing"
@@ -30,6 +34,10 @@ class RefusalReason(StrEnum):
     TOO_BIG_FOR_POOL = "TooBigForPool"
     RUNTIME_OVER_LIMIT = "RuntimeOverPoolLimit"
     OVER_PRICE_CAP = "OverPriceCap"
+    CONTRACT_NOT_BEGUN = "ContractNotBegun"
+    RUNS_INTO_CONTRACT = "RunsIntoContract"
+    """Free until a contract begins (or, of a contract's own capacity, ends); the work would not
+    be over by then."""
     PAST_DEADLINE = "CannotMeetDeadline"
     INSUFFICIENT_FUNDS = "InsufficientFunds"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -46,6 +54,8 @@ PERMANENT_REASONS = frozenset(
         RefusalReason.REGION_NOT_ALLOWED,
         RefusalReason.SITE_KIND_NOT_ALLOWED,
         RefusalReason.SITE_NOT_ALLOWED,
+        RefusalReason.UNDER_CONTRACT,
+        RefusalReason.NOT_ON_CONTRACT,
         RefusalReason.DATA_RESIDENCY,
         RefusalReason.ARCHITECTURE,
         RefusalReason.ACCELERATOR_MODEL,
@@ -80,6 +90,9 @@ class Input:
     """Regions the data may not leave; empty = anywhere."""
 
 
+NO_CONTRACT = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class DemandClass:
     """Everything about a demand that planning looks at; equal demands share one class."""
@@ -104,6 +117,8 @@ class DemandClass:
     """Allowed pool ids, any if empty."""
     preemptible: bool = False
     inputs: tuple[Input, ...] = ()
+    contract: str = ""
+    """Only on this contract; NO_CONTRACT: on none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +175,23 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Why some capacity of a pool stands apart as a pool of its own: a contract has it now, or
+    needs it from some instant on."""
+
+    of: str
+    """The pool's id; the part has its node ids."""
+    contract_id: str = ""
+    """Whose hours pay for it; empty: free for everybody until it closes."""
+    project_id: str = ""
+    """The only one that may use it; empty: all."""
+    opens_at_ms: int | None = None
+    """Nothing starts there before."""
+    closes_at_ms: int | None = None
+    """What starts there must be over by then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """Alike nodes of one site under one price list. Nodes are sorted by id."""
 
@@ -176,6 +208,12 @@ class Pool:
     max_runtime_s: int | None = None
     backlog_s: int = 0
     """Expected wait in the site's own queue beyond what we dispatched (Slurm users of its own)."""
+    part: Part | None = None
+
+
+def whole_of(pool: Pool) -> str:
+    """The id of the pool that it is, or is a part of."""
+    return pool.part.of if pool.part is not None else pool.pool_id
 
 
 @dataclass(frozen=True, slots=True)

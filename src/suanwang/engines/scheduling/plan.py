@@ -44,7 +44,7 @@ from suanwang.engines.scheduling.openings import Openings
 from suanwang.engines.scheduling.pools import pool_columns, vector
 from suanwang.engines.scheduling.preemption import Demander, Preemptions
 from suanwang.engines.scheduling.refusals import RefusalBook, Standing
-from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms, rank
+from suanwang.engines.scheduling.scoring import Asked, Ranking, declared_end_ms, rank
 from suanwang.kernel.errors import require
 from suanwang.kernel.resources import Resources
 
@@ -89,12 +89,18 @@ class Judgement:
         self.filters = Filters(columns)
         self.classes = {c.class_id: c for c in snapshot.classes}
         self.weights = dict(snapshot.weights)
-        self.rankings: dict[tuple[str, Weights], Ranking] = {}
+        self.buyers = {p.part.project_id for p in columns.pools if p.part and p.part.project_id}
+        self.rankings: dict[tuple[str, Weights, str], Ranking] = {}
         self.weighed: dict[str, tuple[int, tuple[Kinds, ...], tuple[Resources, ...]]] = {}
 
-    def ranking_of(self, class_id: str, organisation_id: str) -> Ranking | None:
+    def ranking_of(self, class_id: str, organisation_id: str, project_id: str) -> Ranking | None:
         """If it is known already."""
-        return self.rankings.get((class_id, self.weights.get(organisation_id, Weights())))
+        return self.rankings.get((class_id, *self.seen_by(organisation_id, project_id)))
+
+    def seen_by(self, organisation_id: str, project_id: str) -> tuple[Weights, str]:
+        """What of an owner matters to how a class is judged."""
+        buyer = project_id if project_id in self.buyers else ""
+        return self.weights.get(organisation_id, Weights()), buyer
 
     def at(self) -> Judgement:
         """For another instant: a deadline may have come too near since."""
@@ -126,7 +132,7 @@ class Round:
         self.totals = judged.totals
         self.filters = judged.filters
         self.classes = judged.classes
-        self._weights = judged.weights
+        self._seen_by = judged.seen_by
         self._rankings = judged.rankings
         self._weighed = judged.weighed
         columns = self.filters.columns
@@ -205,7 +211,7 @@ class Round:
         if demand is None:
             require(False, "UnknownClass", f"Group {group.key} refers to an absent class.")
             raise LookupError(group.class_id)
-        ranking = self.ranking(demand, group.organisation_id)
+        ranking = self.ranking(demand, group)
         return Waiting(
             group,
             ranking,
@@ -215,27 +221,28 @@ class Round:
             self.limits.funds(group.project_id) is not None,
         )
 
-    def ranking(self, demand: DemandClass, organisation_id: str) -> Ranking:
-        weights = self._weights.get(organisation_id, Weights())
-        key = (demand.class_id, weights)
+    def ranking(self, demand: DemandClass, group: QueueGroup) -> Ranking:
+        """Of a class for the owner of a group."""
+        seen_by = self._seen_by(group.organisation_id, group.project_id)
+        key = (demand.class_id, *seen_by)
         if key not in self._rankings:
-            self._rank([(demand, weights)])
+            self._rank([(demand, *seen_by)])
         return self._rankings[key]
 
     def _rank_queue(self, queue: list[QueueGroup]) -> None:
         asked = {
-            (g.class_id, self._weights.get(g.organisation_id, Weights())): None
+            (g.class_id, *self._seen_by(g.organisation_id, g.project_id)): None
             for g in queue
             if g.class_id in self.classes
         }
         for key in self._rankings:
             asked.pop(key, None)
-        self._rank([(self.classes[class_id], weights) for class_id, weights in asked])
+        self._rank([(self.classes[id_], weights, buyer) for id_, weights, buyer in asked])
 
-    def _rank(self, asked: list[tuple[DemandClass, Weights]]) -> None:
+    def _rank(self, asked: list[Asked]) -> None:
         made = rank(self.filters, asked, self.policy.runtime_hold_percent, self.now_ms)
-        for (demand, weights), ranking in zip(asked, made, strict=True):
-            self._rankings[(demand.class_id, weights)] = ranking
+        for (demand, weights, buyer), ranking in zip(asked, made, strict=True):
+            self._rankings[(demand.class_id, weights, buyer)] = ranking
 
     def _weight(self, demand: DemandClass) -> tuple[int, tuple[Kinds, ...], tuple[Resources, ...]]:
         """(tasks in a turn; per alternative, what a task adds to its shares, and its size)."""

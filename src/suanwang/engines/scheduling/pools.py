@@ -69,6 +69,8 @@ class PoolColumns:
     """[from site, to site] micro-yuan per GiB; 0 on the diagonal."""
     links_ms: Ints
     default_link: Link
+    parted: bool
+    """Some are parts of others."""
     totals: tuple[int, int, int, int]
     """Capacity of the whole grid, at least 1 of each kind."""
 
@@ -92,7 +94,8 @@ def pool_columns(
         for shape, count in shapes or [((0, 0, 0, 0), 0)]:
             rows.append(shape)
             counts.append(count)
-            totals = [t + s * count for t, s in zip(totals, shape, strict=True)]
+            if pool.part is None:
+                totals = [t + s * count for t, s in zip(totals, shape, strict=True)]
     money, ms = _link_tables(site_ids, position, links, default_link)
     return PoolColumns(
         pools=ordered,
@@ -120,6 +123,7 @@ def pool_columns(
         links_money=money,
         links_ms=ms,
         default_link=default_link,
+        parted=any(p.part is not None for p in ordered),
         totals=(max(1, totals[0]), max(1, totals[1]), max(1, totals[2]), max(1, totals[3])),
     )
 

@@ -24,7 +24,7 @@ from suanwang.engines.scheduling.model import (
 )
 from suanwang.engines.scheduling.pools import Bools, vector
 from suanwang.engines.scheduling.scoring import Ranking, declared_end_ms
-from suanwang.engines.scheduling.wording import detail, duration, resources
+from suanwang.engines.scheduling.wording import called, detail, duration, resources
 from suanwang.kernel.money import format_yuan
 from suanwang.kernel.resources import Resources
 
@@ -56,10 +56,13 @@ class RefusalBook:
         self._shared: dict[tuple[object, ...], tuple[PoolVerdict, ...]] = {}
 
     def refusal(self, group: QueueGroup, ranking: Ranking, count: int) -> Refusal:
-        if not self._at.filters.columns.pools:
+        verdicts: tuple[PoolVerdict, ...] = ()
+        if self._at.filters.columns.pools:
+            started = count < group.count
+            verdicts = self.verdicts(group, ranking, started=started, most=VERDICTS_KEPT)
+        if not verdicts:
             text = "no pool is enrolled that your organisation may use"
             return Refusal(group.key, count, RefusalReason.NO_SITES, text)
-        verdicts = self.verdicts(group, ranking, started=count < group.count, most=VERDICTS_KEPT)
         first = verdicts[0]
         reason = first.reason or RefusalReason.BEHIND_IN_FAIR_SHARE
         text = first.detail
@@ -181,7 +184,7 @@ class RefusalBook:
         passing = ranking.order[(-code[ranking.order]).argsort(kind="stable")][:most]
         if len(passing) == most:
             return [int(flat) for flat in passing]
-        failing = ranking.codes.reshape(-1).nonzero()[0]
+        failing = (ranking.codes.reshape(-1) > CODE[RefusalReason.UNDER_CONTRACT]).nonzero()[0]
         near = self._nearness(ranking)[failing]
         failing = failing[np.lexsort((failing, near, -code[failing]))][: most - len(passing)]
         return [int(flat) for flat in (*passing, *failing)]
@@ -228,7 +231,7 @@ class RefusalBook:
                 f"{format_yuan(hold)} yuan free, project {group.project_id} has "
                 f"{format_yuan(at.limits.funds(group.project_id) or 0)}"
             )
-        where = at.filters.columns.pools[pool].pool_id
+        where = called(at.filters.columns.pools[pool])
         asked = self._in_words(request.resources, demand.members)
         if reason is RefusalReason.RESERVED_FOR_EARLIER:
             ends = duration((declared_end_ms(demand, at.now_ms) - at.now_ms) // 1_000)

@@ -61,7 +61,7 @@ class Remedies:
         self._round = round_
         self._group = group
         self._demand = round_.classes[group.class_id]
-        self._ranking = round_.ranking(self._demand, group.organisation_id)
+        self._ranking = round_.ranking(self._demand, group)
         self._tried = 0
         self._free_ms: dict[tuple[int, Vector, int], int | None] = {}
 
@@ -90,7 +90,7 @@ class Remedies:
         at, group = self._round, self._group
         self._tried += 1
         renamed = replace(demand, class_id=f"{demand.class_id}*{self._tried}")
-        ranking = at.ranking(renamed, group.organisation_id)
+        ranking = at.ranking(renamed, group)
         pools = at.filters.columns.pools
         funds = at.limits.funds(group.project_id)
         end_ms = declared_end_ms(renamed, at.now_ms)
@@ -210,6 +210,11 @@ class Remedies:
             pool.max_runtime_s
             for pool in at.filters.columns.pools
             if pool.max_runtime_s is not None
+        }
+        limits_s |= {
+            (pool.part.closes_at_ms - at.now_ms) // MS_PER_SECOND
+            for pool in at.filters.columns.pools
+            if pool.part is not None and pool.part.closes_at_ms is not None
         }
         for limit_s in sorted(limits_s, reverse=True):
             if 0 < limit_s < demand.max_runtime_s:

@@ -21,6 +21,9 @@ from suanwang.kernel.time import MS_PER_SECOND
 
 _HOUR_S = 3_600
 
+Asked = tuple[DemandClass, Weights, str]
+"""A class, how its organisation weighs, and the project where there is capacity for it alone."""
+
 
 @dataclass(slots=True)
 class Ranking:
@@ -71,24 +74,25 @@ class Ranking:
 
 def rank(
     filters: Filters,
-    asked: Sequence[tuple[DemandClass, Weights]],
+    asked: Sequence[Asked],
     hold_percent: int,
     now_ms: int,
 ) -> list[Ranking]:
     """All of them in one pass: tables with a row for each alternative of each class."""
     if not asked:
         return []
-    demands = [demand for demand, _ in asked]
+    demands = [demand for demand, _, _ in asked]
+    projects = [project for _, _, project in asked]
     rates: Column = np.array(
         [filters.rates(r, demand.members) for demand in demands for r in demand.alternatives]
     )
     transfer, wait_s = filters.staging(demands)
-    codes = filters.codes(demands, rates, wait_s, now_ms)
-    of = [(d, w) for d, w in asked for _ in d.alternatives]
+    codes = filters.codes(demands, projects, rates, wait_s, now_ms)
+    of = [(d, w) for d, w, _ in asked for _ in d.alternatives]
     money = scaled(rates, column_of([d.expected_runtime_s for d, _ in of]), _HOUR_S)
     money = scaled(money, column_of([w.money_percent for _, w in of]), 100)
-    wait = scaled(wait_s, column_of([w.wait_micro_yuan_per_hour for _, w in asked]), _HOUR_S)
-    transfer = scaled(transfer, column_of([w.transfer_percent for _, w in asked]), 100)
+    wait = scaled(wait_s, column_of([w.wait_micro_yuan_per_hour for _, w, _ in asked]), _HOUR_S)
+    transfer = scaled(transfer, column_of([w.transfer_percent for _, w, _ in asked]), 100)
     holds = scaled(rates, column_of([d.max_runtime_s * hold_percent for d, _ in of]), _HOUR_S * 100)
     out = []
     start = 0

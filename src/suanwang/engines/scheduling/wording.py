@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from suanwang.engines.scheduling.filters import Filters
-from suanwang.engines.scheduling.model import DemandClass, Pool, RefusalReason, Request
+from suanwang.engines.scheduling.model import (
+    NO_CONTRACT,
+    DemandClass,
+    Pool,
+    RefusalReason,
+    Request,
+)
 from suanwang.engines.scheduling.scoring import Ranking
 from suanwang.kernel.money import format_yuan
 from suanwang.kernel.resources import Resources
@@ -43,6 +49,12 @@ def _listed(texts: tuple[str, ...]) -> str:
     return ", ".join(texts)
 
 
+def called(pool: Pool) -> str:
+    """By its own id; what is free until a contract begins goes by that of the whole pool."""
+    part = pool.part
+    return pool.pool_id if part is None or part.contract_id else part.of
+
+
 def detail(
     filters: Filters,
     ranking: Ranking,
@@ -63,14 +75,20 @@ def detail(
             cap = demand.max_rate_micro_yuan_per_hour or 0
             rate = int(ranking.rates[alternative, pool])
             return (
-                f"{where.pool_id} costs {format_yuan(rate)} yuan/h, "
+                f"{called(where)} costs {format_yuan(rate)} yuan/h, "
                 f"your cap is {format_yuan(cap)} yuan/h"
             )
         case RefusalReason.RUNTIME_OVER_LIMIT:
             return (
-                f"pool {where.pool_id} runs work for at most {duration(where.max_runtime_s or 0)}, "
+                f"pool {called(where)} runs work for at most {duration(where.max_runtime_s or 0)}, "
                 f"you declared {duration(demand.max_runtime_s)}"
             )
+        case RefusalReason.NOT_ON_CONTRACT:
+            if demand.contract == NO_CONTRACT:
+                return f"{called(where)} is under contract, you want no contract's capacity"
+            return f"you asked for contract {demand.contract} alone, which has ended or is not here"
+        case RefusalReason.CONTRACT_NOT_BEGUN | RefusalReason.RUNS_INTO_CONTRACT:
+            return _contract(demand, where, int(ranking.wait_s[pool]), now_ms)
         case RefusalReason.SITE_UNREACHABLE:
             return f"site {where.site_id} does not answer at present"
         case RefusalReason.SITE_DRAINING:
@@ -82,6 +100,20 @@ def detail(
             return f"started now it would end {duration(late_s)} after your deadline"
         case _:
             return ""
+
+
+def _contract(demand: DemandClass, where: Pool, wait_s: int, now_ms: int) -> str:
+    part = where.part
+    if part is None:
+        return ""
+    if part.opens_at_ms is not None and part.opens_at_ms > now_ms:
+        left_s = (part.opens_at_ms - now_ms) // MS_PER_SECOND
+        return f"contract {part.contract_id} begins in {duration(left_s)}"
+    left_s = max(0, (part.closes_at_ms or 0) - now_ms) // MS_PER_SECOND
+    what = f"contract {part.contract_id} has" if part.contract_id else f"{part.of} is free for"
+    until = "left" if part.contract_id else "until a contract begins"
+    asked = duration(demand.max_runtime_s + wait_s)
+    return f"{what} {duration(left_s)} {until}, you declared {asked} with what goes before"
 
 
 _PLACE = (
@@ -102,15 +134,15 @@ def _place(demand: DemandClass, where: Pool, reason: RefusalReason) -> str:
                 return f"pool {where.pool_id} is not among those you allow: {_listed(demand.pools)}"
             return f"site {where.site_id} is not among those you allow: {_listed(demand.sites)}"
         case RefusalReason.REGION_NOT_ALLOWED:
-            return f"pool {where.pool_id} is in {where.region}, you allow {_listed(demand.regions)}"
+            return f"pool {called(where)} is in {where.region}, you allow {_listed(demand.regions)}"
         case RefusalReason.SITE_KIND_NOT_ALLOWED:
             return (
-                f"pool {where.pool_id} is of kind {where.site_kind}, "
+                f"pool {called(where)} is of kind {where.site_kind}, "
                 f"you allow {_listed(demand.site_kinds)}"
             )
         case RefusalReason.ARCHITECTURE:
             return (
-                f"pool {where.pool_id} is {where.architecture}, "
+                f"pool {called(where)} is {where.architecture}, "
                 f"you allow {_listed(demand.architectures)}"
             )
         case _:
@@ -121,7 +153,7 @@ def _place(demand: DemandClass, where: Pool, reason: RefusalReason) -> str:
             )
             return (
                 f"your data may not leave {_listed(stuck.residency_regions)}, "
-                f"pool {where.pool_id} is in {where.region}"
+                f"pool {called(where)} is in {where.region}"
             )
 
 
@@ -142,7 +174,7 @@ def _size(
         case RefusalReason.ACCELERATOR_MODEL:
             has = spec.model if spec else "no accelerators"
             asked = _listed(request.accelerator_models) or "an accelerator"
-            return f"pool {where.pool_id} has {has}, you asked for {asked}"
+            return f"pool {called(where)} has {has}, you asked for {asked}"
         case RefusalReason.ACCELERATOR_TOO_SMALL:
             memory = spec.memory_mib if spec else 0
             gflops = spec.fp16_gflops if spec else 0
@@ -160,7 +192,7 @@ def _size(
         case _:
             most = int(filters.fits(request.resources)[1][pool])
             return (
-                f"pool {where.pool_id} holds at most {most} members of this size when empty, "
+                f"pool {called(where)} holds at most {most} members of this size when empty, "
                 f"you asked {demand.members}"
             )
 
@@ -169,7 +201,7 @@ def _node_shortage(where: Pool, need: Resources) -> str:
     """Name the resource that the roomiest node lacks most, by proportion."""
     capacities = [n.capacity for n in where.nodes]
     if not capacities:
-        return f"pool {where.pool_id} has no nodes"
+        return f"pool {called(where)} has no nodes"
     kinds = (
         ("cards", need.accelerator_milli, max(c.accelerator_milli for c in capacities), 1_000),
         ("cores", need.cpu_milli, max(c.cpu_milli for c in capacities), 1_000),

@@ -76,6 +76,7 @@ def class_of(
         pools=tuple(sorted(place_ids(name) for name in limits.pools)),
         preemptible=spec.preemptible,
         inputs=inputs,
+        contract=spec.contract or "",
     )
     digest = hashlib.sha256(msgspec.msgpack.encode(body)).hexdigest()[:32]
     return with_id(body, f"cls_{digest}")

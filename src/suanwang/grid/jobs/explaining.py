@@ -41,7 +41,13 @@ def candidates_for(
         lambda name: sites.place_id(conn, name),
         expected_s=expected_s,
     )
-    found = candidates(gathered.snapshot, demand.demand_class, owner.organisation_id, now_ms)
+    found = candidates(
+        gathered.snapshot,
+        demand.demand_class,
+        owner.organisation_id,
+        now_ms,
+        owner.project_id,
+    )
     rows = [verdict_view(verdict, gathered, spec.max_runtime, expected_s) for verdict in found]
     chosen = next((i for i, verdict in enumerate(found) if _is_open(verdict)), None)
     if chosen is not None:
@@ -80,7 +86,13 @@ def verdict_view(
         "chosen": False,
         "reason": verdict.reason.value if verdict.reason else None,
         "detail": verdict.detail,
+        "contract": None,
+        "closes_at_ms": None,
     }
+    part = next((p.part for p in gathered.snapshot.pools if p.pool_id == verdict.pool_id), None)
+    if part is not None:
+        view["contract"] = part.contract_id or None
+        view["closes_at_ms"] = part.closes_at_ms
     score = verdict.score
     if score is not None:
         cost = scale(score.rate_micro_yuan_per_hour, runtime_s, 3600)
@@ -141,6 +153,7 @@ def explain_job(conn: Connection, planned: Planned, job: Job, now_ms: int) -> di
             "pool": names.get(lease.pool_id, ""),
             "score": lease.score,
             "attempt": lease.epoch,
+            "contract": lease.contract_id,
         }
         for task in placed[:20]
         if task.lease_id is not None and (lease := leases.get(task.lease_id)) is not None
@@ -150,7 +163,9 @@ def explain_job(conn: Connection, planned: Planned, job: Job, now_ms: int) -> di
         answer["refused"] = refused[0].detail
         bodies = store.class_bodies(conn, [job.class_id])
         demand = class_from(job.class_id, bodies[job.class_id])
-        found_now = candidates(gathered.snapshot, demand, job.organisation_id, now_ms)
+        found_now = candidates(
+            gathered.snapshot, demand, job.organisation_id, now_ms, job.project_id
+        )
         answer["candidates"] = [
             verdict_view(verdict, gathered, demand.max_runtime_s, demand.expected_runtime_s)
             for verdict in found_now

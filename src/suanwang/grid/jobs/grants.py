@@ -32,6 +32,8 @@ from suanwang.kernel.resources import ZERO, Resources
 from suanwang.kernel.time import MS_PER_SECOND
 from suanwang.platform.database import Tx
 from suanwang.protocol.messages import FailureClass, Meters
+from suanwang.trade.billing import service as billing
+from suanwang.trade.billing.model import Rates
 from suanwang.trade.ledger import service as ledger
 
 SECONDS_PER_HOUR = 3600
@@ -53,6 +55,8 @@ class Applied:
 
 
 NO_HOLDERS: Sequence[Holder] = ()
+SPENT = "contract:spent"
+"""In place of a pool's id: the price list of capacity that contracts have paid for."""
 NOTHING = Applied(placed=0, stale=0, refused=0, sites=(), jobs=())
 
 
@@ -60,7 +64,7 @@ class _Capacity:
     """Free resources per node as the database has them now, less what this plan takes."""
 
     def __init__(self, tx: Tx, gathered: Gathered, plan: Plan) -> None:
-        wanted = {placement.pool_id for placement in plan.placements}
+        wanted = {gathered.pools[placement.pool_id].pool_id for placement in plan.placements}
         # most rounds place nothing
         self._now = {site.site_id: site for site in sites.sites(tx.conn)} if wanted else {}
         self._now_ms = tx.now_ms
@@ -69,14 +73,11 @@ class _Capacity:
         used, holders = used_by_node(leases), holders_by_node(leases)
         self._cards: dict[tuple[str, str], tuple[int, ...]] = {}
         self._free: dict[tuple[str, str], Resources] = {}
-        for pool in gathered.snapshot.pools:
-            if pool.pool_id not in wanted:
-                continue
-            nodes = {node.node_id: node for node in pool.nodes}
-            for report in gathered.pools[pool.pool_id].nodes:
-                key = (pool.pool_id, report.name)
+        for pool_id in sorted(wanted):
+            for report in gathered.pools[pool_id].nodes:
+                key = (pool_id, report.name)
                 taken = resources_of(report.foreign) + used.get(key, ZERO)
-                self._free[key] = nodes[report.name].capacity - taken
+                self._free[key] = resources_of(report.capacity) - taken
                 if report.capacity.accelerator_milli:
                     self._cards[key] = standing(report, holders.get(key, NO_HOLDERS)).free
 
@@ -89,10 +90,10 @@ class _Capacity:
             return None
         if not is_reachable(site, self._now_ms):
             return None
-        wants = [((placement.pool_id, n), member * m) for n, m in placement.node_members]
+        wants = [((pool.pool_id, n), member * m) for n, m in placement.node_members]
         if not all(need.fits_in(self._free.get(key, ZERO)) for key, need in wants):
             return None
-        dealt = self._deal(placement, member.accelerator_milli)
+        dealt = self._deal(pool.pool_id, placement, member.accelerator_milli)
         if dealt is None:
             return None
         for key, need in wants:
@@ -101,13 +102,13 @@ class _Capacity:
             self._cards[key] = changed(self._cards[key], cards, member.accelerator_milli, -1)
         return dealt
 
-    def _deal(self, placement: Placement, milli: int) -> Cards | None:
+    def _deal(self, pool_id: str, placement: Placement, milli: int) -> Cards | None:
         """The cards that the plan names while they are free, or others; None if there are none."""
         if not milli:
             return ()
         out: list[tuple[int, ...]] = []
         for i, (node, members) in enumerate(placement.node_members):
-            free = self._cards[(placement.pool_id, node)]
+            free = self._cards[(pool_id, node)]
             wish = placement.cards[i] if placement.cards else ()
             if not wish or min(changed(free, wish, milli, -1)) < 0:
                 found = pick(free, milli, members)
@@ -126,7 +127,7 @@ def apply_plan(
     Plans are applied one after another, so that free capacity is what the one before has left.
     """
     tx.serialise("apply_plan")
-    leaving = _preemptible(tx, plan)
+    leaving = preemptible(tx, [*(p.lease_id for p in plan.preemptions), *gathered.leave])
     grants = _Grants(tx, gathered, plan)
     by_group: dict[tuple[str, str, str, str, int], list[Placement]] = defaultdict(list)
     for placement in plan.placements:
@@ -180,6 +181,18 @@ class _Grants:
         self.jobs: set[str] = set()
         self.placed = 0
         self.stale = 0
+        self._parts = {p.pool_id: p.part for p in gathered.snapshot.pools if p.part is not None}
+        self._spent = self._prices_of_contracts(plan)
+
+    def _prices_of_contracts(self, plan: Plan) -> str:
+        """The price list under which a contract's capacity is metered: its hours are paid."""
+        if not any(self._contract(placement) for placement in plan.placements):
+            return ""
+        return billing.publish_prices(self._tx, SPENT, Rates())
+
+    def _contract(self, placement: Placement) -> str:
+        part = self._parts.get(placement.pool_id)
+        return part.contract_id if part is not None else ""
 
     def add_group(
         self, group: tuple[str, str, str, str, int], placements: Sequence[Placement]
@@ -191,6 +204,9 @@ class _Grants:
         demand = self._gathered.classes[group[3]]
         self.stale += len(placements) - len(heads)
         for head, placement in zip(heads, placements, strict=False):
+            if self._runs_into_contract(placement, terms[head.job_id]):
+                self.stale += 1
+                continue
             request = demand.alternatives[placement.alternative]
             cards = self._capacity.take(placement, request.resources)
             if cards is None:
@@ -198,6 +214,13 @@ class _Grants:
                 continue
             terms_of_job = terms[head.job_id]
             self._grant(group, head, terms_of_job, placement, request.resources, cards)
+
+    def _runs_into_contract(self, placement: Placement, terms: Terms) -> bool:
+        """Time has gone by since the plan was made."""
+        part = self._parts.get(placement.pool_id)
+        closes_ms = part.closes_at_ms if part is not None else None
+        ends_ms = self._tx.now_ms + terms.max_runtime_s * MS_PER_SECOND
+        return closes_ms is not None and ends_ms > closes_ms
 
     def _grant(
         self,
@@ -213,6 +236,7 @@ class _Grants:
         pool = self._gathered.pools[placement.pool_id]
         demand = self._gathered.classes[class_id]
         lease_id = self._tx.ids.new("lease")
+        contract_id = self._contract(placement)
         rate = placement.score.rate_micro_yuan_per_hour
         hold = scale(rate, terms.max_runtime_s, SECONDS_PER_HOUR)
         self._holds[project_id] += hold
@@ -251,12 +275,13 @@ class _Grants:
                 "stop_after_s": terms.stop_after_s,
                 "replace": terms.replace,
                 "reconcile": terms.reconcile,
-                "price_list_id": pool.price_list_id,
+                "price_list_id": self._spent if contract_id else pool.price_list_id,
                 "provider_id": self._gathered.sites[pool.site_id].organisation_id,
                 "rate": rate,
                 "hold": hold,
                 "score": placement.score,
                 "cards": [list(each) for each in cards],
+                "contract_id": contract_id or None,
                 **_UNTOUCHED,
             }
         )
@@ -347,13 +372,11 @@ def _end_impossible(tx: Tx, refusal: Refusal, steps: Steps) -> list[str]:
     return sorted({head.job_id for head in heads if head.id in set(hopeless)})
 
 
-def _preemptible(tx: Tx, plan: Plan) -> list[Lease]:
-    """Those that are to leave and may still be asked to, locked."""
-    if not plan.preemptions:
+def preemptible(tx: Tx, lease_ids: Sequence[str]) -> list[Lease]:
+    """Those of them that may still be asked to leave, locked."""
+    if not lease_ids:
         return []
-    leases = leases_store.leases_by_id(
-        tx.conn, [preemption.lease_id for preemption in plan.preemptions], lock=True
-    )
+    leases = leases_store.leases_by_id(tx.conn, sorted(set(lease_ids)), lock=True)
     return [
         lease
         for lease in leases.values()

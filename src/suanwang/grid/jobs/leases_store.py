@@ -104,6 +104,16 @@ def occupying(conn: Connection, pool_ids: Collection[str] | None = None) -> list
     return found
 
 
+_paid_for = Prepared(
+    sa.select(leases.c.id, leases.c.contract_id).where(OPEN, leases.c.contract_id.is_not(None))
+)
+
+
+def on_contracts(conn: Connection) -> dict[str, str]:
+    """Open lease → the contract whose hours pay for it."""
+    return {row[0]: row[1] for row in _paid_for.rows(conn)}
+
+
 def open_leases_at(conn: Connection, site_ids: Sequence[str]) -> list[Lease]:
     if not site_ids:
         return []

@@ -176,6 +176,8 @@ class Lease(msgspec.Struct, frozen=True):
     """The end of the last hour that was recorded while it ran."""
     cards: list[list[int]] | None
     """Per entry of `node_members`: the cards its members hold; nothing: not known."""
+    contract_id: str | None
+    """The contract whose hours pay for it."""
 
 
 class OpenLease(msgspec.Struct, frozen=True):
@@ -201,6 +203,7 @@ class OpenLease(msgspec.Struct, frozen=True):
     ends_by_ms: int
     expected_end_ms: int
     protected_until_ms: int
+    contract_id: str | None
     cards: list[tuple[int, ...]] | None
 
 

@@ -28,10 +28,14 @@ def _vector(resources: Resources) -> dict[str, int]:
 
 
 def offers(gathered: Gathered, figures: Figures | None = None) -> list[dict[str, Any]]:
-    """Pools by site name, with capacity, free resources, prices (micro-yuan an hour), state, and
-    the price of a normalised unit; throughput in millions of operations a second."""
+    """Pools by site name, with capacity, what is free of it for everybody, what contracts have or
+    will have, prices (micro-yuan an hour), state, and the price of a normalised unit; throughput
+    in millions of operations a second."""
+    contracted, closing = _contracted(gathered), _closing(gathered)
     rows = []
     for pool in gathered.snapshot.pools:
+        if pool.part is not None:
+            continue
         site = gathered.sites[pool.site_id]
         row = gathered.pools[pool.pool_id]
         capacity = free = largest = ZERO
@@ -65,6 +69,8 @@ def offers(gathered: Gathered, figures: Figures | None = None) -> list[dict[str,
                 "capacity": _vector(capacity),
                 "free": _vector(free),
                 "largest_free_node": _vector(largest),
+                "contracted": contracted.get(pool.pool_id, {"lots": 0, "unit": "core"}),
+                "closing": closing.get(pool.pool_id, []),
                 "backlog_s": pool.backlog_s,
                 "max_runtime_s": pool.max_runtime_s,
                 "state": "unreachable"
@@ -132,6 +138,31 @@ def band_view(band: Band | None) -> dict[str, Any] | None:
         "basis": band.basis.value,
         "sources_differ": band.is_wide,
     }
+
+
+def _contracted(gathered: Gathered) -> dict[str, dict[str, Any]]:
+    """Pool → lots that contracts have of it now, and what a lot is."""
+    found: dict[str, dict[str, Any]] = {}
+    for pool_id, claims in gathered.contracted.claims.items():
+        for claim in claims:
+            if claim.from_ms <= gathered.now_ms:
+                unit = "core" if claim.by_core else "card"
+                at = found.setdefault(pool_id, {"lots": 0, "unit": unit})
+                at["lots"] += sum(lots for _, lots in gathered.there.get(claim.part_id, ()))
+    return found
+
+
+def _closing(gathered: Gathered) -> dict[str, list[dict[str, Any]]]:
+    """Pool → what is free of it only until contracts begin."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for pool in gathered.snapshot.pools:
+        if pool.part is None or pool.part.contract_id:
+            continue
+        free = sum((node.free for node in pool.nodes if node.schedulable), ZERO)
+        if free != ZERO:
+            soon = {"at_ms": pool.part.closes_at_ms, "free": _vector(free)}
+            found.setdefault(pool.part.of, []).append(soon)
+    return found
 
 
 def _size(resources: Resources) -> tuple[int, int, int]:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import msgspec
 from sqlalchemy.engine import Connection
 
 from suanwang.engines.scheduling.cards import Cards
+from suanwang.engines.scheduling.carving import Carved, carve
 from suanwang.engines.scheduling.fairness import decayed, share_seconds
 from suanwang.engines.scheduling.model import (
+    NO_CONTRACT,
     AcceleratorSpec,
     DemandClass,
     Funds,
     Link,
     Node,
+    Part,
     Policy,
     Pool,
     Prices,
@@ -32,6 +35,7 @@ from suanwang.engines.scheduling.model import (
 from suanwang.grid.data import service as data
 from suanwang.grid.jobs import leases_store, store
 from suanwang.grid.jobs.cards import Holder, holders_by_node, standing
+from suanwang.grid.jobs.contracted import Contracted, contracted
 from suanwang.grid.jobs.model import Lease, OpenLease
 from suanwang.grid.sites import service as sites
 from suanwang.grid.sites.model import PoolRow, Site, SiteState, is_reachable
@@ -55,7 +59,14 @@ class Gathered:
     snapshot: Snapshot
     sites: dict[str, Site] = field(default_factory=dict)
     pools: dict[str, PoolRow] = field(default_factory=dict)
+    """Parts of pools too, by their own ids, each with the row of the pool that it is a part of."""
     classes: dict[str, DemandClass] = field(default_factory=dict)
+    contracted: Contracted = field(default_factory=Contracted)
+    there: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    """Part of a contract → (node, lots that are there for it, or will be)."""
+    leave: tuple[str, ...] = ()
+    """Preemptible leases that stand in a contract's way."""
+    now_ms: int = 0
 
 
 def resources_of(quantity: Quantity) -> Resources:
@@ -186,7 +197,9 @@ def running_of(lease: OpenLease, cards: Cards, member: Resources, now_ms: int) -
     )
 
 
-def _running(leases: Sequence[OpenLease], occupied: Occupied, now_ms: int) -> tuple[Running, ...]:
+def running_of_all(
+    leases: Sequence[OpenLease], occupied: Occupied, now_ms: int
+) -> tuple[Running, ...]:
     """Leases of one size share its vector."""
     sizes: dict[tuple[int, int, int, int], Resources] = {}
     out = []
@@ -200,7 +213,7 @@ def _running(leases: Sequence[OpenLease], occupied: Occupied, now_ms: int) -> tu
 
 
 def totals_of(pools: Iterable[Pool]) -> Resources:
-    whole = [node.capacity for pool in pools for node in pool.nodes]
+    whole = [node.capacity for pool in pools if pool.part is None for node in pool.nodes]
     return Resources(
         sum([one.cpu_milli for one in whole]),
         sum([one.memory_mib for one in whole]),
@@ -249,6 +262,8 @@ def _used_so_far(
     c, d = max(1, totals.disk_mib), max(1, totals.accelerator_milli)
     sums: dict[tuple[str, str, str], int] = defaultdict(int)
     for lease in leases:
+        if lease.contract_id:
+            continue
         elapsed_ms = now_ms - (lease.started_at_ms or lease.granted_at_ms)
         if elapsed_ms >= MS_PER_SECOND:
             held = elapsed_ms // MS_PER_SECOND * MILLI * lease.members
@@ -262,7 +277,10 @@ def _used_so_far(
 
 
 def share_amounts(lease: Lease | OpenLease, totals: Resources, until_ms: int) -> dict[str, int]:
-    """Milli-share-seconds that this lease has used so far, for each of its three shares."""
+    """Milli-share-seconds that this lease has used so far, for each of its three shares: nothing
+    on a contract, whose capacity nobody else could have used."""
+    if lease.contract_id:
+        return {}
     seconds = max(0, until_ms - (lease.started_at_ms or lease.granted_at_ms)) // MS_PER_SECOND
     amount = max(share_seconds(member_of(lease) * lease.members, seconds, totals))
     user = user_share_id(lease.project_id, lease.user_id)
@@ -279,6 +297,52 @@ def _quotas(conn: Connection, leases: Iterable[OpenLease]) -> tuple[Quota, ...]:
         for share in (lease.organisation_id, lease.project_id):
             used[share] = used[share] + need
     return tuple(Quota(share, limits[share], used[share]) for share in sorted(limits))
+
+
+@dataclass(slots=True)
+class CutOut:
+    """All pools and what runs in them, contracts' parts apart."""
+
+    pools: tuple[Pool, ...]
+    running: tuple[Running, ...]
+    there: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    leave: tuple[str, ...] = ()
+
+
+def cut_out(
+    pools: tuple[Pool, ...], running: tuple[Running, ...], bound: Contracted, now_ms: int
+) -> CutOut:
+    if not bound.claims:
+        return CutOut(pools, running)
+    of_pool: dict[str, list[Running]] = defaultdict(list)
+    for lease in running:
+        if lease.pool_id in bound.claims:
+            of_pool[lease.pool_id].append(lease)
+    carved: list[Carved] = [
+        carve(pool, bound.claims[pool.pool_id], of_pool[pool.pool_id], bound.held, now_ms)
+        for pool in pools
+        if pool.pool_id in bound.claims
+    ]
+    moved = {lease: part for one in carved for lease, part in one.moved.items()}
+    cut = [pool for one in carved for pool in one.pools]
+    cut += [pool for pool in pools if pool.pool_id not in bound.claims]
+    return CutOut(
+        tuple(sorted(cut, key=lambda pool: pool.pool_id)),
+        tuple(
+            replace(lease, pool_id=moved[lease.lease_id]) if lease.lease_id in moved else lease
+            for lease in running
+        ),
+        {part: where for one in carved for part, where in one.there.items()},
+        tuple(sorted(lease for one in carved for lease in one.leave)),
+    )
+
+
+def part_row(part: Part, rows: Mapping[str, PoolRow]) -> PoolRow:
+    """The row of the pool, under a name that says whose the capacity is."""
+    row = rows[part.of]
+    if not part.contract_id:
+        return row
+    return msgspec.structs.replace(row, name=f"{row.name}#{part.contract_id}")
 
 
 def gather(
@@ -308,14 +372,18 @@ def gather(
     class_ids = {group.class_id for group in groups} | {lease.class_id for lease in leases}
     bodies = store.class_bodies(conn, class_ids)
     classes = {class_id: class_from(class_id, bodies[class_id]) for class_id in sorted(bodies)}
+    asked = {classes[g.class_id].contract for g in groups if g.class_id in classes}
+    bound = contracted(conn, leases, now_ms, asked - {"", NO_CONTRACT})
+    running = running_of_all(leases, occupied, now_ms)
+    cut = cut_out(pools, running, bound, now_ms)
     projects = sorted({group.project_id for group in groups})
     funds = ledger.funds(conn, projects)
     waiting = {group.key for group in groups}
     snapshot = Snapshot(
-        pools=pools,
+        pools=cut.pools,
         classes=tuple(classes[class_id] for class_id in sorted(classes)),
         queue=tuple(groups),
-        running=_running(leases, occupied, now_ms),
+        running=cut.running,
         shares=_shares(conn, groups, leases, totals_of(pools), now_ms),
         quotas=_quotas(conn, leases),
         funds=tuple(Funds(project, funds[project]) for project in projects),
@@ -337,7 +405,10 @@ def gather(
         policy=policy,
         promises=tuple(p for p in promises if p.group in waiting),
     )
-    return Gathered(snapshot, all_sites, {row.pool_id: row for row in rows}, classes)
+    leave = cut.leave if policy.preemption else ()
+    by_id = {row.pool_id: row for row in rows}
+    by_id |= {p.pool_id: part_row(p.part, by_id) for p in cut.pools if p.part is not None}
+    return Gathered(snapshot, all_sites, by_id, classes, bound, cut.there, leave, now_ms)
 
 
 def somebody_waits(conn: Connection, now_ms: int) -> bool:

@@ -256,6 +256,8 @@ class JobSpec(Strict):
     retries: Retries = Field(default_factory=Retries)
     constraints: Constraints = Field(default_factory=Constraints)
     partition: Partition = Field(default_factory=Partition)
+    contract: Annotated[str, Field(max_length=40)] | None = None
+    """Only on this contract; `none`: on no contract's capacity."""
     depends_on: Texts = []
     on_impossible: Literal["refuse", "wait"] = "refuse"
     """What to do when no enrolled pool could ever run it."""

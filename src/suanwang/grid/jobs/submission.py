@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from suanwang.engines.estimation.model import Estimate, JobFacts
+from suanwang.engines.scheduling.model import NO_CONTRACT
 from suanwang.grid.data import service as data
 from suanwang.grid.data.model import BlobKind
 from suanwang.grid.jobs import keys_store, leases_store, store
@@ -23,6 +24,8 @@ from suanwang.grid.sites import service as sites
 from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded
 from suanwang.platform.database import Tx
 from suanwang.protocol.messages import FailureClass
+from suanwang.trade.contracts import service as contracts
+from suanwang.trade.contracts.model import ContractState
 
 MAX_BATCH = 10_000
 MAX_TASKS_PER_CALL = 200_000
@@ -122,6 +125,7 @@ def _demands(
         facts[organisation_id] = blob_facts(conn, organisation_id, sorted(digests))
     for spec, owner in zip(specs, owners, strict=True):
         check_trees(spec, facts.get(owner.organisation_id, {}))
+    check_contracts(conn, specs, owners)
     demands = []
     for spec, owner in zip(specs, owners, strict=True):
         about = facts_of(spec, owner.project_id, owner.user_id, tx.now_ms)
@@ -139,6 +143,30 @@ def _demands(
             )
         )
     return demands
+
+
+def check_contracts(conn: Connection, specs: Sequence[JobSpec], owners: Sequence[Owner]) -> None:
+    """A contract that a job insists on is the project's own and has hours left."""
+    named = sorted({spec.contract for spec in specs if spec.contract} - {NO_CONTRACT})
+    found = {one.id: one for one in contracts.by_ids(conn, named)}
+    for spec, owner in zip(specs, owners, strict=True):
+        if spec.contract is None or spec.contract == NO_CONTRACT:
+            continue
+        one = found.get(spec.contract)
+        if one is None or one.buyer.project_id != owner.project_id:
+            raise InvalidInput(
+                "NoSuchContract",
+                f"The project has no contract {spec.contract}.",
+                hint="Give the id of one of its contracts, or `none` for no contract's capacity.",
+                field="contract",
+            )
+        if one.state is not ContractState.SIGNED:
+            raise InvalidInput(
+                "ContractEnded",
+                f"Contract {spec.contract} is {one.state.value}.",
+                hint="Name another one, or leave `contract` out.",
+                field="contract",
+            )
 
 
 def check_trees(spec: JobSpec, facts: Mapping[str, BlobFact]) -> None:

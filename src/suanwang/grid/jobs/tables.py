@@ -161,6 +161,7 @@ leases = sa.Table(
     sa.Column("outputs", Packed(list[OutputRecord]), nullable=False),
     sa.Column("metered_until_ms", Ms),
     sa.Column("cards", Packed(list[list[int]])),
+    sa.Column("contract_id", Id),
 )
 
 _open = leases.c.state != sa.literal_column("'ended'")

@@ -106,7 +106,7 @@ class Draft:
     lots: int
     price: int
     terms: Terms
-    deposit: int
+    deposit: int = 0
     """Micro-yuan that the seller has set aside."""
     backing_id: str | None = None
 

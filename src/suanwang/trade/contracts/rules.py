@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from suanwang.kernel.errors import require
@@ -10,7 +10,7 @@ from suanwang.kernel.money import scale
 from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.trade.billing.model import UsageRecord
 from suanwang.trade.catalogue.model import CORE
-from suanwang.trade.contracts.model import Contract, ContractState, Terms
+from suanwang.trade.contracts.model import Contract, ContractState, Draft, Terms
 
 SECONDS = 3_600
 MILLI = 1_000
@@ -37,6 +37,11 @@ def phase(contract: Contract, now_ms: int) -> Phase:
 def deposit_of(terms: Terms, worth: int) -> int:
     """What the seller sets aside for capacity worth so much."""
     return scale(worth, terms.deposit_percent, 100)
+
+
+def funded(draft: Draft) -> Draft:
+    """With the deposit that its terms ask for."""
+    return replace(draft, deposit=deposit_of(draft.terms, draft.worth))
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,11 @@ def pledged(
     return store.pledged(conn, source_ids, period.first_hour, period.end_hour)
 
 
+def forget_pledges(tx: Tx, before_hour: int) -> None:
+    """Of hours that are long over."""
+    store.forget_capacity(tx.conn, before_hour)
+
+
 def sign(tx: Tx, drafts: Sequence[Draft]) -> list[str]:
     """Contracts out of trades; ids in the drafts' order.
 

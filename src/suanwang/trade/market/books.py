@@ -15,7 +15,7 @@ from typing import Any
 from suanwang.engines.matching import order_book
 from suanwang.engines.matching.model import Side
 from suanwang.engines.matching.order_book import OrderBook, Placed
-from suanwang.kernel.errors import Conflict, require
+from suanwang.kernel.errors import Conflict, InvariantViolated, require
 from suanwang.kernel.time import hour_of
 from suanwang.platform.database import Tx
 from suanwang.trade.contracts import service as contracts
@@ -150,11 +150,10 @@ class Books:
         """Halt a book or let it go on (None: as it is); bounds of its band by name, None: as the
         last price has it."""
         session = self._open(tx, instrument, tradable=False)
-        changes: dict[str, Any] = dict(band or {})
         if halted is not None:
-            changes["halted"] = halted
-        if changes:
-            store.update_instrument(tx.conn, session.name, **changes)
+            session.kept.book.halted = halted
+        if band:
+            store.update_instrument(tx.conn, session.name, **band)
         self._close(tx, session, closed=session.row.closed)
 
     def expire(self, tx: Tx, *, limit: int = 100) -> bool:
@@ -246,6 +245,7 @@ class Books:
             version=version,
             sequence=session.sequence,
             last_price=last,
+            halted=session.kept.book.halted,
             closed=closed,
         )
         session.kept.version = version
@@ -265,12 +265,15 @@ class Books:
 
 
 def _rebuilt(version: int, resting: Sequence[Order]) -> _Kept:
-    book = OrderBook(order_book.Terms(most_resting=MOST_RESTING))
-    for one in resting:
-        require(one.limit is not None, "RestsWithoutLimit", one.id)
-        owner = one.party.organisation_id
-        placed = book.place(one.id, owner, one.side, one.limit, one.left)
-        require(not placed.trades, "BookCrossed", f"{one.id} would trade with what rests.")
+    """Raises InvariantViolated where what rests would trade with one another."""
+    terms = order_book.Terms(most_resting=MOST_RESTING)
+    told = [
+        (one.id, one.party.organisation_id, one.side, one.limit or 0, one.left) for one in resting
+    ]
+    try:
+        book = OrderBook.restore(told, terms)
+    except ValueError as error:
+        raise InvariantViolated("BookCrossed", str(error)) from error
     return _Kept(version, book, {one.id: one for one in resting})
 
 
