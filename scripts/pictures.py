@@ -13,8 +13,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "e2e")]
 
+import market_world  # noqa: E402
 from portal_browser import Browser, browsing  # noqa: E402
-from portal_world import Plane, Stage, job, wait_until  # noqa: E402
+from portal_world import LOGIN, Plane, Stage, job, wait_until  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 LONG = "WRF 3km 预报 2026-11-24 00Z 集合成员批量后处理（含雷达资料同化与质量控制）"
@@ -73,9 +74,11 @@ def settled(plane: Plane, ids: dict[str, str]) -> bool:
     )
 
 
-def take(browser: Browser, ids: dict[str, str], code: str) -> None:
-    def shoot(name: str, address: str, language: str = "zh", **looks: Any) -> None:
-        page = browser.signed_in(**looks)
+def take(browser: Browser, ids: dict[str, str], code: str, traded: dict[str, str]) -> None:
+    def shoot(
+        name: str, address: str, language: str = "zh", login: str = LOGIN, **looks: Any
+    ) -> None:
+        page = browser.signed_in(login=login, **looks)
         page.context.add_cookies([{"name": "suan_language", "value": language, "url": browser.url}])
         page.goto(address)
         page.wait_for_load_state("load")
@@ -96,6 +99,13 @@ def take(browser: Browser, ids: dict[str, str], code: str) -> None:
     shoot("statement", "/statement")
     shoot("ledger", "/admin/ledger?verify=true", "en", scheme="dark")
     shoot("device", f"/device?code={code}")
+    buyer = {"login": market_world.BUYER}
+    shoot("market-board", "/market", **buyer)
+    shoot("market-instrument", traded["instrument"], **buyer)
+    shoot("market-instrument-dark-en", traded["instrument"], "en", scheme="dark", **buyer)
+    shoot("market-phone", traded["instrument"], phone=True, **buyer)
+    shoot("market-listing", traded["listing"], "en", **buyer)
+    shoot("contract", traded["contract"], **buyer)
 
 
 def main() -> None:
@@ -107,8 +117,9 @@ def main() -> None:
             ids = fill(plane)
             wait_until(lambda: settled(plane, ids), 90)
             book(plane)
+            traded = market_world.trade(plane)
             with browsing(plane.url) as browser:
-                take(browser, ids, code_of_terminal(plane))
+                take(browser, ids, code_of_terminal(plane), traded)
                 if browser.complaints:
                     raise SystemExit(f"the pages complained: {browser.complaints}")
         finally:

@@ -29,6 +29,12 @@ ADDRESSES = (
     "/sites/new",
     "/sites/qingyang-1",
     "/offers",
+    "/market",
+    "/market/orders",
+    "/market/a800-80g:gansu:2099010116:24",
+    "/market/listings",
+    "/market/listings/new",
+    "/contracts",
     "/offers?q=free.coers>1",
     "/catalogue",
     "/catalogue/a800-80g",
@@ -201,7 +207,7 @@ def look_at(page: Any, address: str, language: str) -> None:
 def test_the_language_is_one_click_away_and_stays(browser: Browser) -> None:
     page = browser.signed_in()
     page.goto("/offers?sort=core")
-    assert page.locator("h1").inner_text() == "挂牌"
+    assert page.locator("h1").inner_text() == "按需算力"
     page.click("header [data-language]")
     page.wait_for_url("**/offers?sort=core")
     assert page.locator("h1").inner_text() == "Offers"

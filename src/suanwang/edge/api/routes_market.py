@@ -165,7 +165,7 @@ async def list_orders(
     return await context.database.read(query)
 
 
-def _order_for(conn: Connection, principal: Principal, order_id: str, action: Action) -> Order:
+def order_for(conn: Connection, principal: Principal, order_id: str, action: Action) -> Order:
     found = reading.order(conn, order_id)
     require_may(
         principal,
@@ -181,7 +181,7 @@ def _order_for(conn: Connection, principal: Principal, order_id: str, action: Ac
 @router.get("/orders/{order}")
 async def get_order(order: Identity, principal: Reader, context: Ctx) -> views.OrderView:
     def query(conn: Connection) -> views.OrderView:
-        return views.OrderView.of(_order_for(conn, principal, order, Action.READ_MARKET))
+        return views.OrderView.of(order_for(conn, principal, order, Action.READ_MARKET))
 
     return await context.database.read(query)
 
@@ -191,7 +191,7 @@ async def cancel_order(order: Identity, principal: Trader, context: Ctx) -> view
     """Take what is left of it out of the book."""
 
     def use_case(tx: Tx) -> views.OrderView:
-        found = _order_for(tx.conn, principal, order, Action.TRADE)
+        found = order_for(tx.conn, principal, order, Action.TRADE)
         return views.OrderView.of(context.books.cancel(tx, found))
 
     return await context.database.write(use_case)

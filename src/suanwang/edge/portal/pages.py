@@ -14,13 +14,16 @@ from starlette.types import Scope
 from suanwang.edge.portal import (
     routes_admin,
     routes_auctions,
+    routes_board,
     routes_books,
     routes_catalogue,
+    routes_contracts,
     routes_deals,
     routes_device,
     routes_finance,
     routes_job,
     routes_jobs,
+    routes_listings,
     routes_login,
     routes_offers,
     routes_overview,
@@ -30,6 +33,7 @@ from suanwang.edge.portal import (
     routes_statement,
     routes_submit,
     routes_tokens,
+    routes_trading,
     routes_vouchers,
 )
 from suanwang.edge.portal.errors import error_page
@@ -45,6 +49,10 @@ PARTS = (
     routes_job,
     routes_sites,
     routes_offers,
+    routes_board,
+    routes_listings,  # before an instrument's page: /market/listings is none
+    routes_trading,
+    routes_contracts,
     routes_catalogue,
     routes_quotations,
     routes_deals,

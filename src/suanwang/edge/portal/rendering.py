@@ -17,7 +17,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 import suanwang
 from suanwang.edge.api.auth import current_session
 from suanwang.edge.api.context import Context
-from suanwang.edge.portal import catalogue, formats, reasons
+from suanwang.edge.api.money import exact_yuan
+from suanwang.edge.portal import catalogue, formats, navigation, reasons
 from suanwang.kernel.errors import SuanwangError, Unauthenticated
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.access import Known
@@ -36,6 +37,7 @@ SCRIPTS = {
     "auction": "auction.js",
     "submit": "submit.js",
     "what_if": "what_if.js",
+    "market": "market.js",
 }
 
 
@@ -65,6 +67,7 @@ def environment() -> jinja2.Environment:
     made.filters.update(
         yuan=formats.yuan,
         exact=formats.exact,
+        plain=exact_yuan,
         number=formats.number,
         milli=formats.milli,
         memory=formats.memory,
@@ -136,6 +139,7 @@ class Page:
     def values(self, **more: Any) -> dict[str, Any]:
         language, now_ms = self.language, self.now_ms
         principal = self.known.principal if self.known else None
+        is_admin = principal is not None and self.may(Action.READ_AUDIT, principal.organisation_id)
         return {
             "t": self.say,
             "t_or": partial(catalogue.say_or, language),
@@ -143,8 +147,13 @@ class Page:
             "now_ms": now_ms,
             "principal": principal,
             "is_rehearsal": self.context.settings.rehearsal,
-            "is_admin": principal is not None
-            and self.may(Action.READ_AUDIT, principal.organisation_id),
+            "is_admin": is_admin,
+            "groups": navigation.shown(
+                navigation.GROUPS,
+                is_admin=is_admin,
+                is_operator=principal is not None and principal.is_operator,
+            ),
+            "tabs": navigation.TABS,
             "csrf_token": (self.known.csrf_token or "") if self.known else "",
             "address": self.request.url.path,
             "here": self._here(),

@@ -10,7 +10,9 @@ from starlette.responses import RedirectResponse, Response
 from suanwang.edge.api.auth import clear_session_cookie, gate_of, set_session_cookie
 from suanwang.edge.portal.catalogue import LANGUAGES
 from suanwang.edge.portal.errors import PortalRoute
+from suanwang.edge.portal.glance import glance_rows
 from suanwang.edge.portal.rendering import LANGUAGE_COOKIE, AnyPage, Page, SignedIn, own_path
+from suanwang.edge.portal.trading import words
 from suanwang.kernel.errors import NotFound, SuanwangError
 
 router = APIRouter(route_class=PortalRoute)
@@ -18,7 +20,7 @@ YEAR_S = 366 * 86_400
 NextPath = Annotated[str, Query(alias="next", max_length=500)]
 
 
-def _login_page(
+async def _login_page(
     page: Page, next_path: str, login: str = "", status: int = 200, **values: object
 ) -> Response:
     oidc = page.context.settings.oidc
@@ -28,6 +30,8 @@ def _login_page(
         next_path=own_path(next_path),
         login=login,
         oidc_label=oidc.label if oidc.issuer else "",
+        market=await page.context.database.read(lambda conn: glance_rows(conn, page.now_ms)),
+        **words(page),
         **values,
     )
 
@@ -36,7 +40,7 @@ def _login_page(
 async def login_page(page: AnyPage, next_path: NextPath = "/") -> Response:
     if page.known is not None:
         return page.redirect(own_path(next_path))
-    return _login_page(page, next_path)
+    return await _login_page(page, next_path)
 
 
 @router.post("/login")
@@ -52,7 +56,7 @@ async def sign_in(
         made = await gate_of(request).sign_in(request, login, password)
     except SuanwangError as error:
         shown = page.problem(error)
-        return _login_page(page, next_path, login, error.status, problem=shown)
+        return await _login_page(page, next_path, login, error.status, problem=shown)
     response = RedirectResponse(own_path(next_path), 303)
     set_session_cookie(request, response, made)
     return response

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,9 +18,11 @@ from suanwang.edge.api.routes_jobs import visible_projects
 from suanwang.edge.portal import formats
 from suanwang.edge.portal.catalogue import say_or
 from suanwang.edge.portal.errors import PortalRoute
+from suanwang.edge.portal.glance import change_text, glance_rows, own
 from suanwang.edge.portal.listing import job_rows
 from suanwang.edge.portal.map import site_map
 from suanwang.edge.portal.rendering import Page, SignedIn
+from suanwang.edge.portal.trading import words
 from suanwang.grid.jobs import reading
 from suanwang.grid.jobs.model import FINAL, Job, TaskState
 from suanwang.grid.jobs.reconciler import ROUND_SIGNAL
@@ -70,12 +73,16 @@ async def _overview(page: Page) -> dict[str, Any]:
             "money": spent_lately(conn, page.principal, now_ms),
             "events": _events(conn, page, newest),
             "reasons": _reasons(conn, page),
+            "market": glance_rows(conn, now_ms),
+            "own": own(conn, page),
         }
 
     shown = await context.database.read(query)
     found = site_map(page, gathered)
     return {
         **shown,
+        **words(page),
+        "change_text": change_text,
         "grid": _totals(gathered, now_ms),
         "kinds": _kinds(gathered),
         "map": found,
@@ -216,19 +223,23 @@ def _actor(conn: Connection, page: Page, user_id: str) -> str:
 async def events(page: SignedIn, topic: str = Query(pattern="^(overview|jobs|sites)$")) -> Response:
     """Server-sent: `changed` whenever the page's picture of the grid is out of date."""
     return StreamingResponse(
-        _changes(page), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        changes(page, partial(_picture, page=page)),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
     )
 
 
-async def _changes(page: Page) -> AsyncIterator[bytes]:
-    """Jobs' counts and sites' states, compared every other second and after every round."""
+async def changes(
+    page: Page, picture: Callable[[Connection], tuple[Any, ...]]
+) -> AsyncIterator[bytes]:
+    """News whenever what is looked at differs, every other second and after every round."""
     context = page.context
     last: tuple[Any, ...] | None = None
     quiet_s = 0.0
     until_ms = page.now_ms + STREAM_MS
     while page.now_ms < until_ms:
         news = context.signals.listen(ROUND_SIGNAL)
-        seen = await context.database.read(lambda conn: _picture(conn, page))
+        seen = await context.database.read(picture)
         if last is not None and seen != last:
             yield b"event: changed\ndata: {}\n\n"
             quiet_s = 0.0
@@ -243,6 +254,7 @@ async def _changes(page: Page) -> AsyncIterator[bytes]:
 
 
 def _picture(conn: Connection, page: Page) -> tuple[Any, ...]:
+    """Jobs' counts and sites' states."""
     now_ms = page.now_ms
     jobs = jobs_of(conn, page.principal, [], 50)
     active = jobs_of(conn, page.principal, [TaskState.RUNNING.value, TaskState.LEASED.value], 200)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from suanwang.edge.api.money import exact_yuan
 from suanwang.edge.api.views_billing import StatementBy
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn, owners_of
+from suanwang.edge.portal.trading import instrument_text
 from suanwang.grid.jobs import reading
 from suanwang.grid.sites import service as sites
 from suanwang.kernel.errors import SuanwangError
@@ -24,14 +26,18 @@ from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import Action, Project
 from suanwang.trade.billing import reports, rules
 from suanwang.trade.billing.model import GroupBy, ReportLine, Statement
+from suanwang.trade.contracts import service as contracts
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import CNY, AccountLine, EntryKind, OwnerKind
+from suanwang.trade.market.model import Instrument
+from suanwang.trade.market.supply import CONTRACT
 from suanwang.trade.policy import service as policy
 
 router = APIRouter(route_class=PortalRoute)
 PAGE = 200
 MOST_LINES = 100_000
 """Of a CSV file."""
+_CONTRACT = re.compile(r"\bcon_[0-9a-z]+")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Project_ = Annotated[str, Query(alias="project", max_length=128)]
@@ -56,7 +62,7 @@ def _read(
     return {
         "project": found,
         "statement": made,
-        "lines": _named(conn, made.report.lines, by),
+        "lines": _named(conn, page, made.report.lines, by),
         "next_after": made.report.next_after,
         "days": _days(days, month),
         "movements": reports.movements(conn, found.id, month),
@@ -80,6 +86,14 @@ def told(line: AccountLine) -> str:
     return line.description or reference or "–"
 
 
+def contract_of(line: AccountLine) -> str | None:
+    """The contract that a movement between its parties is about."""
+    if line.kind not in (EntryKind.SLA_CREDIT, EntryKind.CANCELLATION):
+        return None
+    found = _CONTRACT.search(line.description)
+    return found.group(0) if found else None
+
+
 def _days(statement: Statement, month: str) -> list[tuple[int, int]]:
     """Every day of the month and what was charged on it."""
     sums = {line.key: line.amount_micro_yuan for line in statement.report.lines}
@@ -87,7 +101,7 @@ def _days(statement: Statement, month: str) -> list[tuple[int, int]]:
     return [(day, sums.get(f"{month}-{day:02d}", 0)) for day in range(1, count + 1)]
 
 
-def _named(conn: Connection, lines: tuple[ReportLine, ...], by: GroupBy) -> list[Line]:
+def _named(conn: Connection, page: Page, lines: tuple[ReportLine, ...], by: GroupBy) -> list[Line]:
     if by is GroupBy.POOL:
         names = sites.names(conn)
         site_of = {pool.pool_id: pool.site_id for pool in sites.pools(conn)}
@@ -100,12 +114,17 @@ def _named(conn: Connection, lines: tuple[ReportLine, ...], by: GroupBy) -> list
             )
             for line in lines
         ]
-    return [Line(*_name(conn, line.key, by), line) for line in lines]
+    return [Line(*_name(conn, page, line.key, by), line) for line in lines]
 
 
-def _name(conn: Connection, key: str, by: GroupBy) -> tuple[str, str]:
+def _name(conn: Connection, page: Page, key: str, by: GroupBy) -> tuple[str, str]:
     """(name, address); an id stands for itself when its object is gone."""
     try:
+        if by is GroupBy.JOB and key.startswith(CONTRACT):
+            found = contracts.get(conn, key)
+            traded = Instrument(found.product, found.period)
+            what = instrument_text(page.language, page.now_ms, traded)
+            return page.say("statement.contract", what=what), f"/contracts/{key}"
         if by is GroupBy.JOB:
             return reading.require_job(conn, key).name, f"/jobs/{key}"
         if by is GroupBy.USER:
@@ -135,6 +154,7 @@ async def show_statement(
         by=by.value,
         groupings=[one.value for one in StatementBy],
         told=told,
+        contract_of=contract_of,
         after=after,
         **shown,
     )
@@ -156,7 +176,7 @@ async def statement_csv(
             made = reports.statement(
                 conn, found.id, wanted, by=grouping, after=after, limit=reports.PAGE_LIMIT
             )
-            lines += _named(conn, made.report.lines, grouping)
+            lines += _named(conn, page, made.report.lines, grouping)
             after = made.report.next_after
             if after is None:
                 break

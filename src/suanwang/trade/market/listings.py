@@ -145,7 +145,7 @@ def buy(
         if earlier is not None:
             return earlier
     listing = _locked(tx, listing_id)
-    _check_purchase(listing, buyer, period, lots, tx.now_ms)
+    check_purchase(listing, buyer, period, lots, tx.now_ms)
     if contracts.try_pledge(tx, Source(listing.id, listing.lots), period, lots):
         raise LimitExceeded(
             "SoldOut",
@@ -183,7 +183,8 @@ def buy(
     return contract_id
 
 
-def _check_purchase(listing: Listing, buyer: Party, period: Period, lots: int, now_ms: int) -> None:
+def check_purchase(listing: Listing, buyer: Party, period: Period, lots: int, now_ms: int) -> None:
+    """Raises Conflict or InvalidInput, naming the field. What is left is looked at later."""
     if listing.state is not ListingState.OPEN:
         raise Conflict(
             "ListingClosed", "This listing is not open any more.", hint="Choose another one."

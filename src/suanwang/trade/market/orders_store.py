@@ -223,12 +223,15 @@ def orders_page(
     conn: Connection,
     project_ids: Sequence[str],
     *,
+    instrument: str | None,
     state: OrderState | None,
     before: str | None,
     limit: int,
 ) -> list[Order]:
     """The latest first."""
     query = sa.select(orders).where(orders.c.project_id.in_(project_ids))
+    if instrument is not None:
+        query = query.where(orders.c.instrument == instrument)
     if state is not None:
         query = query.where(orders.c.state == state.value)
     if before is not None:

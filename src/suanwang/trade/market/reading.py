@@ -36,6 +36,9 @@ class Depth:
     """The band of prices that are accepted now."""
     halted: bool
     closed: bool
+    stated_low: int | None = None
+    stated_high: int | None = None
+    """Bounds of the band that the operator set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ def depth(conn: Connection, instrument: Instrument, levels: int = 20) -> Depth:
         high=high,
         halted=bool(row is not None and row.halted),
         closed=bool(row is not None and row.closed),
+        stated_low=row.low if row is not None else None,
+        stated_high=row.high if row is not None else None,
     )
 
 
@@ -97,12 +102,16 @@ def orders(
     conn: Connection,
     project_ids: Sequence[str],
     *,
+    instrument: Instrument | None = None,
     state: OrderState | None = None,
     before: str | None = None,
     limit: int = 100,
 ) -> list[Order]:
-    """Of these projects, the latest first."""
-    return store.orders_page(conn, project_ids, state=state, before=before, limit=limit)
+    """Of these projects, of one instrument or of all, the latest first."""
+    name = naming.name_of(instrument) if instrument is not None else None
+    return store.orders_page(
+        conn, project_ids, instrument=name, state=state, before=before, limit=limit
+    )
 
 
 def order(conn: Connection, order_id: str) -> Order:

@@ -16,6 +16,7 @@ BAND_PERCENT = 50
 """Limits and trades stay within so much of the last price."""
 
 DETAILS: dict[Refusal, str] = {
+    Refusal.NO_LOTS: "An order is of one lot at least.",
     Refusal.HALTED: "Trading of this instrument is halted. Try again later.",
     Refusal.OUTSIDE_BAND: "The limit is outside the prices that are accepted now.",
     Refusal.TOO_LARGE: "An order may not be so large. Split it.",
