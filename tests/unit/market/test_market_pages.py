@@ -101,7 +101,7 @@ async def test_a_trade_through_the_pages_from_order_to_statement(square: Square)
         ({"lots": "two"}, "lots", "整数"),
         ({"lots": "9"}, "lots", "没有这么多"),
         ({"source": ""}, "source", "选择来源"),
-        ({"source": "pool_of_others"}, "source", "不能从这里卖出"),
+        ({"source": "pool_of_others"}, "source", "不能从 pool_of_others 卖出"),
     ],
 )
 async def test_a_refused_order_says_so_at_its_field_and_keeps_what_was_typed(
