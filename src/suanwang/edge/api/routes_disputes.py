@@ -16,19 +16,40 @@ from suanwang.platform.database import Tx
 from suanwang.tenancy.audit import audit
 from suanwang.tenancy.model import Action, Principal
 from suanwang.tenancy.rules import may, not_found, require_may
+from suanwang.trade.contracts import service as contracts
+from suanwang.trade.ledger.model import CNY
 from suanwang.trade.settlement import disputes, rules
 from suanwang.trade.settlement.model import (
     Dispute,
     DisputeEvent,
     DisputeReason,
+    Subject,
     SubjectKind,
 )
 
 router = APIRouter(prefix="/v1", tags=["settlement"])
 Words = Annotated[str, Field(min_length=1, max_length=2_000)]
 
-FINDERS: dict[SubjectKind, disputes.Find] = {SubjectKind.ENTRY: disputes.entry_subject}
-"""Who knows contracts adds how one is found."""
+
+def _contract_subject(conn: Connection, contract_id: str) -> Subject:
+    """A contract as its buyer disputes it: what its hours have cost so far."""
+    found = contracts.get(conn, contract_id)
+    return Subject(
+        SubjectKind.CONTRACT,
+        found.id,
+        found.buyer.project_id,
+        found.buyer.organisation_id,
+        found.seller.organisation_id,
+        contracts.charged(conn, found.id),
+        found.signed_at_ms,
+        CNY,
+    )
+
+
+FINDERS: dict[SubjectKind, disputes.Find] = {
+    SubjectKind.ENTRY: disputes.entry_subject,
+    SubjectKind.CONTRACT: _contract_subject,
+}
 
 
 class DisputeRequest(BaseModel):

@@ -228,6 +228,8 @@ class PricedUsage:
     amount_micro_yuan: int
     fee_micro_yuan: int
     prices: PriceList
+    relieved_micro_yuan: int = 0
+    """Of the amount, what programmes paid."""
 
     @property
     def place(self) -> tuple[int, str, str]:

@@ -147,11 +147,17 @@ def priced(
 ) -> list[PricedUsage]:
     """Charges that count in the span, one by one with all that explains them."""
     fields = UsageRecord.__struct_fields__
+    relief = (
+        sa.select(sa.func.coalesce(sa.func.sum(reliefs.c.amount), 0))
+        .where(reliefs.c.source == charges.c.source, reliefs.c.usage_id == charges.c.usage_id)
+        .scalar_subquery()
+    )
     query = (
         sa.select(
             charges.c.at_ms,
             charges.c.amount,
             charges.c.fee,
+            relief,
             price_lists,
             *[usage.c[name].label(f"of_{name}") for name in fields],
         )
@@ -165,7 +171,9 @@ def priced(
         place = sa.tuple_(charges.c.at_ms, charges.c.source, charges.c.usage_id)
         query = query.where(place > sa.tuple_(*after))
     return [
-        PricedUsage(UsageRecord(*row[10:]), row[0], row[1], row[2], PriceList(*row[3:10]))
+        PricedUsage(
+            UsageRecord(*row[11:]), row[0], row[1], row[2], PriceList(*row[4:11]), int(row[3])
+        )
         for row in conn.execute(query)
     ]
 

@@ -191,6 +191,12 @@ def past_charges(
     return report_store.past_charges(conn, from_ms, until_ms, limit)
 
 
+def relieved(conn: Connection, project_id: str, from_ms: int, until_ms: int) -> int:
+    """What programmes paid of a project's charges that count in [from, until)."""
+    lines = report_store.relieved(conn, project_id, from_ms, until_ms)
+    return sum(line.amount_micro_yuan for line in lines)
+
+
 def relieved_of_grant(
     conn: Connection, grant_id: str, *, limit: int = 200
 ) -> list[tuple[int, str, int]]:

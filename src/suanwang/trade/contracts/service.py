@@ -144,6 +144,11 @@ def hours_of(conn: Connection, contract_id: str, limit: int = 200) -> list[Hour]
     return store.hours_of(conn, contract_id, limit)
 
 
+def charged(conn: Connection, contract_id: str) -> int:
+    """What its hours have cost so far, in micro-yuan."""
+    return store.charged(conn, contract_id)
+
+
 def outcomes(conn: Connection, since_ms: int) -> dict[str, tuple[int, int, int]]:
     """What a seller's reputation is made of: organisation → (hours, lots promised, delivered)."""
     return store.outcomes(conn, since_ms)

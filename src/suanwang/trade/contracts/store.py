@@ -359,6 +359,11 @@ def hours_of(conn: Connection, contract_id: str, limit: int) -> list[Hour]:
     return [Hour(*row) for row in conn.execute(query)]
 
 
+def charged(conn: Connection, contract_id: str) -> int:
+    query = sa.select(sa.func.coalesce(sa.func.sum(hours.c.charged), 0))
+    return int(conn.execute(query.where(hours.c.contract_id == contract_id)).scalar_one())
+
+
 def outcomes(conn: Connection, since_ms: int) -> dict[str, tuple[int, int, int]]:
     """Seller organisation → (hours settled, samples x lots promised, delivered) since then."""
     query = (

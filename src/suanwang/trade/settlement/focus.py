@@ -187,25 +187,27 @@ def _common(account: Account) -> dict[str, str]:
 def usage_rows(one: PricedUsage, account: Account) -> list[dict[str, str]]:
     """A row for each meter; none for a record of no time and no cost."""
     record = one.record
-    amount = one.amount_micro_yuan
+    listed = one.amount_micro_yuan
+    billed = listed - one.relieved_micro_yuan
     if account.as_provider:
-        amount -= one.fee_micro_yuan
+        listed = billed = one.amount_micro_yuan - one.fee_micro_yuan
     meters = _meters(one)
-    if not meters or not sum(meter.weight for meter in meters):
-        if not amount:
-            return []
-        return [_usage_row(one, account, None, amount)]
-    parts = allot(amount, [meter.weight for meter in meters])
+    weights = [meter.weight for meter in meters]
+    if not sum(weights):
+        return [_usage_row(one, account, None, billed, listed)] if listed else []
     return [
-        _usage_row(one, account, meter, part)
-        for meter, part in zip(meters, parts, strict=True)
-        if record.end_ms > record.start_ms or part
+        _usage_row(one, account, meter, part, of)
+        for meter, part, of in zip(
+            meters, allot(billed, weights), allot(listed, weights), strict=True
+        )
+        if record.end_ms > record.start_ms or of
     ]
 
 
 def _usage_row(
-    one: PricedUsage, account: Account, meter: _Meter | None, part: int
+    one: PricedUsage, account: Account, meter: _Meter | None, part: int, listed: int
 ) -> dict[str, str]:
+    """`part` is what the account pays, `listed` what it is without programmes."""
     record, prices = one.record, one.prices
     found = account.places.get(record.pool_id, Place("", "", ""))
     pool, site = plain(found.pool, record.pool_id), plain(found.site, record.site_id)
@@ -221,8 +223,8 @@ def _usage_row(
         **_common(account),
         "BilledCost": cost(part),
         "EffectiveCost": cost(part),
-        "ContractedCost": cost(part),
-        "ListCost": cost(part),
+        "ContractedCost": cost(listed),
+        "ListCost": cost(listed),
         "ChargeCategory": "Usage",
         "ChargeClass": "",
         "ChargeDescription": f"{name} of {site}/{pool} by the second",

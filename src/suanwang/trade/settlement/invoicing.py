@@ -17,7 +17,6 @@ from suanwang.trade.settlement import (
     dispute_store,
     invoice_rules,
     invoice_store,
-    relief,
     rules,
     store,
 )
@@ -29,7 +28,7 @@ from suanwang.trade.settlement.model import (
     TaxParty,
 )
 
-CHARGED = (EntryKind.CHARGE,)
+CHARGED = (EntryKind.CHARGE, EntryKind.RENT)
 """Kinds of entries of a project's account that are a sale to it."""
 
 
@@ -47,13 +46,14 @@ def invoiceable(conn: Connection, project_id: str, month: str) -> Invoiceable:
     """What of a project's month may be invoiced now."""
     span = month_bounds(month)
     account = ledger.project_account(conn, project_id)
-    charged = unpaid = 0
+    relieved = reports.relieved(conn, project_id, *span)
+    charged, unpaid = relieved, 0
     if account is not None:
-        charged = -sum(ledger.standing(conn, account.id, kind, *span) for kind in CHARGED)
+        charged -= sum(ledger.standing(conn, account.id, kind, *span) for kind in CHARGED)
         charged -= dispute_store.credited(conn, project_id, *span)
         unpaid = max(0, -account.balance_micro_yuan)
     invoiced = invoice_store.invoiced_fen(conn, project_id, month) * invoice_rules.MICRO_PER_FEN
-    return Invoiceable(charged, relief.relieved(conn, project_id, *span), unpaid, invoiced)
+    return Invoiceable(charged, relieved, unpaid, invoiced)
 
 
 def request(

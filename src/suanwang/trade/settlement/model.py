@@ -190,7 +190,7 @@ class Invoiceable:
     """
 
     charged: int
-    """Charges of the month that stand."""
+    """Charges of the month that stand, at list price."""
     relieved: int
     """The part that programmes paid: it is theirs, not the buyer's."""
     unpaid: int
