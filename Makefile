@@ -10,7 +10,7 @@ BENCHES ?= planning explaining market auction order_book packing queueing estima
   authentication spawn transfer two_databases usage_and_charge daily_close vouchers trading
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-stop test test-heavy check format bench focus sim components clean
+.PHONY: help demo demo-exchange demo-stop test test-heavy check format bench focus sim components clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ $(VENV)/.bench: $(VENV)/.test
 
 demo: $(VENV)/.demo  ## Three sites, thirty real jobs, the bill; ARGS=--exit stops at the end
 	@$(BIN)/python -m suanwang.demo $(ARGS)
+
+demo-exchange: $(VENV)/.demo  ## A day of the exchange: five ways to trade, delivery, settlement; ARGS=--exit
+	@$(BIN)/python -m suanwang.demo.exchange $(ARGS)
 
 demo-stop:  ## End a demo that was left up
 	@$(BIN)/python -m suanwang.demo --stop $(ARGS)

@@ -67,7 +67,7 @@ def _parsed() -> argparse.Namespace:
 
 def _run(options: argparse.Namespace, console: Console, home: Household) -> bool:
     from_s = time.monotonic()
-    _prepare(options.state, home, options.keep, console)
+    prepare(options.state, home, options.keep, console)
     display = make_display(console, options.plain)
     try:
         running = _start(options, home, display)
@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace, console: Console, home: Household) -> bool
     return right
 
 
-def _prepare(folder: Path, home: Household, keep: bool, console: Console) -> None:
+def prepare(folder: Path, home: Household, keep: bool, console: Console) -> None:
     """A fresh folder, unless told to keep it; a folder that is not a demo's is left alone."""
     if home.end_all():
         console.print("An earlier demo was still up; it has been stopped.")

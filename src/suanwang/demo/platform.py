@@ -8,7 +8,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,11 @@ class Running:
         return Client(self.address, account.token, project=project)
 
 
-def start_server(home: Household, folder: Path, port: int) -> Running:
+def start_server(home: Household, folder: Path, port: int, more: Sequence[str] = ()) -> Running:
     """The platform as a process of its own. Raises Unavailable with its last words."""
     taken = not _is_free(port)
     words = ["up", "--json", "--no-login", "--state", str(folder / "platform")]
-    words += ["--port", "0" if taken else str(port)]
+    words += ["--port", "0" if taken else str(port), *more]
     pid = home.start("platform", [*SUAN, *words], stage.environment())
     answer = folder / "logs" / "platform.out"
     _wait(home, "platform", pid, lambda: answer.read_bytes().endswith(b"\n"))
@@ -71,8 +71,15 @@ def start_server(home: Household, folder: Path, port: int) -> Running:
     return running
 
 
-def start_sites(home: Household, folder: Path, running: Running, isolate: str) -> None:
-    """One agent each, enrolled with a one-time token; ready when all pools are offered."""
+def start_sites(
+    home: Household,
+    folder: Path,
+    running: Running,
+    isolate: str,
+    owners: Mapping[str, str] | None = None,
+) -> dict[str, int]:
+    """One agent each, enrolled with a one-time token; ready when all pools are offered. `owners`:
+    site → its provider's name, the operator's where it is none. The agents' pids by site."""
     api = running.client(running.operator).api
     pids = {}
     for site in stage.SITES:
@@ -83,7 +90,8 @@ def start_sites(home: Household, folder: Path, running: Running, isolate: str) -
         config.write_text(yaml.safe_dump(told, sort_keys=False), encoding="utf-8")
         environment = stage.environment()
         if not (state / "credential").exists():
-            environment[TOKEN_VARIABLE] = _invite(api, site)
+            owner = (owners or {}).get(site.name)
+            environment[TOKEN_VARIABLE] = _invite(api, site, owner)
         pids[site.name] = home.start(
             site.name, [*SUAN, "agent", "--config", str(config)], environment
         )
@@ -92,16 +100,20 @@ def start_sites(home: Household, folder: Path, running: Running, isolate: str) -
         name = site.name
         _wait(home, name, pids[name], lambda: _reachable(api, name))  # noqa: B023
     _wait(home, name, pids[name], lambda: wanted <= _offered(api))
+    return pids
 
 
-def admit(folder: Path, running: Running) -> Running:
+def admit(
+    folder: Path, running: Running, parties: Sequence[stage.Party] = stage.PARTIES
+) -> Running:
     """Organisations with a project, a user and money; those known from before stay."""
     api = running.client(running.operator).api
     users = dict(running.users)
-    for party in stage.PARTIES:
+    for party in parties:
         if party.name in users:
             continue
-        api.post("/v1/organisations", {"name": party.name, "display_name": party.display_name})
+        organisation = {"name": party.name, "display_name": party.display_name}
+        api.post("/v1/organisations", {**organisation, "kinds": list(party.kinds)})
         api.post("/v1/projects", {"name": party.project, "organisation": party.name})
         password = "-".join(secrets.token_hex(3) for _ in range(3))
         api.post(
@@ -120,8 +132,8 @@ def admit(folder: Path, running: Running) -> Running:
         users[party.name] = Account(party.login, password, token)
     known = Running(running.address, running.operator, users)
     _remember(folder, known)
-    first, *_ = stage.PARTIES
-    logins = {party.login: (users[party.name].token, party.project) for party in stage.PARTIES}
+    first, *_ = parties
+    logins = {party.login: (users[party.name].token, party.project) for party in parties}
     logins["admin"] = (running.operator.token, "")
     for login, (token, project) in logins.items():
         name = CONFIG if login == first.login else f"suan-{login}.yaml"
@@ -149,9 +161,10 @@ def token_for(address: str, login: str, password: str) -> str:
     return str(made["secret"])
 
 
-def _invite(api: Api, site: stage.Site) -> str:
+def _invite(api: Api, site: stage.Site, owner: str | None) -> str:
+    about = site.about if owner is None else {**site.about, "organisation": owner}
     try:
-        made = api.post("/v1/sites", {"name": site.name, **site.about})
+        made = api.post("/v1/sites", {"name": site.name, **about})
     except Conflict:  # known from before, but its agent has lost its credential
         made = api.post(f"/v1/sites/{site.name}/token")
     return str(made["enrolment_token"])

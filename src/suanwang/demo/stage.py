@@ -117,6 +117,7 @@ class Party:
     project: str
     login: str
     yuan: str
+    kinds: tuple[str, ...] = ("consumer",)
     names: dict[str, str] = field(default_factory=dict)
 
 

@@ -67,13 +67,15 @@ async def advance_clock(body: AdvanceRequest, principal: Caller, context: Ctx) -
             f"{running} runs are open; they would be lost.",
             hint="Wait for them to end, or cancel them.",
         )
-    clock.advance_to(to_ms)
 
     def use_case(tx: Tx) -> list[str]:
+        sites.leap(tx, to_ms - tx.now_ms)
         audit(tx, principal, "clock.advance", "platform", "clock", {"to": instant(to_ms)})
         return [site.site_id for site in sites.sites(tx.conn)]
 
-    for site_id in await context.database.write(use_case):
-        context.signals.notify(site_signal(site_id))  # agents ask anew, and are heard again
+    heard = await context.database.write(use_case)
+    clock.advance_to(to_ms)
+    for site_id in heard:
+        context.signals.notify(site_signal(site_id))  # agents ask anew, at the new time
     context.signals.notify(ROUND_SIGNAL)
     return RehearsalView(rehearsal=True, now=instant(clock.now_ms()))

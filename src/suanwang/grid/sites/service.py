@@ -298,6 +298,11 @@ def contact(tx: Tx, site_id: str, session: int) -> None:
         raise _superseded()
 
 
+def leap(tx: Tx, by_ms: int) -> None:
+    """The clock is put forward: that is no silence of the sites'."""
+    store.shift_contacts(tx.conn, by_ms)
+
+
 def take_inventory(tx: Tx, site_id: str, reports: list[PoolReport]) -> bool:
     """Bring the stored pools up to a full report; True if anything changed."""
     check_inventory(reports)

@@ -162,6 +162,12 @@ _next_revisions = Prepared(
 )
 
 
+def shift_contacts(conn: Connection, by_ms: int) -> None:
+    later = sites.c.last_contact_ms + by_ms
+    heard = sites.c.last_contact_ms > 0
+    conn.execute(sa.update(sites).where(heard).values(last_contact_ms=later))
+
+
 def next_revisions(conn: Connection, site_id: str, count: int) -> int:
     """Take `count` revisions of the site; returns the first. Locks the site's row until commit."""
     values = {"of_site": site_id, "more": count}
