@@ -193,11 +193,12 @@ def test_charges_stay_within_half_a_micro_yuan_each(
 ) -> None:
     run = run_of("prl", resources=resources, members=members)
     records = records_of(run, start_ms, length_ms)
-    exact = cost(prices, resources, members, -(-length_ms // 1_000))
+    seconds = -(-length_ms // 1_000)
+    exact = cost(prices, resources, members, seconds)
     charged = sum(rules.amount_of(record, prices) for record in records)
     assert abs(charged - exact) <= Fraction(len(records), 2)
-    hold = rules.hold_for(prices, resources, members, -(-length_ms // 1_000))
-    assert charged <= hold <= exact + length_ms // HOUR_MS + 3
+    hold = rules.hold_for(prices, resources, members, seconds)
+    assert charged <= hold <= exact + seconds * 1_000 // HOUR_MS + 3
 
 
 @given(PRICES, RESOURCES, STARTS, LENGTHS, LENGTHS, RESOURCES)
