@@ -43,7 +43,8 @@ from suanwang.trade.market.instruments import name_of
 from suanwang.trade.market.model import Instrument, Order, OrderState, Supply
 from trade_world import Bazaar, card_pool
 
-CARDS = 1_000_000
+NODES = 4_000
+"""Of eight cards each: what the batches offer in an hour is there."""
 BOOKS = 4
 WARM = 4
 
@@ -63,7 +64,7 @@ async def fill(settings: Settings) -> tuple[dict[str, str], Supply, list[Instrum
             return access.issue_token(tx, principal, name="bench", days=1).secret
 
         tokens[name] = await context.database.write(token)
-    site = await bazaar.site(parties["seller"], pool=card_pool(CARDS))
+    site = await bazaar.site(parties["seller"], pool=card_pool(nodes=NODES))
     await context.database.close()
     return tokens, site, [bazaar.instrument(site, 30 + at) for at in range(BOOKS)]
 
@@ -111,7 +112,7 @@ def batches(site: Supply, books: list[Instrument], count: int, size: int) -> lis
                 {
                     "instrument": name_of(books[at // 2 % len(books)]),
                     "side": side,
-                    "lots": dice.randrange(1, 9),
+                    "lots": dice.randrange(1, 3),
                     "price": {"micro_yuan": price},
                     "source": site.source_id if side == "sell" else None,
                 }

@@ -45,13 +45,17 @@ YUAN = 1_000_000
 CARDS = 8
 
 
-def card_pool(cards: int = CARDS, model: str = "A100") -> PoolReport:
+def card_pool(cards: int = CARDS, model: str = "A100", nodes: int = 1) -> PoolReport:
+    """So many cards on each node."""
     return PoolReport(
         name="gpu",
         driver="book",
         architecture="x86-64",
         kind="ai",
-        nodes=[NodeReport("g1", Quantity(64_000, 262_144, 100_000, cards * 1_000))],
+        nodes=[
+            NodeReport(f"g{at}", Quantity(64_000, 262_144, 100_000, cards * 1_000))
+            for at in range(1, nodes + 1)
+        ],
         accelerator=AcceleratorReport(model, "nvidia", 81_920, 312_000),
         prices=PriceReport(core_hour=0, accelerator_hour=10 * YUAN),
     )

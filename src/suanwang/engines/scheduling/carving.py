@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop
+from itertools import chain
 
 from suanwang.engines.scheduling.eviction import Bed, choose_leavers
 from suanwang.engines.scheduling.lots import (
@@ -87,6 +89,8 @@ class _Bench:
     free: Vector
     leases: list[tuple[Running, Vector]] = field(default_factory=list)
     slices: dict[str, _Slice] = field(default_factory=dict)
+    fits: dict[bool, int] = field(default_factory=dict)
+    """By kind of lot (whether a core): how many are in `free`; emptied where that changes."""
 
 
 def carve(
@@ -111,6 +115,7 @@ class _Carving:
     ) -> None:
         self._pool = pool
         self._claims = sorted(claims, key=lambda c: (max(c.from_ms, now_ms), c.from_ms, c.part_id))
+        self._by_part = {claim.part_id: claim for claim in claims}
         self._held = held
         self._now_ms = now_ms
         self._benches = [_Bench(node, vector_of(node.free, node.cards)) for node in pool.nodes]
@@ -176,13 +181,21 @@ class _Carving:
 
     def _reserve(self, claim: Claim) -> None:
         """What of the free capacity has to be free again when the claim begins."""
-        back = [self._back(bench, claim) for bench in self._benches]
-        rooms = [added(b.free, more) for b, more in zip(self._benches, back, strict=True)]
+        # most nodes have neither work nor claims: nothing comes back there
+        back = [
+            self._back(bench, claim) if bench.leases or bench.slices else None
+            for bench in self._benches
+        ]
+        rooms = [
+            bench.free if more is None else added(bench.free, more)
+            for bench, more in zip(self._benches, back, strict=True)
+        ]
         missing = claim.lots
         for at, lot, count in self._roomiest(claim, rooms, missing):
             bench = self._benches[at]
             claimed = of_lots(lot, count, [0] * len(bench.free), rooms[at], last=bench.free)
-            guarded = at_least_zero(added(claimed, at_least_zero(back[at]), sign=-1))
+            coming = at_least_zero(back[at] or [0] * len(bench.free))
+            guarded = at_least_zero(added(claimed, coming, sign=-1))
             guarded = by_cards(smaller(bench.free, guarded))
             self._cut(bench, claim, _Slice(count, claimed, guarded))
             self._rely(bench, claim, added(claimed, guarded, sign=-1))
@@ -198,10 +211,8 @@ class _Carving:
         for lease, amount in bench.leases:
             if lease.ends_by_ms <= begins_ms:
                 out = added(out, amount)
-        for other in self._claims:
-            part = bench.slices.get(other.part_id)
-            if part is None:
-                continue
+        for part_id, part in bench.slices.items():
+            other = self._by_part[part_id]
             if other.until_ms <= begins_ms:
                 out = added(out, part.guarded)
                 continue
@@ -218,25 +229,37 @@ class _Carving:
         self, claim: Claim, rooms: Sequence[Vector], most: int
     ) -> list[tuple[int, Lot, int]]:
         """(node, its lot, how many lots of the claim): as few nodes as can be."""
+        lots = self._lots[claim.by_core]
         fits = [
-            (lots_in(room, lot), at, lot)
-            for at, (room, lot) in enumerate(
-                zip(rooms, self._lots[claim.by_core], strict=True),
-            )
-            if lot is not None and self._benches[at].node.schedulable
+            (-fit, at)
+            for at, (bench, room) in enumerate(zip(self._benches, rooms, strict=True))
+            if (fit := self._fit(bench, room, lots[at], claim.by_core)) > 0
         ]
+        heapify(fits)  # few of thousands of nodes are looked at
         out = []
-        for fit, at, lot in sorted(fits, key=lambda found: (-found[0], found[1])):
-            count = min(fit, most)
-            if count <= 0:
-                break
-            out.append((at, lot, count))
-            most -= count
+        while fits and most > 0:
+            fit, at = heappop(fits)
+            lot = lots[at]
+            if lot is not None:
+                out.append((at, lot, min(-fit, most)))
+            most += fit
         return out
+
+    @staticmethod
+    def _fit(bench: _Bench, room: Vector, lot: Lot | None, by_core: bool) -> int:
+        if lot is None or not bench.node.schedulable:
+            return 0
+        if room is not bench.free:
+            return lots_in(room, lot)
+        fit = bench.fits.get(by_core)
+        if fit is None:
+            fit = bench.fits[by_core] = lots_in(room, lot)
+        return fit
 
     def _cut(self, bench: _Bench, claim: Claim, cut: _Slice) -> None:
         known = bench.slices.get(claim.part_id)
         bench.free = added(bench.free, cut.guarded, sign=-1)
+        bench.fits.clear()
         if known is not None:
             cut = _Slice(
                 known.lots + cut.lots,
@@ -340,13 +363,13 @@ class _Carving:
     def _ideal(self, claim: Claim) -> dict[str, Vector]:
         """Its lots on as few nodes as they could lie: that a piece of work is too large for the
         contract must not be said because of how they lie today."""
-        own = {node_id for node_id, _ in self._there(claim)}
-        order = sorted(
-            (bench.node.node_id not in own, at) for at, bench in enumerate(self._benches)
-        )
+        own = [at for at, bench in enumerate(self._benches) if claim.part_id in bench.slices]
+        others = (at for at in range(len(self._benches)) if at not in own)
         left = claim.lots
         out: dict[str, Vector] = {}
-        for _, at in order:
+        for at in chain(own, others):
+            if left <= 0:
+                break
             lot = self._lots[claim.by_core][at]
             count = min(left, lot.units) if lot is not None else 0
             if lot is not None and count > 0:
