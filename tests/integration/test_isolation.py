@@ -397,7 +397,10 @@ async def test_lists_and_bodies_reach_no_foreign_object(
         own_path = {name: _of(route, worlds.own).get(name, "x") for name in route.parameters}
         plain = request_for(route, whole, {}, own_path)
         pointed = request_for(route, whole, worlds.foreign, own_path)
-        for request in (plain, pointed) if route.method in ("GET", "HEAD") else (pointed,):
+        by_name = {"organisation": worlds.foreign["name_of_organisation"]}
+        named = request_for(route, whole, by_name, own_path)
+        reads = route.method in ("GET", "HEAD")
+        for request in (plain, pointed, named) if reads else (pointed,):
             if route.key in {("DELETE", "/v1/session"), ("DELETE", "/v1/tokens/{token_id}")}:
                 continue  # would sign ourselves out
             if route.path.endswith("/events"):
