@@ -46,6 +46,15 @@ FIELDS: dict[str, dict[str, Any]] = {
     "FundingGiven": {"amount": {"micro_yuan": 1_000_000}},
     "WhatIfGiven": {"from_day": "2026-01-01", "until_day": "2026-02-01"},
     "ApplicationGiven": {"contract": "x"},
+    "LinkGiven": {"lots": 1},
+    "ListingRequest": {"lots": 1, "price": {"micro_yuan": 1_000}},
+    "Decision": {"amount": {"micro_yuan": 1_000}},
+    "DisputeRequest": {"amount": {"micro_yuan": 1_000}},
+    "PayoutRun": {"minimum": {"micro_yuan": 1_000}},
+    "BidRequest": {
+        "side": "buy",
+        "curve": [{"product": "a100-80g@henan", "hours": [8, 20], "lots": 1, "price": "1"}],
+    },
 }
 """By the schema's name: what a valid body needs that the schema alone does not say."""
 

@@ -232,7 +232,7 @@ async def test_a_dispute_from_its_opening_to_the_money(desk: Desk) -> None:
     assert await desk.refused("stranger", "POST", "/v1/disputes", body) == "EntryNotFound"
     assert await desk.refused("provider", "POST", "/v1/disputes", body) == "EntryNotFound"
     odd = {**body, "subject_kind": "contract"}
-    assert await desk.refused("buyer", "POST", "/v1/disputes", odd) == "NoSuchContract"
+    assert await desk.refused("buyer", "POST", "/v1/disputes", odd) == "ContractNotFound"
     for field, value in (("amount", {"yuan": "NaN"}), ("amount", {"yuan": "99"})):
         answer = await desk.call("buyer", "POST", "/v1/disputes", {**body, field: value})
         assert (answer.status_code, answer.json()["field"]) == (422, "amount")

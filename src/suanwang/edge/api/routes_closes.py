@@ -234,7 +234,8 @@ async def list_payouts(
         whose = None if principal.is_operator else principal.organisation_id
         if organisation is not None:
             whose = tenancy.organisation(conn, organisation).id
-        require_may(principal, Action.READ_BILLING, whose or principal.organisation_id)
+        asked = whose or principal.organisation_id
+        require_may(principal, Action.READ_BILLING, asked, identity=organisation)
         found = payouts.payouts(
             conn, organisation_id=whose, state=state, before=page.after, limit=page.fetch
         )

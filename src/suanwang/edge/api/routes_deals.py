@@ -19,7 +19,7 @@ from suanwang.edge.api.routes_market import (
     party_of,
     projects_read,
 )
-from suanwang.kernel.errors import InvalidInput
+from suanwang.kernel.errors import InvalidInput, NotFound
 from suanwang.platform.database import Tx
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.audit import audit
@@ -117,16 +117,22 @@ async def propose(body: views.DealRequest, principal: Trader, context: Ctx) -> v
 
 def _addressee(conn: Connection, name: str, project_id: str | None) -> Addressee:
     found = tenancy.organisation(conn, name)
-    if project_id is not None:
-        project = tenancy.project(conn, project_id)
-        if project.organisation_id != found.id:
-            raise InvalidInput(
-                "OtherOrganisation",
-                "This project belongs to another organisation.",
-                hint="Name a project of the addressee, or none.",
-                field="to_project",
-            )
+    if project_id is not None and not _has_project(conn, found.id, project_id):
+        raise InvalidInput(
+            "OtherOrganisation",
+            f"{name} has no project {project_id}.",
+            hint="Name a project of the addressee, or none.",
+            field="to_project",
+        )
     return Addressee(found.id, project_id)
+
+
+def _has_project(conn: Connection, organisation_id: str, project_id: str) -> bool:
+    """No for what does not exist as for another's: a proposer learns of neither."""
+    try:
+        return tenancy.project(conn, project_id).organisation_id == organisation_id
+    except NotFound:
+        return False
 
 
 async def _answered(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
-from suanwang.kernel.errors import Conflict, LimitExceeded, NotFound, require
+from suanwang.kernel.errors import Conflict, LimitExceeded, require
 from suanwang.kernel.time import hour_of
 from suanwang.platform.database import Tx
 from suanwang.platform.outbox import Outbox
+from suanwang.tenancy.rules import not_found
 from suanwang.trade.billing import service as billing
 from suanwang.trade.billing.model import Rates
 from suanwang.trade.catalogue.model import CORE, Period, Product
@@ -94,14 +95,8 @@ def sign(tx: Tx, drafts: Sequence[Draft]) -> list[str]:
 def get(conn: Connection, contract_id: str) -> Contract:
     found = store.by_id(conn, contract_id)
     if found is None:
-        raise _missing(contract_id)
+        raise not_found("contract", contract_id)
     return found
-
-
-def _missing(contract_id: str) -> NotFound:
-    return NotFound(
-        "NoSuchContract", f"There is no contract {contract_id}.", hint="See your contracts."
-    )
 
 
 def by_ids(conn: Connection, ids: Sequence[str]) -> list[Contract]:
@@ -278,7 +273,7 @@ def _end(contract: Contract) -> int:
 def _locked(tx: Tx, contract_id: str) -> Contract:
     found = store.by_id(tx.conn, contract_id, lock=True)
     if found is None:
-        raise _missing(contract_id)
+        raise not_found("contract", contract_id)
     return found
 
 

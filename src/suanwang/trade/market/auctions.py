@@ -16,6 +16,7 @@ from suanwang.engines.matching.model import Side
 from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, NotFound, require
 from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.platform.database import Tx
+from suanwang.tenancy.rules import not_found
 from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Party
@@ -367,9 +368,7 @@ def _require_open(found: Round, now_ms: int) -> None:
 def order(conn: Connection, order_id: str) -> Standing:
     found = store.order_by_id(conn, order_id)
     if found is None:
-        raise NotFound(
-            "NoSuchOrder", f"There is no order {order_id[:40]}.", hint="See your orders."
-        )
+        raise not_found("order", order_id)
     return found
 
 

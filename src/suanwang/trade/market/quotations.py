@@ -17,6 +17,7 @@ from suanwang.kernel.errors import Conflict, InvalidInput, NotFound
 from suanwang.kernel.money import MAX_AMOUNT, allot
 from suanwang.platform.database import Tx
 from suanwang.tenancy import service as tenancy
+from suanwang.tenancy.rules import not_found
 from suanwang.tenancy.secrets_box import SecretsBox
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Party
@@ -317,7 +318,7 @@ def get(conn: Connection, enquiry_id: str) -> Enquiry:
 def quote_of(conn: Connection, enquiry_id: str, quote_id: str) -> Quote:
     found = store.quote_by_id(conn, quote_id)
     if found is None or found.enquiry_id != enquiry_id:
-        raise NotFound("NoSuchQuote", f"There is no quote {quote_id}.", hint="See your quotes.")
+        raise not_found("quote", quote_id)
     return found
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Connection
 
 from suanwang.engines.matching.model import Side
-from suanwang.kernel.errors import NotFound
 from suanwang.kernel.time import hour_of
+from suanwang.tenancy.rules import not_found
 from suanwang.trade.market import instruments as naming
 from suanwang.trade.market import orders_store as store
 from suanwang.trade.market import rules
@@ -117,7 +117,7 @@ def orders(
 def order(conn: Connection, order_id: str) -> Order:
     found = store.order_by_id(conn, order_id)
     if found is None:
-        raise NotFound("NoSuchOrder", f"There is no order {order_id}.", hint="See your orders.")
+        raise not_found("order", order_id)
     return found
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from suanwang.kernel.errors import Conflict, InvalidInput, NotFound, StaleWrite
+from suanwang.kernel.errors import Conflict, InvalidInput, StaleWrite
 from suanwang.platform.database import Tx
 from suanwang.tenancy import service as tenancy
+from suanwang.tenancy.rules import not_found
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import (
     AccountKind,
@@ -199,7 +200,7 @@ def find(conn: Connection, dispute_id: str) -> Dispute:
     """Raises NotFound."""
     found = dispute_store.find(conn, dispute_id)
     if found is None:
-        raise NotFound("NoSuchDispute", f"There is no dispute {dispute_id}.", hint="Check the id.")
+        raise not_found("dispute", dispute_id)
     return found
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from suanwang.kernel.errors import Conflict, InvalidInput, NotFound, StaleWrite
+from suanwang.kernel.errors import Conflict, InvalidInput, StaleWrite
 from suanwang.platform.database import Tx
+from suanwang.tenancy.rules import not_found
 from suanwang.trade.billing import reports
 from suanwang.trade.billing.rules import month_bounds
 from suanwang.trade.ledger import service as ledger
@@ -203,7 +204,7 @@ def find(conn: Connection, invoice_id: str) -> Invoice:
     """Raises NotFound."""
     found = invoice_store.find(conn, invoice_id)
     if found is None:
-        raise NotFound("NoSuchInvoice", f"There is no invoice {invoice_id}.", hint="Check the id.")
+        raise not_found("invoice", invoice_id)
     return found
 
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from sqlalchemy.engine import Connection
 
-from suanwang.kernel.errors import Conflict, InvalidInput, NotFound, StaleWrite, require
+from suanwang.kernel.errors import Conflict, InvalidInput, StaleWrite, require
 from suanwang.platform.database import Tx
+from suanwang.tenancy.rules import not_found
 from suanwang.trade.billing import reports
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import (
@@ -195,7 +196,7 @@ def find(conn: Connection, payout_id: str) -> Payout:
     """Raises NotFound."""
     found = store.find_payout(conn, payout_id)
     if found is None:
-        raise NotFound("NoSuchPayout", f"There is no payout {payout_id}.", hint="Check the id.")
+        raise not_found("payout", payout_id)
     return found
 
 
