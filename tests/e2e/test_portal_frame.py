@@ -247,6 +247,33 @@ def test_keys(browser: Browser) -> None:
     page.wait_for_url("**/jobs/job_*")
 
 
+def test_every_place_is_within_reach(browser: Browser) -> None:
+    """The side bar fits without scrolling; on a phone the rest is one menu in groups."""
+    page = browser.signed_in()
+    page.set_viewport_size({"width": 1440, "height": 800})
+    page.goto("/finance/closes")
+    high, window = page.evaluate("(e => [e.scrollHeight, e.clientHeight])($('nav.side'))")
+    assert high <= window
+    assert not page.is_visible("nav.side a[href='/admin/links']")
+    page.click("nav.side summary")
+    assert page.is_visible("nav.side a[href='/admin/links']")
+    page.goto("/admin/links")
+    current = page.locator("nav.side [aria-current=page]")
+    box = current.bounding_box()
+    assert current.get_attribute("href") == "/admin/links"
+    assert box["y"] + box["height"] <= 800
+    every = page.locator("nav.side a").count()
+    page.set_viewport_size({"width": 390, "height": 640})
+    page.click("nav.tabs summary")
+    assert page.locator("nav.tabs a").count() == every
+    assert page.locator("nav.tabs .group").count() == page.locator("nav.side .group").count()
+    menu = page.locator("nav.tabs .menu > div").bounding_box()
+    assert menu["y"] >= 48
+    assert menu["y"] + menu["height"] <= page.locator("nav.tabs").bounding_box()["y"]
+    page.click("nav.tabs a[href='/admin/audit']")
+    page.wait_for_url("**/admin/audit")
+
+
 def test_the_map_draws_the_sites_and_their_links(browser: Browser) -> None:
     page = browser.signed_in()
     page.wait_for_selector("#map[data-drawn=true] canvas")

@@ -260,6 +260,7 @@ def test_a_query_is_answered_or_marked_where_it_is_wrong(page: Any) -> None:
         assert "您是不是要写 price？" in page.inner_text(".mistake")
         assert page.input_value("#q") == "zone:henan pric<30"
         assert page.get_attribute("#q", "aria-invalid") == "true"
+        assert page.locator("[hx-trigger]").count() == 0, "a wrong query is not asked again"
 
 
 def test_what_runs_on_a_contract_says_so(page: Any, plane: Plane) -> None:
@@ -290,7 +291,7 @@ def test_what_runs_on_a_contract_says_so(page: Any, plane: Plane) -> None:
     page.goto("/sites/local")
     expect(page.locator("main")).to_contain_text("合同占用")
     expect(page.locator("main")).to_contain_text("2 核")
-    expect(page.locator("main")).to_contain_text("前空闲（其后归合同）")
+    expect(page.locator("main")).to_contain_text("现在空闲、其后归合同")
     beside(plane, lambda tx: contracts.withdraw(tx, now.id))
 
 

@@ -20,10 +20,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`name` is its heading's text below `nav`; the first has none."""
+    """`name` is its heading's text below `nav`; the first has none.
+
+    What is seldom wanted is folded up in the side bar, unless one is there.
+    """
 
     name: str
     places: tuple[Place, ...]
+    is_folded: bool = False
 
 
 GROUPS = (
@@ -55,10 +59,10 @@ GROUPS = (
             Place("/statement", "statement", "statement", "b"),
             Place("/programmes", "programmes", "programmes", "p"),
             Place("/vouchers", "vouchers", "vouchers", "v"),
-            Place("/finance/invoices", "invoices", "statement", for_admins=True),
-            Place("/finance/payouts", "payouts", "out", for_admins=True),
+            Place("/finance/invoices", "invoices", "invoices", for_admins=True),
+            Place("/finance/payouts", "payouts", "payouts", for_admins=True),
             Place("/finance/disputes", "disputes", "warn", for_admins=True),
-            Place("/finance/closes", "closes", "pause", for_operators=True),
+            Place("/finance/closes", "closes", "closes", for_operators=True),
             Place("/admin/ledger", "ledger", "ledger", for_operators=True),
         ),
     ),
@@ -73,6 +77,7 @@ GROUPS = (
             Place("/admin/programmes", "desk", "ok", for_operators=True),
             Place("/admin/links", "links", "link", for_operators=True),
         ),
+        is_folded=True,
     ),
 )
 TABS = 4
@@ -89,6 +94,7 @@ def shown(groups: Sequence[Group], *, is_admin: bool, is_operator: bool) -> list
                 for place in group.places
                 if (is_admin or not place.for_admins) and (is_operator or not place.for_operators)
             ),
+            group.is_folded,
         )
         for group in groups
     ]

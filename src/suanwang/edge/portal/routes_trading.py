@@ -278,6 +278,7 @@ async def say_ticket(page: SignedIn, instrument: str) -> Response:
         "ticket.html",
         problem=problem,
         weighed=weighed,
+        is_blank=not form.get("price"),
         side=form.get("side", ""),
         stay=form.get("stay", ""),
         available=found.available if found else 0,

@@ -157,6 +157,7 @@ document.addEventListener("change", (event) => {
 
 document.addEventListener("DOMContentLoaded", () => {
   makeRows(document);
+  $(".side a[aria-current]")?.scrollIntoView({ block: "nearest" });
   $$("[data-live]").forEach(follow);
   $$("[data-until]").forEach(countDown);
   $$("dialog[data-open]").forEach((dialog) => dialog.showModal());
