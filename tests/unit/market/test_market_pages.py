@@ -143,7 +143,10 @@ async def test_the_ticket_says_what_it_takes_before_it_is_placed(square: Square)
         square, "centre", f"{url}/ticket?side=sell&price=9&lots=5&source={site.source_id}"
     )
     assert "将冻结 ¥4.50" in said
-    for query in ("side=buy&lots=1", "side=buy&lots=x&price=1", "lots=1&price=1"):
+    untouched = await look(square, "firm", f"{url}/ticket?side=buy&lots=1")
+    assert "error-text" not in untouched, "what was not typed yet is a hint, no mistake"
+    assert "限价" in untouched
+    for query in ("side=buy&lots=x&price=1", "lots=1&price=1"):
         said = await look(square, "firm", f"{url}/ticket?{query}")
         assert "error-text" in said
         assert CHINESE.search(said)
