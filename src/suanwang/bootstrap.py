@@ -50,6 +50,7 @@ from suanwang.tenancy.access import bootstrap_platform
 from suanwang.tenancy.model import Bootstrap
 from suanwang.tenancy.secrets_box import SecretsBox
 from suanwang.trade.billing import service as billing
+from suanwang.trade.catalogue.rules import figure_of
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.market import deals, listings, quotations, quotations_award, watch
 from suanwang.trade.market import reading as market
@@ -142,6 +143,7 @@ def make_context(settings: Settings, clock: Clock | None = None) -> Context:
             guard=leader.check if leader else lambda _tx: None,
         ),
         blobs=open_blob_store(settings.blobs_url),
+        figures=figure_of,
         telemetry=telemetry,
         leader=leader,
     )

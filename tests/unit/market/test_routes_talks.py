@@ -117,6 +117,26 @@ async def test_a_sealed_price_is_told_to_nobody_and_then_to_those_whom_it_concer
     await talks.check()
 
 
+async def test_unlike_cards_are_compared_by_what_they_can_do(square: Square, talks: Talks) -> None:
+    """The dearer card wins: for 100 TFLOPS it asks less, by the catalogue's figures."""
+    sites = await _settled(square, "one")
+    weak = await square.settle_in("weak")
+    sites["weak"] = await square.bazaar.site(weak, "lanzhou", card_pool(model="MLU370-X8"))
+    products = [
+        {"unit_class": site.product.unit_class, "zone": site.product.zone}
+        for site in sites.values()
+    ]
+    body = _enquiry(talks, sites["one"], products=products, rule="lowest_per_unit")
+    asked = await square.post("firm", "/v1/quotations", body)
+    path = f"/v1/quotations/{asked['id']}"
+    await square.post("one", f"{path}/quotes", _quote(sites["one"], "7"))
+    await square.post("weak", f"{path}/quotes", _quote(sites["weak"], "4"))
+    await talks.to_deadline()
+    opened = (await square.get("firm", path))["opened"]
+    assert {one["price"]["yuan"]: one["state"] for one in opened} == {"7.00": "won", "4.00": "lost"}
+    await talks.check()
+
+
 async def test_a_secret_ceiling_is_the_buyers_own(square: Square, talks: Talks) -> None:
     sites = await _settled(square, "one")
     body = _enquiry(talks, sites["one"], ceiling_public=False, bond={"yuan": "0.5"})

@@ -125,6 +125,7 @@ class Day:
                 "products": products,
                 "lots": 1,
                 "ceiling": {"yuan": "10"},
+                "rule": "lowest_per_unit",
                 "deadline": text_of(deadline),
                 "title": "Any card for an hour",
             },

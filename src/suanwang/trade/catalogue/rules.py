@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median_low
 
 from suanwang.kernel.money import scale
+from suanwang.trade.catalogue.cards import split_class
 from suanwang.trade.catalogue.model import (
     MEGA_PER_TERA,
     Accelerator,
@@ -61,6 +62,13 @@ def band_of(
 def price_per_unit(price_micro_yuan: int, mega: int) -> int:
     """Of a card-hour's price, what a normalised unit and hour costs."""
     return scale(price_micro_yuan, UNIT_MEGA, mega)
+
+
+def figure_of(unit_class: str) -> int | None:
+    """What a lot of the class is reckoned with when unlike classes are compared: FP16, dense, in
+    millions of operations a second. None: nobody knows."""
+    band = band_of(split_class(unit_class)[0])
+    return band.mega if band is not None else None
 
 
 def unit_price(
