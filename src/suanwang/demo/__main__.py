@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -27,6 +28,13 @@ WIDTH = 230
 
 def main() -> int:
     options = _parsed()
+    return guarded(options, _run)
+
+
+def guarded(
+    options: argparse.Namespace, run: Callable[[argparse.Namespace, Console, Household], bool]
+) -> int:
+    """Run a demo so that it leaves nothing behind, however it ends; the exit code."""
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     home = Household(options.state)
     if options.stop:
@@ -36,7 +44,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell had them ignored
         signal.signal(number, signal.default_int_handler)
     try:
-        right = _run(options, console, home)
+        right = run(options, console, home)
     except KeyboardInterrupt:
         console.print(f"\nStopped: {home.end_all()} processes ended.")
         return STOPPED

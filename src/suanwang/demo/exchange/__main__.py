@@ -13,41 +13,18 @@ from rich.console import Console
 from rich.table import Table
 
 from suanwang.demo import platform, stage
-from suanwang.demo.__main__ import WIDTH, WRONG, prepare
+from suanwang.demo.__main__ import guarded, prepare
 from suanwang.demo.exchange import cast
 from suanwang.demo.exchange.day import Day
 from suanwang.demo.exchange.desk import Hall, wait_for
 from suanwang.demo.household import Household
 from suanwang.demo.platform import Running
-from suanwang.kernel.errors import SuanwangError
 
-STOPPED = 130
 FAILING = "hami"
 
 
 def main() -> int:
-    options = _parsed()
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    home = Household(options.state)
-    if options.stop:
-        count = home.end_all()
-        console.print(f"The demo is down: {count} processes ended." if count else "Nothing is up.")
-        return 0
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        right = _run(options, console, home)
-    except KeyboardInterrupt:
-        console.print(f"\nStopped: {home.end_all()} processes ended.")
-        return STOPPED
-    except SuanwangError as error:
-        home.end_all()
-        print(f"demo: {error.reason}: {error}", file=sys.stderr)
-        return WRONG
-    except BaseException:
-        home.end_all()
-        raise
-    return 0 if right else WRONG
+    return guarded(_parsed(), _run)
 
 
 def _parsed() -> argparse.Namespace:
