@@ -31,6 +31,7 @@ PUBLIC = {
             "history",
             "index",
             "glance",
+            "sellers",
             "listings",
             "listings/{listing}",
         )

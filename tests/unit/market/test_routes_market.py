@@ -190,3 +190,28 @@ async def test_the_operator_halts_a_book(square: Square) -> None:
     kept = await square.post("operator", steer, {"low": None, "reason": "No floor"})
     assert (kept["low"]["yuan"], kept["high"]["yuan"]) == ("0.001", "6.00")
     await square.post("firm", "/v1/market/orders", order)
+
+
+async def test_a_seller_is_known_by_what_he_delivered(square: Square) -> None:
+    site, _ = await _opened(square)
+    first = square.bazaar.hour(1)
+    body = {"source": site.source_id, "starts_at": iso(first), "hours": 4, "lots": 4}
+    listed = await square.post("centre", "/v1/market/listings", {**body, "price": {"yuan": "9"}})
+    path = f"/v1/market/listings/{listed['id']}"
+    assert (await square.get("", path))["delivered_percent"] is None
+    purchase = {"starts_at": iso(first), "hours": 2, "lots": 4}
+    bought = await square.post("firm", f"{path}/buy", purchase)
+    for hour, lots in ((first, 4), (first + 1, 3)):
+        square.bazaar.to_hour(hour, past_s=60)
+        await square.bazaar.deliver({bought["id"]: lots})
+    square.bazaar.to_hour(first + 2, past_s=90)
+    await square.bazaar.settle()
+    assert (await square.get("", path))["delivered_percent"] == 87.5
+    (seller,) = await square.get("", "/v1/market/sellers")
+    assert seller == {
+        "organisation_id": square.parties["centre"].organisation_id,
+        "hours": 2,
+        "delivered_percent": 87.5,
+    }
+    square.bazaar.clock.advance(s=91 * 86_400)
+    assert await square.get("", "/v1/market/sellers") == []

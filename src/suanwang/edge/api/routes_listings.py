@@ -40,9 +40,12 @@ async def list_listings(
             conn, organisation_id=organisation, state=state, before=page.after, limit=page.fetch
         )
         left = listings.unsold(conn, rows)
-        return page.of(
-            rows, lambda one: one.id, lambda one: views.ListingView.of(one, left[one.id])
-        )
+        known = contracts.reputations(conn, context.clock.now_ms())
+
+        def view(one: Listing) -> views.ListingView:
+            return views.ListingView.of(one, left[one.id], known.get(one.seller.organisation_id))
+
+        return page.of(rows, lambda one: one.id, view)
 
     return await context.database.read(query)
 
@@ -50,13 +53,17 @@ async def list_listings(
 @router.get("/{listing}")
 async def get_listing(listing: Identity, context: Ctx) -> views.ListingDetail:
     """One listing, and what is left of it in each hour. No account is needed."""
-    return await context.database.read(lambda conn: detail(conn, listings.get(conn, listing)))
+    now_ms = context.clock.now_ms()
+    return await context.database.read(
+        lambda conn: detail(conn, listings.get(conn, listing), now_ms)
+    )
 
 
-def detail(conn: Connection, found: Listing) -> views.ListingDetail:
+def detail(conn: Connection, found: Listing, now_ms: int) -> views.ListingDetail:
     left = listings.unsold(conn, [found])[found.id]
+    seller = contracts.reputations(conn, now_ms).get(found.seller.organisation_id)
     return views.ListingDetail(
-        **views.ListingView.of(found, left).model_dump(),
+        **views.ListingView.of(found, left, seller).model_dump(),
         unsold=[views.HourLeft(at=instant(hour * MS_PER_HOUR), lots=lots) for hour, lots in left],
     )
 
@@ -82,7 +89,7 @@ async def post_listing(
         seller = party_of(tx.conn, principal, body.project)
         made = listings.post(tx, seller, given)
         audit(tx, principal, "listing.post", "listing", made.id, {"lots": made.lots})
-        return detail(tx.conn, made)
+        return detail(tx.conn, made, tx.now_ms)
 
     return await context.database.write(use_case)
 
@@ -121,6 +128,6 @@ async def close_listing(listing: Identity, principal: Trader, context: Ctx) -> v
         )
         listings.close(tx, listing)
         audit(tx, principal, "listing.close", "listing", listing, {})
-        return detail(tx.conn, listings.get(tx.conn, listing))
+        return detail(tx.conn, listings.get(tx.conn, listing), tx.now_ms)
 
     return await context.database.write(use_case)

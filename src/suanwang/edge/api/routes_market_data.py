@@ -16,6 +16,7 @@ from suanwang.platform.database import Tx
 from suanwang.tenancy.audit import audit
 from suanwang.tenancy.model import Action
 from suanwang.tenancy.rules import require_may
+from suanwang.trade.contracts import service as contracts
 from suanwang.trade.market import figures, watch
 from suanwang.trade.market import instruments as naming
 
@@ -69,6 +70,15 @@ async def get_glance(context: Ctx) -> list[views.GlanceView]:
     now_ms = context.clock.now_ms()
     found = await context.database.read(lambda conn: figures.glances(conn, now_ms))
     return [views.GlanceView.of(one) for one in found]
+
+
+@router.get("/sellers")
+async def list_sellers(context: Ctx) -> list[views.SellerView]:
+    """What sellers delivered of what they promised in ninety days, as it was measured. No account
+    is needed."""
+    now_ms = context.clock.now_ms()
+    found = await context.database.read(lambda conn: contracts.reputations(conn, now_ms))
+    return [views.SellerView.of(one) for one in found.values()]
 
 
 @router.get("/alerts")

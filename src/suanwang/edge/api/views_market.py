@@ -15,7 +15,7 @@ from suanwang.engines.matching.order_book import Stay
 from suanwang.kernel.errors import InvalidInput
 from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.trade.catalogue.model import Period, Product
-from suanwang.trade.contracts.model import Contract, Hour, Terms
+from suanwang.trade.contracts.model import Contract, Hour, Reputation, Terms
 from suanwang.trade.contracts.rules import phase
 from suanwang.trade.market import instruments as naming
 from suanwang.trade.market.model import (
@@ -367,9 +367,15 @@ class ListingView(BaseModel):
     state: str
     listed_at: str | None
     most_lots: int
+    delivered_percent: float | None = Field(
+        default=None, description="Of what its seller promised in ninety days; null: not measured."
+    )
 
     @classmethod
-    def of(cls, one: Listing, unsold: list[tuple[int, int]]) -> ListingView:
+    def of(
+        cls, one: Listing, unsold: list[tuple[int, int]], seller: Reputation | None = None
+    ) -> ListingView:
+        milli = seller.delivered_milli if seller is not None else None
         return cls(
             id=one.id,
             organisation_id=one.seller.organisation_id,
@@ -390,6 +396,7 @@ class ListingView(BaseModel):
             state=one.state.value,
             listed_at=instant(one.listed_at_ms),
             most_lots=max((lots for _, lots in unsold), default=0),
+            delivered_percent=None if milli is None else milli / 10,
         )
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from suanwang.edge.api.money import Money
 from suanwang.edge.api.views import instant
 from suanwang.edge.api.views_market import Strict
+from suanwang.trade.contracts.model import Reputation
 from suanwang.trade.market.figures import Candle, Glance, IndexPoint
 from suanwang.trade.market.surveillance import KnownAlert
 
@@ -79,6 +80,21 @@ class GlanceView(BaseModel):
             price=Money.of(one.price),
             change_percent=None if change is None else change / 1_000,
             lot_hours=one.lot_hours,
+        )
+
+
+class SellerView(BaseModel):
+    organisation_id: str
+    hours: int = Field(description="Of contracts, settled.")
+    delivered_percent: float | None = Field(description="Null: nobody looked.")
+
+    @classmethod
+    def of(cls, one: Reputation) -> SellerView:
+        milli = one.delivered_milli
+        return cls(
+            organisation_id=one.organisation_id,
+            hours=one.hours,
+            delivered_percent=None if milli is None else milli / 10,
         )
 
 

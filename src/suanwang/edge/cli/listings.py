@@ -72,6 +72,7 @@ def _show(args: Args) -> int:
             (say("Hours of one purchase"), f"{found['min_hours']} - {found['max_hours']}"),
             (say("Credit for what is not delivered"), f"{terms['credit_percent']} %"),
             (say("Cancelling"), _cancelling(terms)),
+            (say("Delivered by the seller"), _delivered(found["delivered_percent"])),
             (say("State"), found["state"]),
         ],
         states=say("State"),
@@ -81,6 +82,10 @@ def _show(args: Args) -> int:
     print()
     tables.show(headings, spans, right=(1, 2))
     return 0
+
+
+def _delivered(percent: float | None) -> str:
+    return say("not measured yet") if percent is None else f"{percent:g} %"
 
 
 def _cancelling(terms: dict[str, Any]) -> str:

@@ -35,7 +35,8 @@ from suanwang.kernel.time import hour_of
 from suanwang.platform.entropy import nonce_text
 from suanwang.tenancy.model import Action
 from suanwang.trade.catalogue.model import Period
-from suanwang.trade.contracts.model import Party
+from suanwang.trade.contracts import service as contracts
+from suanwang.trade.contracts.model import Party, Reputation
 from suanwang.trade.market import listings
 from suanwang.trade.market.model import STANDARD, Listing, ListingState
 
@@ -54,6 +55,8 @@ class ListingRow:
     site: str
     left: list[tuple[int, int]]
     """(hour, lots)."""
+    delivered_milli: int | None
+    """Of what its seller promised in ninety days."""
 
     @property
     def most(self) -> int:
@@ -64,15 +67,21 @@ class ListingRow:
         return bars(self.left, SMALL_BARS)
 
 
+def _delivered(seller: Reputation | None) -> int | None:
+    return seller.delivered_milli if seller is not None else None
+
+
 def _rows(conn: Connection, page: Page, found: list[Listing]) -> list[ListingRow]:
     names = place_names(conn) if page.known is not None else {}
     left = listings.unsold(conn, found)
+    known = contracts.reputations(conn, page.now_ms)
     now = hour_of(page.now_ms)
     return [
         ListingRow(
             one,
             names.get(one.site_id, ""),
             [(hour, lots) for hour, lots in left[one.id] if hour > now],
+            _delivered(known.get(one.seller.organisation_id)),
         )
         for one in found
     ]

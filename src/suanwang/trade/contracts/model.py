@@ -117,6 +117,23 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Reputation:
+    """What a seller has delivered of what he promised, as it was measured."""
+
+    organisation_id: str
+    hours: int
+    """Hours of contracts that were settled."""
+    promised: int
+    """Lots, summed over the looks at them."""
+    delivered: int
+
+    @property
+    def delivered_milli(self) -> int | None:
+        """Thousandths; None: nobody looked yet."""
+        return self.delivered * 1_000 // self.promised if self.promised else None
+
+
+@dataclass(frozen=True, slots=True)
 class Hour:
     """What was measured and paid of one hour of a contract."""
 

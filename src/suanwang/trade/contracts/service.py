@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Connection
 
 from suanwang.kernel.errors import Conflict, LimitExceeded, require
-from suanwang.kernel.time import hour_of
+from suanwang.kernel.time import MS_PER_DAY, hour_of
 from suanwang.platform.database import Tx
 from suanwang.platform.outbox import Outbox
 from suanwang.tenancy.rules import not_found
@@ -16,7 +16,14 @@ from suanwang.trade.billing import service as billing
 from suanwang.trade.billing.model import Rates
 from suanwang.trade.catalogue.model import CORE, Period, Product
 from suanwang.trade.contracts import rules, store
-from suanwang.trade.contracts.model import Contract, ContractState, Draft, Hour, Origin
+from suanwang.trade.contracts.model import (
+    Contract,
+    ContractState,
+    Draft,
+    Hour,
+    Origin,
+    Reputation,
+)
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import (
     AccountKey,
@@ -27,6 +34,8 @@ from suanwang.trade.ledger.model import (
 )
 
 SETTLE_AT_ONCE = 500
+REPUTATION_MS = 90 * MS_PER_DAY
+"""So long a seller's hours count: what is older was another hall, another crew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +153,10 @@ def charged(conn: Connection, contract_id: str) -> int:
     return store.charged(conn, contract_id)
 
 
-def outcomes(conn: Connection, since_ms: int) -> dict[str, tuple[int, int, int]]:
-    """What a seller's reputation is made of: organisation → (hours, lots promised, delivered)."""
-    return store.outcomes(conn, since_ms)
+def reputations(conn: Connection, now_ms: int) -> dict[str, Reputation]:
+    """Of every seller of whom an hour was settled in the last ninety days, by organisation."""
+    found = store.outcomes(conn, now_ms - REPUTATION_MS)
+    return {owner: Reputation(owner, *found[owner]) for owner in sorted(found)}
 
 
 def note_samples(tx: Tx, there: Mapping[str, int]) -> None:
