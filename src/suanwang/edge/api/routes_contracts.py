@@ -7,11 +7,12 @@ from enum import StrEnum
 from fastapi import APIRouter
 from sqlalchemy.engine import Connection
 
-from suanwang.edge.api import views_market as views
+from suanwang.edge.api import views_contracts as views
 from suanwang.edge.api.money import Money
 from suanwang.edge.api.paging import Page, Paging
 from suanwang.edge.api.routes_market import Ctx, Identity, Project, Reader, Trader, projects_read
 from suanwang.edge.api.views import instant
+from suanwang.edge.api.views_market import HourLeft
 from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.platform.database import Tx
 from suanwang.tenancy.audit import audit
@@ -98,7 +99,7 @@ def contract_detail(conn: Connection, found: Contract, now_ms: int) -> views.Con
             views.HourView.of(one, found.lots) for one in contracts.hours_of(conn, found.id)
         ],
         resold=[
-            views.HourLeft(at=instant(hour * MS_PER_HOUR), lots=lots)
+            HourLeft(at=instant(hour * MS_PER_HOUR), lots=lots)
             for (_, hour), lots in sorted(resold.items())
         ],
     )

@@ -12,6 +12,7 @@ from suanwang.edge.api.money import Money
 from suanwang.edge.api.paging import Page, Paging
 from suanwang.edge.api.routes_market import Ctx, Identity, Trader, party_of
 from suanwang.edge.api.views import instant
+from suanwang.edge.api.views_contracts import ContractView
 from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.platform.database import Tx
 from suanwang.tenancy.audit import audit
@@ -97,17 +98,17 @@ async def post_listing(
 @router.post("/{listing}/buy", status_code=201)
 async def buy_listing(
     listing: Identity, body: views.PurchaseRequest, principal: Trader, context: Ctx
-) -> views.ContractView:
+) -> ContractView:
     """Buy some of its lots for some of its hours. The same key is the same purchase."""
     period = body.period()
 
-    def use_case(tx: Tx) -> views.ContractView:
+    def use_case(tx: Tx) -> ContractView:
         buyer = party_of(tx.conn, principal, body.project)
         made = listings.buy(tx, buyer, listing, period, body.lots, key=body.key)
         contract = contracts.get(tx.conn, made)
         worth = Money.of(contract.hourly * contract.period.hours).yuan
         audit(tx, principal, "listing.buy", "contract", made, {"listing": listing, "yuan": worth})
-        return views.ContractView.of(contract, tx.now_ms)
+        return ContractView.of(contract, tx.now_ms)
 
     return await context.database.write(use_case)
 
