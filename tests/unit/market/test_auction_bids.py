@@ -10,6 +10,7 @@ import pytest
 
 from suanwang.engines.matching.model import Side
 from suanwang.kernel.errors import InvalidInput
+from suanwang.trade.billing.rules import day_of
 from suanwang.trade.catalogue.model import Product
 from suanwang.trade.market import auction_rules as rules
 from suanwang.trade.market.auction_bids import parse, ways, with_product
@@ -211,7 +212,7 @@ def test_of_a_group_the_dearest_is_set_aside_and_the_widest_pledged() -> None:
 
 def test_days_are_those_of_shanghai() -> None:
     at = 1_764_547_200_000  # 2025-12-01T00:00Z, eight in the morning there
-    day = rules.day_of(at)
+    day = day_of(at)
     assert rules.first_hour_of(day) * 3_600_000 == at - 8 * 3_600_000
     assert rules.due_days(at, 11, 2) == [day + 1, day + 2]
     assert rules.due_days(at + 3 * 3_600_000 - 1, 11, 1) == [day + 1]

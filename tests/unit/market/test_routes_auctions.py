@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from auction_world import A100
-from suanwang.trade.market import auction_rules as rules
+from suanwang.trade.billing.rules import day_of
 from suanwang.trade.market import auctions
 from suanwang.trade.market.model import Supply
 from trade_square import Square
@@ -30,7 +30,7 @@ def _buy(**changes: Any) -> dict[str, Any]:
 
 
 def _day(square: Square, ahead: int = 3) -> str:
-    return auctions.day_text(rules.day_of(square.bazaar.clock.now_ms()) + ahead)
+    return auctions.day_text(day_of(square.bazaar.clock.now_ms()) + ahead)
 
 
 async def test_a_round_from_its_opening_to_its_prices(square: Square) -> None:

@@ -54,6 +54,17 @@ def _readable(conn: Connection, principal: Principal, name_or_id: str) -> Projec
     return tenancy.project_of(conn, principal, name_or_id, Action.READ_BILLING)
 
 
+def organisation_read(conn: Connection, principal: Principal, name_or_id: str | None) -> str | None:
+    """Whose bills a list is asked for: the named organisation's, else one's own; None, which is
+    everybody's, for an operator who names none."""
+    whose = None if principal.is_operator else principal.organisation_id
+    if name_or_id is not None:
+        whose = tenancy.organisation(conn, name_or_id).id
+    asked = whose or principal.organisation_id
+    require_may(principal, Action.READ_BILLING, asked, identity=name_or_id)
+    return whose
+
+
 @router.get("/projects/{project}/account")
 async def get_account(project: Identity, principal: Reader, context: Ctx) -> views.AccountView:
     """Balance, holds, credit, and what is left of them."""

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from suanwang.edge.api import views_billing as views
 from suanwang.edge.api.money import Money, MoneyGiven
 from suanwang.edge.api.paging import Page, Paging
-from suanwang.edge.api.routes_billing import Ctx, Identity, Reader, Writer
+from suanwang.edge.api.routes_billing import Ctx, Identity, Reader, Writer, organisation_read
 from suanwang.edge.api.routes_ledger import for_operators
 from suanwang.kernel.errors import InvalidInput
 from suanwang.platform.database import Tx
@@ -231,11 +231,7 @@ async def list_payouts(
     """The latest first: of one's own organisation; the operator's are everybody's."""
 
     def query(conn: Connection) -> Page[PayoutView]:
-        whose = None if principal.is_operator else principal.organisation_id
-        if organisation is not None:
-            whose = tenancy.organisation(conn, organisation).id
-        asked = whose or principal.organisation_id
-        require_may(principal, Action.READ_BILLING, asked, identity=organisation)
+        whose = organisation_read(conn, principal, organisation)
         found = payouts.payouts(
             conn, organisation_id=whose, state=state, before=page.after, limit=page.fetch
         )

@@ -13,7 +13,7 @@ from suanwang.edge.api import views_billing as views
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.money import Money
 from suanwang.edge.api.paging import Page, Paging
-from suanwang.edge.api.routes_billing import Identity, Month, Reader, Writer
+from suanwang.edge.api.routes_billing import Identity, Month, Reader, Writer, organisation_read
 from suanwang.edge.api.routes_jobs import context_of
 from suanwang.edge.api.views import json_response
 from suanwang.grid.sites import service as sites
@@ -239,11 +239,7 @@ async def list_invoices(
     """The latest first: of one's own organisation; the operator's are everybody's."""
 
     def query(conn: Connection) -> Page[InvoiceView]:
-        whose = None if principal.is_operator else principal.organisation_id
-        if organisation is not None:
-            whose = tenancy.organisation(conn, organisation).id
-        asked = whose or principal.organisation_id
-        require_may(principal, Action.READ_BILLING, asked, identity=organisation)
+        whose = organisation_read(conn, principal, organisation)
         found = invoicing.invoices(
             conn, organisation_id=whose, state=state, before=page.after, limit=page.fetch
         )

@@ -92,6 +92,11 @@ def local(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(SHANGHAI)
 
 
+def at_ms(text: str | None) -> int | None:
+    """Of an instant that the API wrote."""
+    return None if text is None else round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
 def instant(at_ms: int | None, *, seconds: bool = True) -> str:
     """'2026-11-24 09:05:00' in Asia/Shanghai."""
     if at_ms is None:

@@ -62,6 +62,7 @@ def environment() -> jinja2.Environment:
         scripts=SCRIPTS,
         version=suanwang.__version__,
         percent=formats.percent,
+        at_ms=formats.at_ms,
         place_of=formats.place,
     )
     made.filters.update(

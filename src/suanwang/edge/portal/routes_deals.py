@@ -15,7 +15,7 @@ from suanwang.edge.portal import choices, reasons
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn
 from suanwang.edge.portal.routes_admin import answered
-from suanwang.edge.portal.routes_quotations import PAGE, at_ms
+from suanwang.edge.portal.routes_quotations import PAGE
 from suanwang.trade.catalogue.model import Product
 from suanwang.trade.market.deals_model import DealState
 
@@ -52,7 +52,6 @@ async def _list(
         box=box.value,
         boxes=[one.value for one in (api.Box.EITHER, api.Box.IN, api.Box.OUT)],
         me=page.principal.organisation_id,
-        at_ms=at_ms,
         local=choices.local,
         problem=problem,
         form=form or {},
@@ -131,7 +130,6 @@ async def _show(
         sells=sells,
         my_project=found.project_id if began else found.other_project_id,
         may_withdraw=found.state == "open" and found.last.organisation_id == me,
-        at_ms=at_ms,
         local=choices.local,
         problem=problem,
         form=form or {},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -31,10 +30,6 @@ PARTY = ("name", "code", "address", "phone", "bank", "bank_account", "email")
 
 def _wanted(cursor: str) -> PageRequest:
     return PageRequest(decode_cursor(cursor) if cursor else None, PAGE)
-
-
-def at_ms(text: str | None) -> int | None:
-    return None if text is None else round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 async def _names(page: Page, users: set[str]) -> dict[str, Any]:
@@ -84,7 +79,6 @@ async def _closes(
         cursor=cursor,
         shown=shown,
         decimals=formats.exact_decimals(figures),
-        at_ms=at_ms,
         problem=problem,
         **await _names(page, {one.closed_by for one in found.items}),
     )
@@ -129,7 +123,6 @@ async def _payouts(
         payouts=found.items,
         next_cursor=found.next_cursor,
         cursor=cursor,
-        at_ms=at_ms,
         problem=problem,
         form=form or {},
         **await _names(page, set()),
@@ -168,7 +161,6 @@ async def _payout(
         payout=found,
         pools=pools,
         decimals=formats.exact_decimals([one.amount.micro_yuan for one in found.lines or ()]),
-        at_ms=at_ms,
         problem=problem,
         form=form or {},
         **await _names(page, {found.proposed_by, found.approved_by} - {""}),
@@ -351,7 +343,6 @@ async def _disputes(
         cursor=cursor,
         entry=entry,
         reasons=[one.value for one in DisputeReason],
-        at_ms=at_ms,
         problem=problem,
         form=form or {},
         **await _names(page, set()),
@@ -394,7 +385,6 @@ async def _dispute(
         dispute=found,
         may_answer=page.may(Action.WRITE_BILLING, provider),
         may_withdraw=page.may(Action.WRITE_BILLING, found.organisation_id),
-        at_ms=at_ms,
         problem=problem,
         form=form or {},
         **await _names(page, {one.actor_user_id for one in found.history or ()}),

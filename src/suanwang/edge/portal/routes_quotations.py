@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -13,7 +12,7 @@ from starlette.responses import Response
 from suanwang.edge.api import routes_quotations as api
 from suanwang.edge.api import views_talks as views
 from suanwang.edge.api.paging import PageRequest, decode_cursor
-from suanwang.edge.portal import choices, reasons
+from suanwang.edge.portal import choices, formats, reasons
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn
 from suanwang.edge.portal.routes_admin import answered
@@ -23,11 +22,6 @@ from suanwang.trade.market.quotations_model import EnquiryState, Rule
 router = APIRouter(route_class=PortalRoute, prefix="/quotations")
 PAGE = 50
 _COMMAS = re.compile(r"[,，;；\s]+")
-
-
-def at_ms(text: str | None) -> int:
-    """Of an instant that the API wrote."""
-    return round(datetime.fromisoformat(text).timestamp() * 1000) if text else 0
 
 
 async def _list(
@@ -57,7 +51,6 @@ async def _list(
         which=which.value,
         whiches=[one.value for one in api.Which],
         rules=[one.value for one in Rule],
-        at_ms=at_ms,
         problem=problem,
         form=form or {},
         **await context.database.read(query),
@@ -135,9 +128,8 @@ async def _show(
         problem.status if problem else 200,
         one=found,
         ours=found.buyer_organisation_id == page.principal.organisation_id,
-        open=found.state == "open" and at_ms(found.deadline) > page.now_ms,
+        open=found.state == "open" and (formats.at_ms(found.deadline) or 0) > page.now_ms,
         ordered=sorted(found.opened, key=_place),
-        at_ms=at_ms,
         problem=problem,
         form=form or {},
         **await page.context.database.read(query),

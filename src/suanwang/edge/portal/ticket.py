@@ -12,8 +12,6 @@ from suanwang.trade.market import rules
 from suanwang.trade.market.model import OrderGiven
 from suanwang.trade.market.reading import Depth, Level
 
-SIDES = tuple(one.value for one in Side)
-
 
 @dataclass(frozen=True)
 class Rung:

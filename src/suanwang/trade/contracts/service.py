@@ -172,8 +172,9 @@ def settle(tx: Tx, outbox: Outbox, *, limit: int = SETTLE_AT_ONCE) -> bool:
         return False
     wanted = [(one.id, one.period.first_hour + one.settled_hours) for one in due]
     samples = store.sampled(tx.conn, wanted)
+    lists = _price_lists(tx, due)
     settled = [
-        (one, rules.settle_hour(one, *samples.get(one.id, (0, 0)), _price_list(tx, one)))
+        (one, rules.settle_hour(one, *samples.get(one.id, (0, 0)), lists[_priced(one)]))
         for one in due
     ]
     billing.record_usage(tx, outbox, [found.record for _, found in settled])
@@ -188,10 +189,8 @@ def settle(tx: Tx, outbox: Outbox, *, limit: int = SETTLE_AT_ONCE) -> bool:
             seller_held=contract.seller_held - found.seller_released,
             **(_ended(tx, ContractState.COMPLETED) if last else {}),
         )
-        store.settle_hour(
-            tx.conn,
-            Hour(contract.id, found.record.hour, 0, 0, found.charged, found.credited, tx.now_ms),
-        )
+        amounts = found.charged, found.credited
+        store.settle_hour(tx.conn, contract.id, found.record.hour, amounts, tx.now_ms)
     return True
 
 
@@ -199,15 +198,21 @@ def _ended(tx: Tx, state: ContractState) -> dict[str, object]:
     return {"state": state.value, "ended_at_ms": tx.now_ms}
 
 
-def _price_list(tx: Tx, contract: Contract) -> str:
+def _priced(contract: Contract) -> tuple[bool, int]:
+    """(whether by the core, price): contracts of one pair have one price list."""
+    return contract.product.unit_class == CORE, contract.price
+
+
+def _price_lists(tx: Tx, due: Sequence[Contract]) -> dict[tuple[bool, int], str]:
     """One list for all contracts of a price: what is billed of a contract are its lots alone."""
-    of_core = contract.product.unit_class == CORE
-    prices = Rates(
-        core_hour=contract.price if of_core else 0,
-        accelerator_hour=0 if of_core else contract.price,
-    )
-    kind = "core" if of_core else "card"
-    return billing.publish_prices(tx, f"contract:{kind}:{contract.price}", prices)
+    lists = {}
+    for of_core, price in sorted({_priced(one) for one in due}):
+        kind, rates = (
+            ("core", Rates(core_hour=price)) if of_core else ("card", Rates(accelerator_hour=price))
+        )
+        name = f"contract:{kind}:{price}"
+        lists[of_core, price] = billing.publish_prices(tx, name, rates)
+    return lists
 
 
 def _credit(tx: Tx, settled: Sequence[tuple[Contract, rules.Delivered]]) -> None:

@@ -339,12 +339,16 @@ def sampled(conn: Connection, wanted: Iterable[tuple[str, int]]) -> dict[str, tu
     return found
 
 
-def settle_hour(conn: Connection, one: Hour) -> None:
-    insert_new_rows(conn, hours, [(one.contract_id, one.hour, 0, 0, 0, 0, 0)], ())
+def settle_hour(
+    conn: Connection, contract_id: str, hour: int, amounts: tuple[int, int], at_ms: int
+) -> None:
+    """`amounts`: charged and credited, micro-yuan. Where nobody looked there is no row yet."""
+    insert_new_rows(conn, hours, [(contract_id, hour, 0, 0, 0, 0, 0)], ())
+    charged, credited = amounts
     conn.execute(
         sa.update(hours)
-        .where(hours.c.contract_id == one.contract_id, hours.c.hour == one.hour)
-        .values(charged=one.charged, credited=one.credited, settled_at_ms=one.settled_at_ms)
+        .where(hours.c.contract_id == contract_id, hours.c.hour == hour)
+        .values(charged=charged, credited=credited, settled_at_ms=at_ms)
     )
 
 

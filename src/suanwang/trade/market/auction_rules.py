@@ -15,7 +15,8 @@ import msgspec
 from suanwang.engines.matching.model import Block, Book, Choice, Line, Link, Option, Side
 from suanwang.kernel.errors import InvalidInput
 from suanwang.kernel.money import MICRO_PER_YUAN
-from suanwang.kernel.time import MS_PER_DAY, MS_PER_HOUR
+from suanwang.kernel.time import MS_PER_HOUR
+from suanwang.trade.billing.rules import day_of
 from suanwang.trade.catalogue.model import Product
 from suanwang.trade.contracts.rules import deposit_of
 from suanwang.trade.market.auction_bids import product_of
@@ -37,11 +38,6 @@ MAX_WORTH = 1_000_000_000 * MICRO_PER_YUAN
 
 
 # --- days ----------------------------------------------------------------------------------------
-
-
-def day_of(at_ms: int) -> int:
-    """Number of the day in Shanghai, since the epoch."""
-    return (at_ms + SHANGHAI_HOURS * MS_PER_HOUR) // MS_PER_DAY
 
 
 def first_hour_of(day: int) -> int:

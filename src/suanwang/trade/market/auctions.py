@@ -17,6 +17,7 @@ from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, NotFou
 from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.platform.database import Tx
 from suanwang.tenancy.rules import not_found
+from suanwang.trade.billing.rules import day_of
 from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Party
@@ -71,7 +72,7 @@ def open_round(
         raise InvalidInput(
             "InvalidDay", f"{day[:40]!r} is no day.", hint="Write 2026-12-03.", field="day"
         ) from None
-    today = rules.day_of(tx.now_ms)
+    today = day_of(tx.now_ms)
     if not today < number <= today + 60:
         raise InvalidInput(
             "InvalidDay",

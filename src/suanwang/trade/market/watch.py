@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from sqlalchemy.engine import Connection
 
 from suanwang.kernel.errors import NotFound
 from suanwang.kernel.time import MS_PER_DAY
 from suanwang.platform.database import Tx
+from suanwang.trade.billing.rules import date_text, day_of
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.market import alerts_store as store
 from suanwang.trade.market import orders_store, surveillance
 from suanwang.trade.market.surveillance import Alert, KnownAlert
 
-SHANGHAI_MS = 8 * 3_600_000
-
 
 def look(conn: Connection, now_ms: int) -> list[Alert]:
     """What the last 24 hours look like; each alert is named once a day."""
     since_ms = now_ms - MS_PER_DAY
-    day = datetime.fromtimestamp((now_ms + SHANGHAI_MS) // 1_000, UTC).strftime("%Y-%m-%d")
+    day = date_text(day_of(now_ms))
     signed = contracts.signed_since(conn, since_ms)
     cancelled = orders_store.cancelled_since(conn, since_ms)
     trades = orders_store.trades_since(conn, since_ms) if cancelled else []

@@ -78,12 +78,6 @@ def programmes(conn: Connection) -> list[Programme]:
     return store.newest_programmes(conn)
 
 
-def programmes_by_version(
-    conn: Connection, wanted: Sequence[tuple[str, int]]
-) -> dict[tuple[str, int], Programme]:
-    return store.find_programmes(conn, wanted)
-
-
 def budgets(conn: Connection, programme_id: str | None = None) -> list[Budget]:
     return grant_store.find_budgets(conn, programme_id)
 
