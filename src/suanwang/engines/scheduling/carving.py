@@ -100,8 +100,7 @@ class _Carving:
         self._moved = dict(held)
         self._seat_leases(running)
         self._lots = {
-            by_core: [Lot.of(seat.node.capacity, by_core) for seat in self._seats]
-            for by_core in {claim.by_core for claim in claims}
+            by_core: _lots_of(pool.nodes, by_core) for by_core in {one.by_core for one in claims}
         }
         self._rooms = Seats(self._seats, self._lots, held)
         self._leave: list[str] = []
@@ -289,6 +288,12 @@ class _Carving:
 def closing_id(pool: Pool, at_ms: int) -> str:
     """The id of what is free of a pool until then."""
     return f"{pool.pool_id}<{at_ms // MS_PER_SECOND}"
+
+
+def _lots_of(nodes: Sequence[Node], by_core: bool) -> list[Lot | None]:
+    """The lot of each; nodes of one kind share theirs."""
+    kinds = {capacity: Lot.of(capacity, by_core) for capacity in {one.capacity for one in nodes}}
+    return [kinds[node.capacity] for node in nodes]
 
 
 def _node(node: Node, capacity: Resources, free: Vector) -> Node:

@@ -92,6 +92,16 @@ class Contract:
 
 
 @dataclass(frozen=True, slots=True)
+class Booked:
+    """Lots of a pool that its contracts have for one time, together."""
+
+    pool_id: str
+    unit_class: str
+    period: Period
+    lots: int
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A contract about to be signed; what is held for it has been set aside before."""
 

@@ -17,6 +17,7 @@ from suanwang.trade.billing.model import Rates
 from suanwang.trade.catalogue.model import CORE, Period, Product
 from suanwang.trade.contracts import rules, store
 from suanwang.trade.contracts.model import (
+    Booked,
     Contract,
     ContractState,
     Draft,
@@ -129,6 +130,19 @@ def page(
 def signed(conn: Connection, until_hour: int) -> list[Contract]:
     """Signed contracts that begin before an hour, in order of id."""
     return store.signed(conn, until_hour)
+
+
+def sold_on(conn: Connection, first_hour: int, until_hour: int) -> list[Contract]:
+    """Signed contracts out of other contracts that begin in [first, until), in order of id."""
+    return store.sold_on(conn, first_hour, until_hour)
+
+
+def booked(
+    conn: Connection, first_hour: int, until_hour: int, but: Sequence[str] = ()
+) -> list[Booked]:
+    """What signed contracts out of pools themselves that begin in [first, until) come to; `but`:
+    ids that do not count."""
+    return store.booked(conn, first_hour, until_hour, but)
 
 
 def prices(

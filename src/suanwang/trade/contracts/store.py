@@ -14,6 +14,7 @@ from suanwang.platform.prepared import Prepared
 from suanwang.platform.schema import Id, Money, Ms, metadata
 from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts.model import (
+    Booked,
     Contract,
     ContractState,
     Draft,
@@ -226,6 +227,46 @@ def signed(conn: Connection, until_hour: int) -> list[Contract]:
     return [_contract(row) for row in conn.execute(query)]
 
 
+def sold_on(conn: Connection, first_hour: int, until_hour: int) -> list[Contract]:
+    """Signed ones out of other contracts that begin in [first, until), by id."""
+    query = sa.select(contracts).where(
+        *_signed_between(first_hour, until_hour), contracts.c.backing_id.is_not(None)
+    )
+    return [_contract(row) for row in conn.execute(query.order_by(contracts.c.id))]
+
+
+def booked(conn: Connection, first_hour: int, until_hour: int, but: Sequence[str]) -> list[Booked]:
+    """Signed ones out of pools themselves that begin in [first, until), but those named."""
+    time = (
+        contracts.c.pool_id,
+        contracts.c.unit_class,
+        contracts.c.first_hour,
+        contracts.c.hours,
+    )
+    query = (
+        sa.select(*time, sa.func.sum(contracts.c.lots))
+        .where(
+            *_signed_between(first_hour, until_hour),
+            contracts.c.backing_id.is_(None),
+            contracts.c.id.not_in(but),
+        )
+        .group_by(*time)
+        .order_by(*time)
+    )
+    return [
+        Booked(pool_id, unit_class, Period(first, hours), int(lots))
+        for pool_id, unit_class, first, hours, lots in conn.execute(query)
+    ]
+
+
+def _signed_between(first_hour: int, until_hour: int) -> tuple[Any, ...]:
+    return (
+        contracts.c.state == ContractState.SIGNED.value,
+        contracts.c.first_hour >= first_hour,
+        contracts.c.first_hour < until_hour,
+    )
+
+
 def prices(
     conn: Connection, since_ms: int, until_ms: int, origins: Sequence[Origin], bucket_ms: int
 ) -> list[tuple[Product, int, int, int, int]]:
@@ -303,13 +344,16 @@ def pledged(
     conn: Connection, source_ids: Sequence[str], first_hour: int, end_hour: int
 ) -> dict[tuple[str, int], int]:
     """(source, hour) → lots, where any are pledged."""
-    query = sa.select(capacity).where(
-        capacity.c.source_id.in_(source_ids),
-        capacity.c.hour >= first_hour,
-        capacity.c.hour < end_hour,
-        capacity.c.lots > 0,
-    )
-    return {(source, hour): lots for source, hour, lots in conn.execute(query)}
+    found: dict[tuple[str, int], int] = {}
+    for start in range(0, len(source_ids), IN_LIMIT):
+        query = sa.select(capacity).where(
+            capacity.c.source_id.in_(source_ids[start : start + IN_LIMIT]),
+            capacity.c.hour >= first_hour,
+            capacity.c.hour < end_hour,
+            capacity.c.lots > 0,
+        )
+        found |= {(source, hour): lots for source, hour, lots in conn.execute(query)}
+    return found
 
 
 def forget_capacity(conn: Connection, before_hour: int) -> int:
