@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from suanwang.edge.api.views_market import AnswerView
 from suanwang.trade.market.instruments import name_of
 from suanwang.trade.market.model import Supply
 from trade_square import Square, iso
@@ -72,6 +73,8 @@ async def test_a_batch_is_answered_one_by_one(square: Square) -> None:
     orders.append(_order(hour, "buy", 1, None))
     answers = await square.post("firm", "/v1/market/orders/batch", {"orders": orders})
     assert [one["reason"] for one in answers] == [None, None, None, "NoPrice"]
+    for one in answers:  # as it is declared, though nothing checks it on the way out
+        assert AnswerView.model_validate(one).model_dump(mode="json") == one
     again = await square.post("firm", "/v1/market/orders/batch", {"orders": orders[:1]})
     assert (again[0]["repeated"], again[0]["order"]["id"]) == (True, answers[0]["order"]["id"])
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from suanwang.kernel.money import MAX_AMOUNT, format_yuan, parse_yuan
 
@@ -13,16 +14,19 @@ from suanwang.kernel.money import MAX_AMOUNT, format_yuan, parse_yuan
 class Money(BaseModel):
     """Both fields say the same; `yuan` has as many decimals as it takes, and two at least."""
 
-    model_config = ConfigDict(frozen=True)
-
     micro_yuan: int
     yuan: str
 
-    @staticmethod
-    @lru_cache(maxsize=4_096)
-    def of(micro_yuan: int) -> Money:
-        """The same one for the same amount: pages and batches name a few prices over and over."""
-        return Money(micro_yuan=micro_yuan, yuan=exact_yuan(micro_yuan))
+    @classmethod
+    def of(cls, micro_yuan: int) -> Money:
+        return cls(**money_fields(micro_yuan))
+
+
+@lru_cache(maxsize=4_096)
+def money_fields(micro_yuan: int) -> Mapping[str, Any]:
+    """A `Money`, not checked; the same one for the same amount, as batches name a few prices over
+    and over."""
+    return {"micro_yuan": micro_yuan, "yuan": exact_yuan(micro_yuan)}
 
 
 class MoneyGiven(BaseModel):
