@@ -14,7 +14,8 @@ from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.store import accounts
 from suanwang.trade.market import auctions
 from suanwang.trade.market.auction_bids import parse
-from suanwang.trade.market.auction_clearing import RENT, Auctioneer
+from suanwang.trade.ledger.model import RENT
+from suanwang.trade.market.auction_clearing import Auctioneer
 from suanwang.trade.market.auction_model import BidState, Result, Round, Standing
 from suanwang.trade.market.auctions import Timetable
 from trade_world import Bazaar
