@@ -117,6 +117,8 @@ async def _payouts(
 ) -> Response:
     principal, context = page.principal, page.context
     found = await routes_closes.list_payouts(principal, context, _wanted(cursor))
+    operates = principal.is_operator
+    rule = await routes_closes.get_payout_rule(principal, context) if operates else None
     return page.render(
         "payouts.html",
         problem.status if problem else 200,
@@ -125,7 +127,8 @@ async def _payouts(
         cursor=cursor,
         problem=problem,
         form=form or {},
-        **await _names(page, set()),
+        rule=rule,
+        **await _names(page, {rule.changed_by} - {""} if rule else set()),
     )
 
 
@@ -147,6 +150,19 @@ async def propose(page: SignedIn) -> Response:
     return await answered(page, change, "/finance/payouts?done=proposed", show)
 
 
+@router.post("/payouts/rule")
+async def set_rule(page: SignedIn) -> Response:
+    async def change(form: dict[str, str]) -> None:
+        told = {"alone": form.get("rule") == "alone", **given(form, "reason")}
+        body = routes_closes.PayoutRuleGiven.model_validate(told)
+        await routes_closes.put_payout_rule(body, page.principal, page.context)
+
+    async def show(problem: reasons.Problem, form: dict[str, str]) -> Response:
+        return await _payouts(page, problem=problem, form=form)
+
+    return await answered(page, change, "/finance/payouts?done=saved", show)
+
+
 async def _payout(
     page: Page,
     payout: str,
@@ -155,15 +171,20 @@ async def _payout(
 ) -> Response:
     found = await routes_closes.get_payout(payout, page.principal, page.context)
     pools = await page.context.database.read(routes_invoices.pool_names)
+    principal = page.principal
+    is_his = principal.user_id in (found.proposed_by, found.approved_by)
+    if is_his and principal.is_operator and found.state == "approved":
+        is_his = (await routes_closes.get_payout_rule(principal, page.context)).in_force
     return page.render(
         "payout.html",
         problem.status if problem else 200,
         payout=found,
+        is_his=is_his and found.state == "approved",
         pools=pools,
         decimals=formats.exact_decimals([one.amount.micro_yuan for one in found.lines or ()]),
         problem=problem,
         form=form or {},
-        **await _names(page, {found.proposed_by, found.approved_by} - {""}),
+        **await _names(page, {found.proposed_by, found.approved_by, found.released_by} - {""}),
     )
 
 

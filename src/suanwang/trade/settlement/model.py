@@ -99,6 +99,19 @@ class Payout:
     entry_id: str
     """What took it out of the revenue."""
     version: int = 1
+    released_by: str = ""
+    """Who saw it out: entered the bank's reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutRule:
+    """Whether an operator's only officer may release what he prepared, and why."""
+
+    organisation_id: str
+    alone: bool
+    why: str
+    changed_at_ms: int
+    changed_by: str
 
 
 # --- invoices ----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Rent hour by hour."""
+"""Rent hour by hour; four eyes over payouts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,23 @@ down_revision: str | None = "0017"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+ID = sa.String(40).with_variant(sa.String(40, collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     """Contracts signed before have paid their rent: nothing is set aside for it."""
     op.add_column("contracts", _money("rent"))
     op.add_column("contracts", _money("rent_held"))
     op.add_column("contract_hours", _money("rent"))
+    op.add_column("payouts", sa.Column("released_by", ID, nullable=False, server_default=""))
+    op.create_table(
+        "payout_rules",
+        sa.Column("organisation_id", ID, primary_key=True),
+        sa.Column("alone", sa.Boolean, nullable=False),
+        sa.Column("why", sa.String(200), nullable=False),
+        sa.Column("changed_at_ms", sa.BigInteger, nullable=False),
+        sa.Column("changed_by", ID, nullable=False),
+    )
 
 
 def _money(name: str) -> sa.Column[int]:
