@@ -311,6 +311,7 @@ async def _invoice(
         "invoice.html",
         problem.status if problem else 200,
         invoice=found,
+        left_fen=found.gross_fen - found.undone_fen,
         red_reasons=[one.value for one in RedReason],
         may_reverse=page.may(Action.WRITE_BILLING, found.organisation_id),
         problem=problem,
@@ -324,6 +325,18 @@ async def show_invoice(page: SignedIn, invoice: str) -> Response:
     return await _invoice(page, invoice)
 
 
+def _part(form: dict[str, str]) -> dict[str, Any]:
+    """An amount of one line, or of all of them; without one all that is left."""
+    fields = given(form, "reason", "amount", "line")
+    amount = {"yuan": fields["amount"]} if "amount" in fields else None
+    told: dict[str, Any] = {"reason": fields.get("reason", "")}
+    if "line" in fields:
+        told["lines"] = [{"line": fields["line"], "amount": amount}]
+    elif amount:
+        told["amount"] = amount
+    return told
+
+
 @router.post("/invoices/{invoice}/{verb}")
 async def move_invoice(page: SignedIn, invoice: str, verb: str) -> Response:
     async def change(form: dict[str, str]) -> None:
@@ -335,7 +348,7 @@ async def move_invoice(page: SignedIn, invoice: str, verb: str) -> Response:
             refusal = routes_invoices.Refusal.model_validate(given(form, "reason"))
             await routes_invoices.reject_invoice(invoice, refusal, principal, context)
         else:
-            red = routes_invoices.RedRequest.model_validate(given(form, "reason"))
+            red = routes_invoices.RedRequest.model_validate(_part(form))
             await routes_invoices.reverse_invoice(invoice, red, principal, context)
 
     async def show(problem: reasons.Problem, form: dict[str, str]) -> Response:

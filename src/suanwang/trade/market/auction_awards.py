@@ -2,7 +2,8 @@
 
 Everybody pays and is paid the price of his own product-hour. A contract is between two at the
 seller's price; where the buyer's zone is dearer, he owes the difference, the rent, to the
-platform, for what is delivered. So what buyers pay is what sellers are to get and the rent, to the micro-yuan.
+platform, for what is delivered. So what buyers pay is what sellers are to get and the rent, to
+the micro-yuan.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ payout     proposed ──▶ approved ──▶ paid
                ├────▶ cancelled ◀──┤  (not yet at the bank)
                                    └──▶ failed        the bank sent it back
 
-invoice    requested ──▶ issued ──▶ reversed          its red letter was issued
+invoice    requested ──▶ issued ──▶ reversed          its red letters undo all of it
                 └──▶ rejected
 
 dispute    opened ──▶ answered ──▶ upheld | rejected
@@ -162,6 +162,8 @@ class InvoiceLine(msgspec.Struct, frozen=True):
     gross_fen: int
     net_fen: int
     tax_fen: int
+    of_line: int | None = None
+    """On a red letter: number, from 0, of the line that it undoes; None: the one in its place."""
 
 
 @dataclass(frozen=True, slots=True)

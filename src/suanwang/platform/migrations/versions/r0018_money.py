@@ -1,4 +1,4 @@
-"""Rent hour by hour; four eyes over payouts."""
+"""Rent hour by hour; four eyes over payouts; red letters of a part of an invoice."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ def upgrade() -> None:
         sa.Column("why", sa.String(200), nullable=False),
         sa.Column("changed_at_ms", sa.BigInteger, nullable=False),
         sa.Column("changed_by", ID, nullable=False),
+    )
+    _red_letters_in_parts()
+
+
+def _red_letters_in_parts() -> None:
+    """One at a time is under way, and any number are issued."""
+    op.drop_index("uq_invoices_reverses", table_name="invoices")
+    under_way = sa.text("reverses IS NOT NULL AND state = 'requested'")
+    op.create_index(
+        "uq_invoices_red_under_way",
+        "invoices",
+        ["reverses"],
+        unique=True,
+        sqlite_where=under_way,
+        postgresql_where=under_way,
     )
 
 
