@@ -217,6 +217,13 @@ def relieved_of_grant(conn: Connection, grant_id: str, limit: int) -> list[tuple
     return [(row[0], row[1], int(row[2])) for row in conn.execute(query)]
 
 
+def reliefs_of_charge(conn: Connection, source: str, usage_id: str) -> dict[str, int]:
+    query = sa.select(reliefs.c.grant_id, reliefs.c.amount).where(
+        reliefs.c.source == source, reliefs.c.usage_id == usage_id
+    )
+    return {row[0]: int(row[1]) for row in conn.execute(query)}
+
+
 def past_charges(conn: Connection, from_ms: int, until_ms: int, limit: int) -> list[PastCharge]:
     """Charges of a span summed by day, project, provider and pool."""
     day = (charges.c.at_ms + rules.SHANGHAI_MS) // MS_PER_DAY

@@ -204,6 +204,12 @@ def relieved_of_grant(
     return report_store.relieved_of_grant(conn, grant_id, limit)
 
 
+def reliefs_of_charge(conn: Connection, entry_key: str) -> dict[str, int]:
+    """Grant → what it paid of the charge that is booked under a key."""
+    source, _, usage_id = entry_key.removeprefix("charge:").partition("/")
+    return report_store.reliefs_of_charge(conn, source, usage_id)
+
+
 def verify(conn: Connection) -> list[Discrepancy]:
     """The ledger's own audit, and whether each project was booked exactly its charges."""
     booked = {

@@ -231,6 +231,26 @@ def end_grant(
     return conn.execute(statement).rowcount == 1
 
 
+def restore(
+    conn: Connection, before: Grant, amount: int, *, state: GrantState, reclaimed: int = 0
+) -> bool:
+    """Undo a redemption, and so much of a clawback. Whoever calls has the grant's lock."""
+    statement = (
+        sa.update(grants)
+        .where(
+            grants.c.id == before.id,
+            grants.c.state == before.state.value,
+            grants.c.redeemed >= amount,
+        )
+        .values(
+            redeemed=grants.c.redeemed - amount,
+            reclaimed=grants.c.reclaimed - reclaimed,
+            state=state.value,
+        )
+    )
+    return conn.execute(statement).rowcount == 1
+
+
 def note_audit(tx: Tx, grant_id: str, finding: Finding, remark: str) -> None:
     tx.conn.execute(
         sa.update(grants)

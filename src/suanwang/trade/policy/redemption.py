@@ -173,11 +173,11 @@ def _as_relief(grant: Grant, documents: Mapping[tuple[str, int], Programme], par
         part.programme_id,
         part.grant_id,
         part.amount_micro_yuan,
-        _postings(document, grant, part.amount_micro_yuan),
+        postings(document, grant, part.amount_micro_yuan),
     )
 
 
-def _postings(document: Programme, grant: Grant, amount: int) -> tuple[tuple[AccountKey, int], ...]:
+def postings(document: Programme, grant: Grant, amount: int) -> tuple[tuple[AccountKey, int], ...]:
     """Each funder owes its part; vouchers go back to where they were issued."""
     owed = [
         (subsidy_key(document.id, funder), -part) for funder, part in relief.split(document, amount)
@@ -188,7 +188,7 @@ def _postings(document: Programme, grant: Grant, amount: int) -> tuple[tuple[Acc
     return tuple(owed)
 
 
-def _locked(tx: Tx, grant_id: str) -> tuple[Grant, Programme]:
+def locked(tx: Tx, grant_id: str) -> tuple[Grant, Programme]:
     found = grant_store.lock_grant(tx.conn, grant_id)
     if found is None:
         raise not_found("voucher", grant_id)
@@ -198,7 +198,7 @@ def _locked(tx: Tx, grant_id: str) -> tuple[Grant, Programme]:
 def pay_out(tx: Tx, grant_id: str, amount: int | None, reference: str) -> PostResult:
     """兑付 of a grant that does not work at the charge: to the buyer's account, or the provider's
     revenue. `amount`: all that is left if None. A reference is booked once."""
-    found, document = _locked(tx, grant_id)
+    found, document = locked(tx, grant_id)
     if works_at_charge(found.mode, found.item) or service.is_line(document, found.item):
         raise Conflict(
             "NotPaidOut",
@@ -219,8 +219,8 @@ def pay_out(tx: Tx, grant_id: str, amount: int | None, reference: str) -> PostRe
             hint="Look at what is left; grant anew for more.",
             field="amount",
         )
-    postings = [(_beneficiary(tx, found, document), due), *_postings(document, found, due)]
-    accounts = ledger.ensure_accounts(tx, [account for account, _ in postings])
+    parts = [(_beneficiary(tx, found, document), due), *postings(document, found, due)]
+    accounts = ledger.ensure_accounts(tx, [account for account, _ in parts])
     if not grant_store.redeem(tx.conn, [(grant_id, due)]) or not grant_store.draw(
         tx.conn, document.id, found.year, 0, due
     ):
@@ -229,7 +229,7 @@ def pay_out(tx: Tx, grant_id: str, amount: int | None, reference: str) -> PostRe
         key,
         EntryKind.PROGRAMME_PAYOUT,
         tx.now_ms,
-        tuple((accounts[account].id, part) for account, part in postings),
+        tuple((accounts[account].id, part) for account, part in parts),
         document.title.zh,
     )
     return ledger.post(tx, [draft])
@@ -286,7 +286,7 @@ def owed(conn: Connection, document: Programme) -> dict[str, int]:
 
 def audit_grant(tx: Tx, grant_id: str, finding: Finding, remark: str) -> None:
     """审计: looked at again after the fact. A breach opens the way to a clawback."""
-    found, _ = _locked(tx, grant_id)
+    found, _ = locked(tx, grant_id)
     if found.state is GrantState.RECLAIMED:
         check_grant_move(found.state, GrantState.RECLAIMED)
     grant_store.note_audit(tx, grant_id, finding, remark)
@@ -300,7 +300,7 @@ def claw_back(
     Raises Conflict without an audit that found a breach, or on a ground or at a time that the
     programme does not know. None: nothing had been paid.
     """
-    found, document = _locked(tx, grant_id)
+    found, document = locked(tx, grant_id)
     check_grant_move(found.state, GrantState.RECLAIMED)
     if found.finding is not Finding.BREACH:
         raise Conflict(
@@ -329,8 +329,8 @@ def claw_back(
         (subsidy_key(document.id, funder), part) for funder, part in relief.split(document, due)
     ]
     accounts = ledger.ensure_accounts(tx, [whose, *(key for key, _ in back)])
-    postings = ((accounts[whose].id, -due), *((accounts[key].id, part) for key, part in back))
-    draft = EntryDraft(f"clawback:{grant_id}", EntryKind.CLAWBACK, tx.now_ms, postings, remark)
+    parts = ((accounts[whose].id, -due), *((accounts[key].id, part) for key, part in back))
+    draft = EntryDraft(f"clawback:{grant_id}", EntryKind.CLAWBACK, tx.now_ms, parts, remark)
     return ledger.post(tx, [draft])
 
 
@@ -364,12 +364,22 @@ def _end(
     left = found.left_micro_yuan
     if found.state is not GrantState.ACTIVE or not left:
         return
-    grant_store.allow(tx.conn, document.id, found.organisation_id, found.year, -left, MAX_AMOUNT)
+    give_allowance(tx, document, found, left)
     if found.mode is not Mode.INSTANT and not service.is_line(document, found.item):
         grant_store.draw(tx.conn, document.id, found.year, -left, 0)
     if found.mode is Mode.VOUCHER:
         key = f"return:{found.id}"
         service.move_vouchers(tx, document, found.project_id, -left, key, EntryKind.VOUCHER_RETURN)
+
+
+def give_allowance(tx: Tx, document: Programme, grant: Grant, amount: int) -> None:
+    """What an entity, and an undertaking, may be granted once more."""
+    of_entity = (document.id, grant.organisation_id, grant.year)
+    grant_store.allow(tx.conn, *of_entity, -amount, MAX_AMOUNT)
+    request = service.application(tx.conn, grant.application_id).request
+    if service.project_cap(document, request) is not None:
+        subject = checking.project_subject(request)
+        grant_store.allow(tx.conn, document.id, subject, 0, -amount, MAX_AMOUNT)
 
 
 def expire(tx: Tx, limit: int = 200) -> bool:

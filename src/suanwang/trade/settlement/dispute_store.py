@@ -160,6 +160,14 @@ def page(
     return [_dispute(row) for row in conn.execute(query)]
 
 
+def credited_of(conn: Connection, subject_id: str) -> int:
+    """Given back beside an entry that stands."""
+    query = sa.select(sa.func.coalesce(sa.func.sum(disputes.c.credited), 0)).where(
+        disputes.c.subject_id == subject_id
+    )
+    return int(conn.execute(query).scalar_one())
+
+
 def credited(conn: Connection, project_id: str, from_ms: int, until_ms: int) -> int:
     """Given back for entries of the span that still stand."""
     query = sa.select(sa.func.coalesce(sa.func.sum(disputes.c.credited), 0)).where(

@@ -25,7 +25,8 @@ from suanwang.trade.ledger.model import (
     project_key,
     revenue_key,
 )
-from suanwang.trade.settlement import dispute_store, rules, store
+from suanwang.trade.policy import restoring
+from suanwang.trade.settlement import corrections, dispute_store, rules, store
 from suanwang.trade.settlement.model import (
     Dispute,
     DisputeEvent,
@@ -152,33 +153,53 @@ def _give_back(tx: Tx, dispute: Dispute, awarded: int) -> tuple[str, int]:
     why = f"dispute {dispute.id}"
     payer = project_key(dispute.project_id, dispute.currency)
     if dispute.subject_kind is SubjectKind.ENTRY:
-        entry, accounts = ledger.entry(tx.conn, dispute.subject_id)
-        if ledger.reversal_of(tx.conn, entry.id) is not None:
-            raise Conflict(
-                "EntryReversed",
-                f"{entry.id} has been reversed meanwhile.",
-                hint="Nothing is left to give back: reject the dispute.",
-            )
-        payer_id = next(one.id for one in accounts if one.key == payer)
-        if awarded == -dict(entry.postings)[payer_id]:
-            booked = ledger.reverse(tx, entry.id, reason=why)
-            return next(iter({**booked.repeated, **booked.posted}.values())), 0
-        others = [one for one in entry.postings if one[0] != payer_id]
-        givers = [one for one, _ in others]
-        parts = rules.shares_given_back(awarded, entry.postings, payer_id)
-    else:
-        seller = revenue_key(dispute.provider_organisation_id, dispute.currency)
-        found = ledger.ensure_accounts(tx, [payer, seller])
-        payer_id, givers, parts = found[payer].id, [found[seller].id], [awarded]
-    taken = tuple((one, -part) for one, part in zip(givers, parts, strict=True) if part)
-    draft = EntryDraft(
-        f"dispute:{dispute.id}",
-        EntryKind.TRANSFER,
-        tx.now_ms,
-        ((payer_id, awarded), *taken),
-        why,
-    )
-    return ledger.post(tx, [draft]).posted[draft.key], awarded
+        return _of_entry(tx, dispute, awarded, why)
+    seller = revenue_key(dispute.provider_organisation_id, dispute.currency)
+    found = ledger.ensure_accounts(tx, [payer, seller])
+    postings = ((found[payer].id, awarded), (found[seller].id, -awarded))
+    return _booked(tx, dispute, postings, why), awarded
+
+
+def _of_entry(tx: Tx, dispute: Dispute, awarded: int, why: str) -> tuple[str, int]:
+    """All of it by its red letter. Of a part, those who got the money give back what the payer is
+    awarded and the same share of what programmes paid."""
+    tx.serialise(f"dispute-of:{dispute.subject_id}")
+    entry, accounts = ledger.entry(tx.conn, dispute.subject_id)
+    if ledger.reversal_of(tx.conn, entry.id) is not None:
+        raise Conflict(
+            "EntryReversed",
+            f"{entry.id} has been reversed meanwhile.",
+            hint="Nothing is left to give back: reject the dispute.",
+        )
+    payer = project_key(dispute.project_id, dispute.currency)
+    payer_id = next(one.id for one in accounts if one.key == payer)
+    paid = -dict(entry.postings)[payer_id]
+    if awarded == paid:
+        booked = corrections.undo(tx, entry, reason=why)
+        return next(iter({**booked.repeated, **booked.posted}.values())), 0
+    of_programmes = restoring.shares(restoring.paid_of(tx, entry.key), awarded, paid)
+    mine = {one.id for one in accounts if one.key.currency == dispute.currency}
+    got = [one for one in entry.postings if one[0] in mine]
+    total = awarded + sum(one.amount_micro_yuan for one in of_programmes)
+    sums = {payer_id: awarded}
+    others = [one for one, _ in got if one != payer_id]
+    parts = rules.shares_given_back(total, got, payer_id)
+    for account, part in zip(others, parts, strict=True):
+        sums[account] = sums.get(account, 0) - part
+    theirs = ledger.ensure_accounts(tx, [key for one in of_programmes for key, _ in one.postings])
+    for one in of_programmes:
+        for key, part in one.postings:
+            sums[theirs[key].id] = sums.get(theirs[key].id, 0) + part
+    postings = tuple((account, part) for account, part in sums.items() if part)
+    entry_id = _booked(tx, dispute, postings, why)
+    restoring.restore(tx, of_programmes, entry_id)
+    return entry_id, awarded
+
+
+def _booked(tx: Tx, dispute: Dispute, postings: tuple[tuple[str, int], ...], why: str) -> str:
+    key = f"{corrections.DISPUTE_KEY}{dispute.id}"
+    draft = EntryDraft(key, EntryKind.TRANSFER, tx.now_ms, postings, why)
+    return ledger.post(tx, [draft]).posted[key]
 
 
 def _move(
