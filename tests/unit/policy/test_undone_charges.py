@@ -33,7 +33,7 @@ from suanwang.trade.policy import redemption, service
 from suanwang.trade.policy.life import Finding, Grant, GrantState
 from suanwang.trade.policy.model import Expiry, Figures, Ground
 from suanwang.trade.settlement import corrections, disputes
-from suanwang.trade.settlement.model import Dispute, DisputeReason, SubjectKind
+from suanwang.trade.settlement.model import Dispute, DisputeReason, Subject, SubjectKind
 
 HENAN = "voucher:henan"
 MINE, HIS = project_key(PROJECT), revenue_key(PROVIDER)
@@ -212,3 +212,45 @@ def test_entries_that_stand_for_a_state_are_not_undone_by_hand(world: PolicyWorl
     with pytest.raises(Conflict) as refused:
         undone(world, issue)
     assert (refused.value.reason, "voucher" in refused.value.hint) == ("EntryHasItsOwnWay", True)
+
+
+def test_a_contract_gives_back_what_its_buyer_paid_and_not_what_programmes_did(
+    world: PolicyWorld,
+) -> None:
+    """Two hours of a yuan each, a fifth of them paid by one voucher, which they spend."""
+    grant = voucher(world, 2)
+    keys = []
+    for lease in ("lea_1", "lea_2"):
+        (record,) = world.usage(lease, 1_000)
+        world.charge([record])
+        keys.append(f"charge:{record.source}/{record.id}")
+    assert world.grant_now(grant.id).state is GrantState.SPENT
+
+    def contract(conn: Any, identity: str) -> Subject:
+        return disputes.subject_of_entries(
+            conn, SubjectKind.CONTRACT, identity, PROJECT, PROVIDER, keys
+        )
+
+    subject = world.database.read_now(lambda conn: contract(conn, "con_1"))
+    assert subject.amount_micro_yuan == 1_600_000
+    made = world.write(
+        lambda tx: disputes.open_dispute(
+            tx, subject, reason=DisputeReason.FAULTY, claimed=None, text="x", by="usr_1"
+        )
+    )
+    world.write(lambda tx: disputes.answer(tx, made.id, text="yes", by="usr_p"))
+    world.write(
+        lambda tx: disputes.uphold(
+            tx,
+            made.id,
+            amount=None,
+            text="x",
+            by="usr_o",
+            finders={SubjectKind.CONTRACT: contract},
+        )
+    )
+    assert [world.balance(key) for key in (MINE, HIS, PROVINCE, CITY)] == [0] * 4
+    now = world.grant_now(grant.id)
+    assert (now.state, now.left_micro_yuan) == (GrantState.ACTIVE, 400_000)
+    assert world.balance(HELD) == 400_000
+    assert world.sound()

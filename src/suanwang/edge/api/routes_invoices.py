@@ -129,6 +129,9 @@ class RedLine(BaseModel):
     line: Annotated[int, Field(ge=1, le=10_000, description="Its number on the invoice, from 1.")]
     amount: MoneyGiven | None = Field(default=None, description="All that is left of it if absent.")
 
+    def fen(self) -> int | None:
+        return None if self.amount is None else fen_given(self.amount, f"lines[{self.line}]")
+
 
 class RedRequest(BaseModel):
     """Of all that is left of the invoice, of an amount spread over its lines, or of some lines;
@@ -140,10 +143,7 @@ class RedRequest(BaseModel):
 
     def part(self) -> Part:
         amount = None if self.amount is None else fen_given(self.amount, "amount")
-        lines = tuple(
-            (one.line - 1, one.amount and fen_given(one.amount, f"lines[{one.line}]"))
-            for one in self.lines
-        )
+        lines = tuple((one.line - 1, one.fen()) for one in self.lines)
         return Part(amount, lines)
 
 

@@ -186,7 +186,7 @@ def _line(text: str) -> dict[str, Any]:
     if not equals or not number.strip().isdecimal():
         raise InvalidInput(
             "UsageWrong",
-            say("{text} is no line and amount.", text=text),
+            say("{given} is no line and amount.", given=text),
             hint=say("Write the line's number and yuan: --line 2=12.50."),
         )
     return {"line": int(number), "amount": {"yuan": yuan.strip()}}

@@ -21,7 +21,7 @@ from suanwang.trade.billing.model import (
     ReportLine,
     UsageRecord,
 )
-from suanwang.trade.billing.store import charges, price_lists, reliefs, usage
+from suanwang.trade.billing.store import IN_LIMIT, charges, price_lists, reliefs, usage
 
 _CHARGE_OF_USAGE = (charges.c.source == usage.c.source) & (charges.c.usage_id == usage.c.id)
 
@@ -217,11 +217,18 @@ def relieved_of_grant(conn: Connection, grant_id: str, limit: int) -> list[tuple
     return [(row[0], row[1], int(row[2])) for row in conn.execute(query)]
 
 
-def reliefs_of_charge(conn: Connection, source: str, usage_id: str) -> dict[str, int]:
-    query = sa.select(reliefs.c.grant_id, reliefs.c.amount).where(
-        reliefs.c.source == source, reliefs.c.usage_id == usage_id
-    )
-    return {row[0]: int(row[1]) for row in conn.execute(query)}
+def reliefs_of_charges(
+    conn: Connection, wanted: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], dict[str, int]]:
+    """(source, usage id) → grant → amount."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    place = sa.tuple_(reliefs.c.source, reliefs.c.usage_id)
+    columns = (reliefs.c.source, reliefs.c.usage_id, reliefs.c.grant_id, reliefs.c.amount)
+    for start in range(0, len(wanted), IN_LIMIT):
+        query = sa.select(*columns).where(place.in_(wanted[start : start + IN_LIMIT]))
+        for source, usage_id, grant_id, amount in conn.execute(query):
+            found.setdefault((source, usage_id), {})[grant_id] = int(amount)
+    return found
 
 
 def past_charges(conn: Connection, from_ms: int, until_ms: int, limit: int) -> list[PastCharge]:

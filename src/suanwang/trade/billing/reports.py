@@ -204,10 +204,18 @@ def relieved_of_grant(
     return report_store.relieved_of_grant(conn, grant_id, limit)
 
 
-def reliefs_of_charge(conn: Connection, entry_key: str) -> dict[str, int]:
-    """Grant → what it paid of the charge that is booked under a key."""
-    source, _, usage_id = entry_key.removeprefix("charge:").partition("/")
-    return report_store.reliefs_of_charge(conn, source, usage_id)
+CHARGE_KEY = "charge:"
+
+
+def reliefs_of_charges(conn: Connection, entry_keys: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Key of a charge's entry → grant → what it paid, for those of which grants paid a part."""
+    wanted = [
+        tuple(key.removeprefix(CHARGE_KEY).split("/", 1))
+        for key in entry_keys
+        if key.startswith(CHARGE_KEY)
+    ]
+    found = report_store.reliefs_of_charges(conn, [(one[0], one[1]) for one in wanted])
+    return {f"{CHARGE_KEY}{source}/{usage}": by for (source, usage), by in found.items()}
 
 
 def verify(conn: Connection) -> list[Discrepancy]:

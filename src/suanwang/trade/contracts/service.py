@@ -155,6 +155,14 @@ def charged(conn: Connection, contract_id: str) -> int:
     return store.charged(conn, contract_id)
 
 
+def charge_keys(conn: Connection, contract: Contract) -> list[str]:
+    """Keys of the entries that charged its hours, and their rent."""
+    hours = store.hours_of(conn, contract.id, contract.period.hours)
+    names = [f"{contract.id}.0.{one.hour}" for one in hours if one.charged]
+    rents = [f"rent:{contract.id}.{one.hour}" for one in hours if one.rent]
+    return [*(f"charge:{contract.site_id}/{name}" for name in names), *rents]
+
+
 def reputations(conn: Connection, now_ms: int) -> dict[str, Reputation]:
     """Of every seller of whom an hour was settled in the last ninety days, by organisation."""
     found = store.outcomes(conn, now_ms - REPUTATION_MS)
@@ -349,8 +357,10 @@ def _end_early(
         text = f"Contract {contract.id} {state.value}"
         entries.append(EntryDraft(f"end:{contract.id}", kind, tx.now_ms, postings, text))
     if rent:
-        key = f"rent:{contract.id}"
-        entries.append(_rent(contract, key, tx.now_ms, accounts[buyer].id, accounts[RENT].id, rent))
+        text = f"rent:{contract.id}"
+        entries.append(
+            _rent(contract, text, tx.now_ms, accounts[buyer].id, accounts[RENT].id, rent)
+        )
     ledger.post(tx, entries, holds=holds)
     give_back(tx, contract.backing_id or contract.pool_id, contract.period, contract.lots)
     nothing = {"buyer_held": 0, "seller_held": 0, "rent_held": 0}

@@ -39,14 +39,25 @@ class Undone:
         return tuple((key, -part) for key, part in booked)
 
 
-def paid_of(tx: Tx, charge_key: str) -> list[Undone]:
-    """What grants paid of the charge that an entry's key names. They are locked, in order of id."""
-    paid = reports.reliefs_of_charge(tx.conn, charge_key)
-    found = []
-    for grant_id in sorted(paid):
-        grant, document = redemption.locked(tx, grant_id)
-        found.append(Undone(grant, document, paid[grant_id]))
-    return found
+def paid_of(tx: Tx, charge_keys: Sequence[str]) -> dict[str, list[Undone]]:
+    """Key of an entry that booked a charge → what grants paid of it. The grants are locked, in
+    order of id."""
+    paid = reports.reliefs_of_charges(tx.conn, charge_keys)
+    ids = sorted({grant_id for by_grant in paid.values() for grant_id in by_grant})
+    known = {grant_id: redemption.locked(tx, grant_id) for grant_id in ids}
+    return {
+        key: [Undone(*known[grant_id], amount) for grant_id, amount in sorted(by_grant.items())]
+        for key, by_grant in paid.items()
+    }
+
+
+def merged(found: Sequence[Undone]) -> list[Undone]:
+    """One for each grant, in order of id."""
+    sums: dict[str, int] = {}
+    of = {one.grant.id: one for one in found}
+    for one in found:
+        sums[one.grant.id] = sums.get(one.grant.id, 0) + one.amount_micro_yuan
+    return [Undone(of[key].grant, of[key].document, sums[key]) for key in sorted(sums)]
 
 
 def shares(found: Sequence[Undone], awarded: int, paid: int) -> list[Undone]:

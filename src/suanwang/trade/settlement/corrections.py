@@ -36,7 +36,7 @@ def reverse(tx: Tx, entry_id: str, *, reason: str) -> PostResult:
 
 def undo(tx: Tx, entry: Entry, *, reason: str) -> PostResult:
     """Whoever asks for it."""
-    paid = restoring.paid_of(tx, entry.key) if entry.kind is EntryKind.CHARGE else []
+    paid = restoring.paid_of(tx, [entry.key]).get(entry.key, [])
     booked = ledger.reverse(tx, entry.id, reason=reason)
     for red_letter in booked.posted.values():
         restoring.restore(tx, paid, red_letter)
@@ -52,7 +52,7 @@ def _check(tx: Tx, entry: Entry) -> None:
         )
     # what is being decided now waits for us, or we for it
     tx.serialise(f"dispute-of:{entry.id}")
-    given = dispute_store.credited_of(tx.conn, entry.id)
+    given = dispute_store.credited_by_entry(tx.conn, [entry.id]).get(entry.id, 0)
     if given:
         raise Conflict(
             "PartGivenBack",

@@ -260,6 +260,18 @@ class Subject:
     """What it cost: no more can be given back."""
     at_ms: int
     currency: str
+    entry_ids: tuple[str, ...] = ()
+    """Of the ledger, that took the money."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What a dispute gave back of an entry that stands."""
+
+    entry_id: str
+    at_ms: int
+    """The instant at which the entry counts: its month has so much less."""
+    amount_micro_yuan: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("changed_by", ID, nullable=False),
     )
     _red_letters_in_parts()
+    _credits()
 
 
 def _red_letters_in_parts() -> None:
@@ -43,6 +44,23 @@ def _red_letters_in_parts() -> None:
         unique=True,
         sqlite_where=under_way,
         postgresql_where=under_way,
+    )
+
+
+def _credits() -> None:
+    """What disputes gave back, entry by entry; until now a dispute had one."""
+    op.create_table(
+        "dispute_credits",
+        sa.Column("dispute_id", ID, sa.ForeignKey("disputes.id"), primary_key=True),
+        sa.Column("entry_id", ID, primary_key=True),
+        sa.Column("at_ms", sa.BigInteger, nullable=False),
+        sa.Column("amount", sa.BigInteger, nullable=False),
+        sa.CheckConstraint("amount > 0", name="dispute_credits_amount"),
+    )
+    op.create_index("ix_dispute_credits_entry_id", "dispute_credits", ["entry_id"])
+    op.execute(
+        "INSERT INTO dispute_credits (dispute_id, entry_id, at_ms, amount) "
+        "SELECT id, subject_id, subject_at_ms, credited FROM disputes WHERE credited > 0"
     )
 
 
