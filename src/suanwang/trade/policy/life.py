@@ -131,7 +131,8 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Of a programme in a year. committed ≤ pool, whoever writes at once."""
+    """Of a programme in a year. committed ≤ pool, whoever writes at once; what was redeemed is the
+    sum of its grants."""
 
     programme_id: str
     year: int

@@ -74,7 +74,7 @@ def relieve(
     pools = (
         grant_store.lock_budgets(tx.conn, [(g.programme_id, g.year) for g in instant])
         if instant
-        else []
+        else {}
     )
     of_pool = cards(tx.conn, sorted({one.pool_id for one in records.values()}))
     facts = [
@@ -91,7 +91,7 @@ def relieve(
         if one.amount_micro_yuan > 0
     ]
     purses = _purses(tx.conn, usable, documents, facts)
-    left = {f"{one.programme_id}/{one.year}": one.left_micro_yuan for one in pools}
+    left = {f"{programme}/{year}": amount for (programme, year), amount in pools.items()}
     parts = relief.relieve(purses, facts, left)
     if not parts:
         return {}
@@ -156,14 +156,15 @@ def _redeem(tx: Tx, grants: Mapping[str, Grant], parts: Mapping[UsageKey, Sequen
     stale = StaleWrite("GrantChanged", "A grant has just been changed.", hint="Try again.")
     if not grant_store.redeem(tx.conn, list(taken.items())):
         raise stale
-    drawn: dict[tuple[str, int], list[int]] = {}
+    # what was committed when it was granted is not committed again
+    drawn: dict[tuple[str, int], int] = {}
     for grant_id, amount in taken.items():
         grant = grants[grant_id]
-        sums = drawn.setdefault((grant.programme_id, grant.year), [0, 0])
-        sums[0] += amount if grant.mode is Mode.INSTANT else 0
-        sums[1] += amount
-    for (programme_id, year), (committed, redeemed) in sorted(drawn.items()):
-        if not grant_store.draw(tx.conn, programme_id, year, committed, redeemed):
+        if grant.mode is Mode.INSTANT:
+            key = grant.programme_id, grant.year
+            drawn[key] = drawn.get(key, 0) + amount
+    for (programme_id, year), amount in sorted(drawn.items()):
+        if not grant_store.draw(tx.conn, programme_id, year, amount):
             raise stale
 
 
@@ -221,9 +222,7 @@ def pay_out(tx: Tx, grant_id: str, amount: int | None, reference: str) -> PostRe
         )
     parts = [(_beneficiary(tx, found, document), due), *postings(document, found, due)]
     accounts = ledger.ensure_accounts(tx, [account for account, _ in parts])
-    if not grant_store.redeem(tx.conn, [(grant_id, due)]) or not grant_store.draw(
-        tx.conn, document.id, found.year, 0, due
-    ):
+    if not grant_store.redeem(tx.conn, [(grant_id, due)]):
         raise StaleWrite("GrantChanged", "A grant has just been changed.", hint="Try again.")
     draft = EntryDraft(
         key,
@@ -366,7 +365,7 @@ def _end(
         return
     give_allowance(tx, document, found, left)
     if found.mode is not Mode.INSTANT and not service.is_line(document, found.item):
-        grant_store.draw(tx.conn, document.id, found.year, -left, 0)
+        grant_store.draw(tx.conn, document.id, found.year, -left)
     if found.mode is Mode.VOUCHER:
         key = f"return:{found.id}"
         service.move_vouchers(tx, document, found.project_id, -left, key, EntryKind.VOUCHER_RETURN)

@@ -79,16 +79,16 @@ def restore(tx: Tx, found: Sequence[Undone], entry_id: str) -> None:
 
 def _usable_again(tx: Tx, one: Undone) -> None:
     grant, amount = one.grant, one.amount_micro_yuan
-    committed = amount if grant.mode is Mode.INSTANT else 0
-    kept = grant_store.restore(tx.conn, grant, amount, state=GrantState.ACTIVE)
-    _require(kept and grant_store.draw(tx.conn, one.document.id, grant.year, -committed, -amount))
+    _require(grant_store.restore(tx.conn, grant, amount, state=GrantState.ACTIVE))
+    if grant.mode is Mode.INSTANT:
+        _require(grant_store.draw(tx.conn, one.document.id, grant.year, -amount))
 
 
 def _to_the_budget(tx: Tx, one: Undone, entry_id: str) -> None:
     grant, amount, document = one.grant, one.amount_micro_yuan, one.document
     back = min(amount, grant.reclaimed_micro_yuan)
     kept = grant_store.restore(tx.conn, grant, amount, state=grant.state, reclaimed=back)
-    _require(kept and grant_store.draw(tx.conn, document.id, grant.year, -amount, -amount))
+    _require(kept and grant_store.draw(tx.conn, document.id, grant.year, -amount))
     redemption.give_allowance(tx, document, grant, amount)
     if grant.mode is Mode.VOUCHER:
         key = f"return:{grant.id}:{entry_id}"

@@ -323,7 +323,7 @@ def _take(tx: Tx, found: Application, checked: checking.Checked, made: Grant) ->
             Refusal(Reason.CONTRACT_ALREADY_HELPED, (("contract", request.contract),), "contract")
         )
     commits = made.mode is not Mode.INSTANT and not is_line(document, request.item)
-    if commits and not grant_store.draw(tx.conn, document.id, made.year, amount, 0):
+    if commits and not grant_store.draw(tx.conn, document.id, made.year, amount):
         raise LimitExceeded(
             Reason.BUDGET_EXHAUSTED,
             f"This year's budget of {document.id} does not hold so much any more.",

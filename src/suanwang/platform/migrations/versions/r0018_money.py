@@ -31,6 +31,9 @@ def upgrade() -> None:
     )
     _red_letters_in_parts()
     _credits()
+    # told by the grants from now on
+    op.execute("ALTER TABLE policy_budgets DROP COLUMN redeemed")
+    op.create_index("ix_policy_grants_programme_id_year", "policy_grants", ["programme_id", "year"])
 
 
 def _red_letters_in_parts() -> None:
