@@ -136,6 +136,7 @@ SECTIONS: tuple[tuple[str, tuple[Command, ...]], ...] = (
             Command("payout run", "settlement", "Propose payouts of what closed days brought"),
             Command("payout approve", "settlement", "Let a payout go to the bank"),
             Command("payout paid", "settlement", "The bank has moved it"),
+            Command("payout rule", "settlement", "Whether payouts need four eyes"),
             Command("payout failed", "settlement", "The bank did not move it"),
             Command("payout cancel", "settlement", "Take a payout back"),
             Command("invoice issue", "invoices", "Enter number and date of an issued invoice"),

@@ -89,6 +89,7 @@ def _show(args: Args) -> int:
             (say("Lots"), str(found["lots"])),
             (say("Price for a lot and hour"), figures.yuan(found["price"])),
             (say("Worth"), figures.yuan(found["worth"])),
+            (say("Rent for a lot and hour"), figures.yuan(found["rent"])),
             (say("Set aside by the buyer"), figures.yuan(found["held"])),
             (say("Deposit of the seller"), figures.yuan(found["deposit"])),
             (say("Credit for what is not delivered"), f"{terms['credit_percent']} %"),
@@ -108,13 +109,14 @@ def _show(args: Args) -> int:
             "" if one["delivered_percent"] is None else f"{one['delivered_percent']} %",
             figures.yuan(one["charged"]),
             figures.yuan(one["credited"]),
+            figures.yuan(one["rent"]),
             say("settled") if one["settled"] else say("being measured"),
         ]
         for one in found["hours_measured"]
     ]
-    headings = [say(h) for h in ("HOUR", "DELIVERED", "CHARGED", "CREDITED", "")]
+    headings = [say(h) for h in ("HOUR", "DELIVERED", "CHARGED", "CREDITED", "RENT", "")]
     print()
-    tables.show(headings, rows, right=(1, 2, 3))
+    tables.show(headings, rows, right=(1, 2, 3, 4))
     return 0
 
 

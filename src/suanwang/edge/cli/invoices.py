@@ -15,6 +15,7 @@ from suanwang.edge.cli.projects import path_of, reference_of
 from suanwang.edge.cli.words import say
 from suanwang.edge.client.client import Client
 from suanwang.edge.client.http import segment
+from suanwang.kernel.errors import InvalidInput
 
 PARTY = ("name", "code", "address", "phone", "bank", "bank_account", "email")
 
@@ -95,6 +96,9 @@ def _shown(args: Args, found: dict[str, Any]) -> int:
             (say("Seller"), f"{found['seller']['name']} {found['seller']['code']}"),
             (say("Total"), f"{found['gross']}  {found['capitals']}"),
             (say("Reason"), found["refusal"]),
+            (say("Undone by red letters"), found["undone"] if found["red_letters"] else ""),
+            (say("Red letters"), " ".join(found["red_letters"])),
+            (say("Red letter of"), found["reverses"] or ""),
         ]
     )
     print()
@@ -171,10 +175,29 @@ def _reverse_options(parser: Parser) -> None:
         choices=("wrong", "returned", "stopped", "allowance"),
         default="wrong",
     )
+    parser.option("--amount", help="Undo only so much, tax included", metavar="YUAN")
+    parser.option(
+        "--line", help="Undo so much of a line; may be repeated", action="append", metavar="N=YUAN"
+    )
+
+
+def _line(text: str) -> dict[str, Any]:
+    number, equals, yuan = text.partition("=")
+    if not equals or not number.strip().isdecimal():
+        raise InvalidInput(
+            "UsageWrong",
+            say("{given} is no line and amount.", given=text),
+            hint=say("Write the line's number and yuan: --line 2=12.50."),
+        )
+    return {"line": int(number), "amount": {"yuan": yuan.strip()}}
 
 
 def _reverse(args: Args) -> int:
-    body = {"reason": args.reason}
+    body: dict[str, Any] = {"reason": args.reason}
+    if args.amount:
+        body["amount"] = {"yuan": args.amount}
+    if args.line:
+        body["lines"] = [_line(one) for one in args.line]
     return _shown(args, client_of(args).api.post(_path(args, "/reverse"), body, repeat=True))
 
 

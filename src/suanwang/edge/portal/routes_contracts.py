@@ -193,6 +193,7 @@ def _read(conn: Connection, page: Page, contract_id: str) -> dict[str, Any]:
         "origin_url": _origin(found),
         "why_not_cancel": rules.may_cancel(found, page.now_ms, bool(resold)),
         "fee": rules.cancel_fee(found),
+        "rent_of_cancelled": rules.rent_of_cancelled(found),
         "credit": rules.withdrawal_credit(found),
         "may_cancel": buys and is_signed,
         "may_withdraw": sells and is_signed,

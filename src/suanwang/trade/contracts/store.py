@@ -57,6 +57,8 @@ contracts = sa.Table(
     sa.Column("buyer_held", Money, nullable=False),
     sa.Column("seller_held", Money, nullable=False),
     sa.Column("backing_id", Id, nullable=True),
+    sa.Column("rent", Money, nullable=False, server_default="0"),
+    sa.Column("rent_held", Money, nullable=False, server_default="0"),
     sa.CheckConstraint("buyer_held >= 0 AND seller_held >= 0", name="contracts_held"),
     sa.Index("ix_contracts_buyer_project_id", "buyer_project_id", "id"),
     sa.Index("ix_contracts_seller_project_id", "seller_project_id", "id"),
@@ -74,6 +76,7 @@ hours = sa.Table(
     sa.Column("charged", Money, nullable=False),
     sa.Column("credited", Money, nullable=False),
     sa.Column("settled_at_ms", Ms, nullable=False),
+    sa.Column("rent", Money, nullable=False, server_default="0"),
 )
 
 capacity = sa.Table(
@@ -106,6 +109,7 @@ _SAMPLE = Prepared(
         delivered=hours.c.delivered + sa.bindparam("lots_there"),
     )
 )
+_UNSETTLED = (0, 0, 0, 0, 0, 0)
 MOST = 2_000_000_000
 """A pledge that only gives back has no bound above."""
 
@@ -131,6 +135,8 @@ def _contract(row: Row[Any]) -> Contract:
         buyer_held=row.buyer_held,
         seller_held=row.seller_held,
         backing_id=row.backing_id,
+        rent=row.rent,
+        rent_held=row.rent_held,
     )
 
 
@@ -167,6 +173,8 @@ def insert(tx: Tx, drafts: Sequence[Draft]) -> list[str]:
             one.worth,
             one.deposit,
             one.backing_id,
+            one.rent,
+            one.whole_rent,
         )
         for id_, one in zip(ids, drafts, strict=True)
     ]
@@ -363,7 +371,7 @@ def forget_capacity(conn: Connection, before_hour: int) -> int:
 def add_samples(conn: Connection, hour: int, there: Mapping[str, int]) -> None:
     """One look at contracts: contract id → lots that were there."""
     ids = sorted(there)
-    insert_new_rows(conn, hours, [(id_, hour, 0, 0, 0, 0, 0) for id_ in ids], ())
+    insert_new_rows(conn, hours, [(id_, hour, *_UNSETTLED) for id_ in ids], ())
     _SAMPLE.run_all(
         conn,
         [{"contract": id_, "at_hour": hour, "lots_there": there[id_]} for id_ in ids],
@@ -384,15 +392,16 @@ def sampled(conn: Connection, wanted: Iterable[tuple[str, int]]) -> dict[str, tu
 
 
 def settle_hour(
-    conn: Connection, contract_id: str, hour: int, amounts: tuple[int, int], at_ms: int
+    conn: Connection, contract_id: str, hour: int, amounts: tuple[int, int, int], at_ms: int
 ) -> None:
-    """`amounts`: charged and credited, micro-yuan. Where nobody looked there is no row yet."""
-    insert_new_rows(conn, hours, [(contract_id, hour, 0, 0, 0, 0, 0)], ())
-    charged, credited = amounts
+    """`amounts`: charged, credited and rent, micro-yuan. Where nobody looked there is no row
+    yet."""
+    insert_new_rows(conn, hours, [(contract_id, hour, *_UNSETTLED)], ())
+    charged, credited, rent = amounts
     conn.execute(
         sa.update(hours)
         .where(hours.c.contract_id == contract_id, hours.c.hour == hour)
-        .values(charged=charged, credited=credited, settled_at_ms=at_ms)
+        .values(charged=charged, credited=credited, rent=rent, settled_at_ms=at_ms)
     )
 
 

@@ -24,15 +24,7 @@ from suanwang.kernel.time import Clock
 from suanwang.platform.database import Database, Tx
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.ledger import service as ledger
-from suanwang.trade.ledger.model import (
-    PLATFORM_ID,
-    AccountKey,
-    AccountKind,
-    EntryDraft,
-    EntryKind,
-    OwnerKind,
-    project_key,
-)
+from suanwang.trade.ledger.model import project_key
 from suanwang.trade.market import auction_rules as rules
 from suanwang.trade.market import auction_store as store
 from suanwang.trade.market import auctions
@@ -51,8 +43,6 @@ from suanwang.trade.market.auctions import Timetable
 if TYPE_CHECKING:
     from suanwang.engines.matching.call_auction import Effort
 
-RENT = AccountKey(OwnerKind.PLATFORM, f"{PLATFORM_ID}:rent", AccountKind.FEES)
-"""What buyers paid for lots from other zones."""
 DECIDING = ("auction_awards.py", "auction_pairing.py", "auction_rules.py")
 NOTHING = Clearing((), {}, {}, welfare=0, bound=0, rent=0, rounds=0)
 """Of a round without orders."""
@@ -183,32 +173,21 @@ def _cleared(made: Decided, engine: str, took_ms: int) -> Cleared:
 
 
 def _move_money(tx: Tx, found: Round, orders: list[Standing], settlement: Settlement) -> None:
-    """What orders held passes to their contracts; what is left of it is given back, and rents are
-    paid."""
-    passed = dict(settlement.rents)
+    """What orders held passes to their contracts, rents among it; what is left is given back."""
+    passed: dict[str, int] = {}
     for one in settlement.signings:
-        passed[one.buy_id] = passed.get(one.buy_id, 0) + one.draft.worth
+        bought = one.draft.worth + one.draft.whole_rent
+        passed[one.buy_id] = passed.get(one.buy_id, 0) + bought
         passed[one.sell_id] = passed.get(one.sell_id, 0) + one.draft.deposit
     keys = [project_key(order.party.project_id) for order in orders]
-    accounts = ledger.ensure_accounts(tx, [*keys, RENT])
+    accounts = ledger.ensure_accounts(tx, keys)
     holds: dict[str, int] = {}
-    entries = []
     for order, key in zip(orders, keys, strict=True):
-        account, rent = accounts[key].id, settlement.rents.get(order.id, 0)
+        account = accounts[key].id
         left = order.held - passed.get(order.id, 0)
         require(left >= 0, "HeldTooLittle", f"{order.id} lacks {-left} micro-yuan.")
-        holds[account] = holds.get(account, 0) - left - rent
-        if rent:
-            entries.append(
-                EntryDraft(
-                    f"rent:{order.id}",
-                    EntryKind.RENT,
-                    tx.now_ms,
-                    ((account, -rent), (accounts[RENT].id, rent)),
-                    f"Capacity from other zones, auction of {found.day}",
-                )
-            )
-    ledger.post(tx, entries, holds={account: held for account, held in holds.items() if held})
+        holds[account] = holds.get(account, 0) - left
+    ledger.hold(tx, {account: held for account, held in holds.items() if held})
 
 
 # --- again ---------------------------------------------------------------------------------------
