@@ -36,6 +36,7 @@ from suanwang.trade.market.auction_model import (
     ZoneLink,
 )
 from suanwang.trade.market.model import MAX_LOTS, Supply
+from suanwang.trade.market.parties import key_reused
 from suanwang.trade.market.rules import MAX_PRICE
 from suanwang.trade.market.supply import products, require_covers, source_of, supply
 
@@ -80,6 +81,7 @@ def open_round(
             hint="Choose another day.",
             field="day",
         )
+    tx.serialise("auction-rounds")
     if store.hours_with_round(tx.conn, [rules.first_hour_of(number)]):
         raise Conflict("RoundExists", f"{day} has a round already.", hint="See it.")
     return _open(tx, number, timetable, links)
@@ -235,6 +237,8 @@ def place(
         tx.serialise(f"auction-order:{party.project_id}:{key}")
         earlier = store.order_by_key(tx.conn, party.project_id, key)
         if earlier is not None:
+            if earlier.round_id != round_of(tx.conn, name).id:
+                raise key_reused("another round")
             return earlier, True
     found = _open_round(tx, name)
     if store.count_standing(tx.conn, found.id, party.project_id) >= MAX_ORDERS:

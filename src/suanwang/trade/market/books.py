@@ -97,13 +97,15 @@ class Books:
         """
         answers: list[Answer | None] = [None] * len(given)
         keys = [one.key for _, one in given if one.key is not None]
+        if keys:  # sent again before the first answer came, it waits for that
+            tx.serialise(f"orders:{party.project_id}")
         earlier = store.orders_by_key(tx.conn, party.project_id, sorted(set(keys))) if keys else {}
         groups: dict[Instrument, list[int]] = {}
         seen: set[str] = set()
         for at, (instrument, one) in enumerate(given):
             fault = rules.fault_of(one, instrument.period.hours)
             if one.key is not None and one.key in earlier:
-                answers[at] = Answer(earlier[one.key], repeated=True)
+                answers[at] = _again(earlier[one.key], instrument, one)
             elif one.key is not None and one.key in seen:
                 answers[at] = Answer(
                     None, (), "KeyTwice", "This key is in the batch already.", "key"
@@ -275,6 +277,13 @@ def _rebuilt(version: int, resting: Sequence[Order]) -> _Kept:
     except ValueError as error:
         raise InvariantViolated("BookCrossed", str(error)) from error
     return _Kept(version, book, {one.id: one for one in resting})
+
+
+def _again(order: Order, instrument: Instrument, given: OrderGiven) -> Answer:
+    """What a key that was used before gives: its order, if it could be that."""
+    if (order.instrument, order.side) == (instrument, given.side):
+        return Answer(order, repeated=True)
+    return Answer(None, (), "KeyReused", f"This key is that of {order.id}.", "key")
 
 
 def _bound(session: _Session, given: OrderGiven) -> int:

@@ -30,7 +30,7 @@ from suanwang.trade.market.deals_model import (
 )
 from suanwang.trade.market.listings import check_terms
 from suanwang.trade.market.model import Supply
-from suanwang.trade.market.parties import capacity_gone, standing_of
+from suanwang.trade.market.parties import capacity_gone, key_reused, standing_of
 from suanwang.trade.market.quotations_rules import require_amounts, require_price
 from suanwang.trade.market.supply import require_covers, source_of, supply
 
@@ -60,6 +60,8 @@ def propose(
         tx.serialise(f"deal:{party.project_id}:{key}")
         earlier = store.by_key(tx.conn, party.project_id, key)
         if earlier is not None:
+            if (earlier.other.organisation_id, earlier.first_side) != (to.organisation_id, side):
+                raise key_reused("another deal")
             return earlier
     if to.organisation_id == party.organisation_id:
         raise InvalidInput(

@@ -23,6 +23,7 @@ from suanwang.trade.contracts.service import Source
 from suanwang.trade.market import listings_store as store
 from suanwang.trade.market import money
 from suanwang.trade.market.model import MAX_LOTS, STANDARD, TICK, Listing, ListingState, Supply
+from suanwang.trade.market.parties import key_reused
 from suanwang.trade.market.rules import MAX_PRICE
 from suanwang.trade.market.supply import require_covers, source_of, supply
 
@@ -143,6 +144,8 @@ def buy(
         tx.serialise(f"purchase:{buyer.project_id}:{key}")
         earlier = store.contract_of_key(tx.conn, buyer.project_id, key)
         if earlier is not None:
+            if contracts.get(tx.conn, earlier).reference != listing_id:
+                raise key_reused("another listing")
             return earlier
     listing = _locked(tx, listing_id)
     check_purchase(listing, buyer, period, lots, tx.now_ms)

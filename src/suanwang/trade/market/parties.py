@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.engine import Connection
 
-from suanwang.kernel.errors import InvalidInput
+from suanwang.kernel.errors import Conflict, InvalidInput
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import OrganisationState, ProjectState
 from suanwang.trade.catalogue.model import Period, Product
@@ -20,6 +20,15 @@ def standing_of(conn: Connection, party: Party) -> tuple[bool, bool]:
     return (
         owner.state is OrganisationState.SUSPENDED,
         project.state is not ProjectState.ACTIVE,
+    )
+
+
+def key_reused(of: str) -> Conflict:
+    return Conflict(
+        "KeyReused",
+        f"This key has been used for {of}.",
+        hint="Give each a key of its own; repeat a key only to try again.",
+        field="key",
     )
 
 

@@ -27,6 +27,7 @@ from suanwang.trade.market import money
 from suanwang.trade.market import quotations_rules as rules
 from suanwang.trade.market import quotations_store as store
 from suanwang.trade.market.model import Supply
+from suanwang.trade.market.parties import key_reused
 from suanwang.trade.market.quotations_model import (
     Enquiry,
     EnquiryGiven,
@@ -115,11 +116,7 @@ def quote(tx: Tx, box: SecretsBox, seller: Party, enquiry_id: str, given: QuoteG
     earlier = store.quote_by_key(tx.conn, seller.project_id, given.key) if given.key else None
     if earlier is not None:
         if earlier.enquiry_id != enquiry_id:
-            raise Conflict(
-                "KeyReused",
-                "This key has been used for another enquiry.",
-                hint="Give each quote a key of its own; repeat a key only to try again.",
-            )
+            raise key_reused("another enquiry")
         return earlier
     _require_open(enquiry, tx.now_ms)
     lots = enquiry.lots if given.lots is None else given.lots
