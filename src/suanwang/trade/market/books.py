@@ -22,7 +22,7 @@ from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Draft, Origin, Party
 from suanwang.trade.contracts.service import Source
 from suanwang.trade.market import instruments as naming
-from suanwang.trade.market import money, rules
+from suanwang.trade.market import money, parties, rules
 from suanwang.trade.market import orders_store as store
 from suanwang.trade.market.model import (
     STANDARD,
@@ -118,7 +118,8 @@ class Books:
         for instrument in sorted(groups):  # locks in one order, so nobody waits in a ring
             session = self._open(tx, instrument)
             funded = self._funded(tx, session, party, groups[instrument], given, answers)
-            placed = {at: _place(tx, session, party, given[at][1]) for at in funded}
+            orders = [(at, given[at][1]) for at in funded]
+            session, placed = _matched(tx, session, party, orders)
             made = self._close(tx, session)
             for at, answer in placed.items():
                 fills = made.get(answer.order.id, ()) if answer.order is not None else ()
@@ -185,10 +186,7 @@ class Books:
         kept = self._kept.pop(row.name, None)
         if kept is None or kept.version != row.version:
             kept = _rebuilt(row.version, store.resting(tx.conn, row.name))
-        low, high = rules.band(row.last_price, row.low, row.high)
-        kept.book.terms = order_book.Terms(low=low, high=high, most_resting=MOST_RESTING)
-        kept.book.halted = row.halted
-        return _Session(instrument, row.name, row, kept, (low, high), row.sequence)
+        return _begun(instrument, row, kept)
 
     def _funded(
         self,
@@ -266,6 +264,14 @@ class Books:
         return made
 
 
+def _begun(instrument: Instrument, row: Any, kept: _Kept) -> _Session:
+    """Nothing has happened yet."""
+    low, high = rules.band(row.last_price, row.low, row.high)
+    kept.book.terms = order_book.Terms(low=low, high=high, most_resting=MOST_RESTING)
+    kept.book.halted = row.halted
+    return _Session(instrument, row.name, row, kept, (low, high), row.sequence)
+
+
 def _rebuilt(version: int, resting: Sequence[Order]) -> _Kept:
     """Raises InvariantViolated where what rests would trade with one another."""
     terms = order_book.Terms(most_resting=MOST_RESTING)
@@ -309,6 +315,31 @@ def _pledged(
     if not contracts.try_pledge(tx, source, period, sum(given[at][1].lots for at in offered)):
         return []
     return [at for at in offered if contracts.try_pledge(tx, source, period, given[at][1].lots)]
+
+
+def _matched(
+    tx: Tx, session: _Session, party: Party, given: Sequence[tuple[int, OrderGiven]]
+) -> tuple[_Session, dict[int, Answer]]:
+    """Orders into the book, by their places. Where they met one whose source is gone, all of its
+    source's orders end and it is done again without them."""
+    released, gone = dict(session.released), set[str | None]()
+    while True:
+        placed = {at: _place(tx, session, party, one) for at, one in given}
+        offered = {
+            seller.source_id or "": session.instrument.product
+            for _, _, seller, side in session.trades
+            if side is Side.BUY  # who sells now has been looked at
+        }
+        found = parties.gone(tx.conn, offered, session.instrument.period) if offered else []
+        if not found:
+            return session, placed
+        gone.update(found)
+        kept = _rebuilt(session.row.version, store.resting(tx.conn, session.name))
+        again = _begun(session.instrument, session.row, kept)
+        again.supplies, again.released = session.supplies, dict(released)
+        for order in [one for one in kept.resting.values() if one.source_id in gone]:
+            Books._end(again, order, OrderState.CANCELLED, parties.CAPACITY_GONE, tx.now_ms)
+        session = again
 
 
 def _place(tx: Tx, session: _Session, party: Party, given: OrderGiven) -> Answer:

@@ -253,7 +253,7 @@ def _require_standing(tx: Tx, last: Proposal) -> None:
             hint="Reject the proposal, or wait for its end; nothing of yours is set aside.",
         )
     if last.source_id is not None and capacity_gone(
-        tx.conn, last.by, last.source_id, last.product, last.period
+        tx.conn, last.source_id, last.product, last.period
     ):
         raise Conflict(
             "CapacityGone",

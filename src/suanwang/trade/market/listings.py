@@ -23,7 +23,7 @@ from suanwang.trade.contracts.service import Source
 from suanwang.trade.market import listings_store as store
 from suanwang.trade.market import money
 from suanwang.trade.market.model import MAX_LOTS, STANDARD, TICK, Listing, ListingState, Supply
-from suanwang.trade.market.parties import key_reused
+from suanwang.trade.market.parties import capacity_gone, key_reused, no_capacity
 from suanwang.trade.market.rules import MAX_PRICE
 from suanwang.trade.market.supply import require_covers, source_of, supply
 
@@ -149,6 +149,8 @@ def buy(
             return earlier
     listing = _locked(tx, listing_id)
     check_purchase(listing, buyer, period, lots, tx.now_ms)
+    if capacity_gone(tx.conn, listing.source_id, listing.product, period):
+        raise no_capacity()
     if contracts.try_pledge(tx, Source(listing.id, listing.lots), period, lots):
         raise LimitExceeded(
             "SoldOut",

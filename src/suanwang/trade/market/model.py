@@ -137,6 +137,8 @@ class ListingState(StrEnum):
     """Taken back by its seller; what was sold stays sold."""
     ENDED = "ended"
     """Its window is over."""
+    GONE = "gone"
+    """What it was sold from is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,6 +204,16 @@ def resting(conn: Connection, name: str) -> list[Order]:
     return [_order(row) for row in conn.execute(query)]
 
 
+def open_from(conn: Connection, project_id: str, source_id: str) -> list[Order]:
+    """Of a project, what rests that is sold from a source."""
+    query = sa.select(orders).where(
+        orders.c.project_id == project_id,
+        orders.c.source_id == source_id,
+        orders.c.state == OrderState.OPEN.value,
+    )
+    return [_order(row) for row in conn.execute(query.order_by(orders.c.instrument, orders.c.id))]
+
+
 def order_by_id(conn: Connection, order_id: str) -> Order | None:
     row = conn.execute(sa.select(orders).where(orders.c.id == order_id)).first()
     return _order(row) if row is not None else None

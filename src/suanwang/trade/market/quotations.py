@@ -224,6 +224,14 @@ def withdraw(tx: Tx, enquiry_id: str, quote_id: str) -> Quote:
     return replace(found, state=QuoteState.WITHDRAWN, held=0, sealed=b"")
 
 
+def lose(tx: Tx, one: Quote) -> None:
+    """End a quote whose source is gone; one that is not sealed any more stays as it is."""
+    enquiry = locked(tx, one.enquiry_id)
+    now = store.quote_by_id(tx.conn, one.id)
+    if now is not None and now.state is QuoteState.SEALED:
+        drop(tx, enquiry, now, QuoteState.LOST, Why.CAPACITY_GONE)
+
+
 def drop(
     tx: Tx,
     enquiry: Enquiry,
