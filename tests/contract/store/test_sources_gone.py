@@ -58,6 +58,7 @@ class Trade:
     def auctioneer(self) -> Auctioneer:
         return Auctioneer(self.talks.database, self.talks.clock, Timetable(), effort=SMALL)
 
+
 @pytest.fixture
 async def trade(any_database: Any, clock: ManualClock) -> Trade:
     talks = Talks(any_database, clock)
@@ -71,14 +72,17 @@ async def trade(any_database: Any, clock: ManualClock) -> Trade:
     held = await talks.read(lambda c: contracts.get(c, bought))
     return Trade(talks, centre, firm, school, site, held, talks.instrument(site))
 
+
 async def _open_round(trade: Trade) -> auctions.Round:
     day = auctions.day_text(day_of(trade.talks.clock.now_ms()) + 1)
     return await trade.talks.write(lambda tx: auctions.open_round(tx, day, Timetable()))
+
 
 async def _bid(trade: Trade, party: Party, round_id: str, **document: Any) -> auctions.Standing:
     bid = parse(document)
     made, _ = await trade.talks.write(lambda tx: auctions.place(tx, party, round_id, bid))
     return made
+
 
 async def test_a_withdrawn_contract_takes_everything_offered_from_it_along(trade: Trade) -> None:
     talks, firm = trade.talks, trade.firm
@@ -115,6 +119,7 @@ async def test_a_withdrawn_contract_takes_everything_offered_from_it_along(trade
     with pytest.raises(Conflict, match="contract is cancelled"):
         await trade.withdraw()
 
+
 async def test_a_book_sells_nothing_from_a_contract_that_ended(trade: Trade) -> None:
     """However the contract ended: here without anybody's telling the book."""
     talks = trade.talks
@@ -131,6 +136,7 @@ async def test_a_book_sells_nothing_from_a_contract_that_ended(trade: Trade) -> 
     assert (ended.state, ended.why, ended.traded) == (OrderState.CANCELLED, "CapacityGone", 0)
     assert (await trade.order(there)).left == 1
     await talks.check()
+
 
 @pytest.mark.parametrize("what", ["left", "shrank", "other cards"])
 async def test_a_book_sells_nothing_of_a_pool_that_is_gone(trade: Trade, what: str) -> None:
@@ -152,6 +158,7 @@ async def test_a_book_sells_nothing_of_a_pool_that_is_gone(trade: Trade, what: s
     assert await talks.account(other) == (10_000 * YUAN, 0)
     await talks.check()
 
+
 async def test_a_batch_goes_on_without_those_that_are_gone(trade: Trade) -> None:
     """Several sources fail one after the other; the batch's answers are those of what is left."""
     talks = trade.talks
@@ -169,6 +176,7 @@ async def test_a_batch_goes_on_without_those_that_are_gone(trade: Trade) -> None
     assert (depth.asks, [one.lots for one in depth.bids]) == ((), [2])
     await talks.check()
 
+
 async def test_a_listing_whose_source_is_gone_sells_nothing(trade: Trade) -> None:
     talks, firm = trade.talks, trade.firm
     window = Period(trade.hour.period.first_hour, 4)
@@ -179,6 +187,7 @@ async def test_a_listing_whose_source_is_gone_sells_nothing(trade: Trade) -> Non
         await talks.write(lambda tx: listings.buy(tx, trade.school, listed.id, window, 1))
     assert refused.value.reason == "CapacityGone"
     assert await talks.account(trade.school) == (10_000 * YUAN, 0)
+
 
 @pytest.mark.parametrize("what", ["contract", "pool"])
 async def test_a_round_clears_without_what_is_gone(trade: Trade, what: str) -> None:
@@ -235,6 +244,7 @@ async def test_a_round_clears_without_what_is_gone(trade: Trade, what: str) -> N
     assert [(one.seller.project_id, one.lots) for one in sold] == [(third.project_id, 2)]
     await talks.check()
 
+
 async def test_nobody_steps_back_from_what_he_sells_on_at_the_same_time(trade: Trade) -> None:
     """Cancelling and offering at once: one of the two is refused, or the offer ends with it."""
     talks, firm = trade.talks, trade.firm
@@ -250,6 +260,7 @@ async def test_nobody_steps_back_from_what_he_sells_on_at_the_same_time(trade: T
         resting = not isinstance(offered, BaseException) and offered[0].order is not None
         assert (state == "cancelled") != resting, (state, offered, left)
     await talks.check()
+
 
 async def _contract(trade: Trade, period: Period) -> Contract:
     talks = trade.talks

@@ -186,6 +186,27 @@ async def get_order(order: Identity, principal: Reader, context: Ctx) -> views.O
     return await context.database.read(query)
 
 
+@router.patch("/orders/{order}")
+async def amend_order(
+    order: Identity, body: views.AmendRequest, principal: Trader, context: Ctx
+) -> views.AmendedView:
+    """Change an order at rest. Fewer lots keep its place; another price or more lots make a new
+    order behind the others, in one step: refused, the old one stands as it was."""
+    limit = body.price.amount("price") if body.price is not None else None
+
+    def use_case(tx: Tx) -> views.AmendedView:
+        found = order_for(tx.conn, principal, order, Action.TRADE)
+        party = party_of(tx.conn, principal, found.party.project_id)
+        made = context.books.amend(tx, party, found, body.lots, limit, key=body.key)
+        return views.AmendedView(
+            **views.AnswerView.of(made.answer).model_dump(),
+            kept_place=made.kept_place,
+            replaces=None if made.kept_place else order,
+        )
+
+    return await context.database.write(use_case)
+
+
 @router.post("/orders/{order}/cancel")
 async def cancel_order(order: Identity, principal: Trader, context: Ctx) -> views.OrderView:
     """Take what is left of it out of the book."""

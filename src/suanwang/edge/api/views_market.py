@@ -31,6 +31,9 @@ Name = Annotated[str, Field(max_length=140, examples=["a100-80g:henan:2026120108
 Lots = Annotated[int, Field(strict=True, ge=-(1 << 31), le=1 << 31, examples=[4])]
 
 
+Key = Annotated[str | None, Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -44,13 +47,7 @@ class OrderBody(Strict):
     price: MoneyGiven | None = None
     stay: Stay = Stay.REST
     source: str | None = Field(default=None, max_length=40, description="What a seller sells from.")
-    key: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=64,
-        pattern=r"^[!-~]+$",
-        description="The same key of a project is the same order.",
-    )
+    key: Key = Field(default=None, description="The same key of a project is the same order.")
 
     def given(self) -> OrderGiven:
         limit = self.price.amount("price") if self.price is not None else None
@@ -161,6 +158,24 @@ class AnswerView(BaseModel):
             field=one.field,
             repeated=one.repeated,
         )
+
+
+class AmendRequest(Strict):
+    """What is left out stays. `lots` are all of the order, those traded included."""
+
+    lots: Lots | None = None
+    price: MoneyGiven | None = None
+    key: Key = Field(
+        default=None, description="Of the new order, if it makes one; again: the same change."
+    )
+
+
+class AmendedView(AnswerView):
+    kept_place: bool = Field(
+        description="True: it stands where it stood. False: it is a new order, `order`, behind the "
+        "others at its price, in the place of `replaces`."
+    )
+    replaces: str | None
 
 
 class LevelView(BaseModel):
@@ -411,4 +426,4 @@ class ListingDetail(ListingView):
 class PurchaseRequest(SpanGiven):
     project: str | None = Field(default=None, max_length=128)
     lots: Lots
-    key: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[!-~]+$")
+    key: Key = None

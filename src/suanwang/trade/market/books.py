@@ -26,6 +26,7 @@ from suanwang.trade.market import money, parties, rules
 from suanwang.trade.market import orders_store as store
 from suanwang.trade.market.model import (
     STANDARD,
+    Amended,
     Answer,
     Instrument,
     Order,
@@ -38,6 +39,8 @@ from suanwang.trade.market.supply import require_covers, source_of, supply
 
 INSUFFICIENT = "InsufficientFunds"
 SOLD = "CapacitySold"
+AMENDED = "Amended"
+"""Why an order was taken out of the book: another one of its owner's took its place."""
 MOST_RESTING = 100_000
 """Lots of an organisation in one book."""
 BOOKS_KEPT = 2_000
@@ -130,6 +133,45 @@ class Books:
 
     def cancel(self, tx: Tx, order: Order, why: str = "Cancelled") -> Order:
         """Take what is left of an order out of its book. Raises Conflict if nothing is."""
+        session, resting = self._at_rest(tx, order)
+        self._end(session, resting, OrderState.CANCELLED, why, tx.now_ms)
+        self._close(tx, session)
+        return resting
+
+    def amend(
+        self,
+        tx: Tx,
+        party: Party,
+        order: Order,
+        lots: int | None = None,
+        limit: int | None = None,
+        *,
+        key: str | None = None,
+    ) -> Amended:
+        """Change an order at rest; None: as it is. `lots` are all of it, those traded included.
+
+        Fewer lots keep its place. Another price or more lots make a new order, behind the others
+        at its price, paid for with what the old one had set aside. The same key again is the same
+        change. Raises Conflict, InvalidInput, LimitExceeded: then nothing has changed.
+        """
+        if key is not None:
+            tx.serialise(f"orders:{order.party.project_id}")
+            earlier = store.orders_by_key(tx.conn, order.party.project_id, [key]).get(key)
+            if earlier is not None:
+                given = OrderGiven(order.side, 0)
+                return Amended(_said(_again(earlier, order.instrument, given)), kept_place=False)
+        session, resting = self._at_rest(tx, order)
+        given = rules.amended(resting, lots, limit)
+        if rules.keeps_place(resting, given):
+            self._reduce(tx, session, resting, given.lots)
+            return Amended(Answer(resting), kept_place=True)
+        left = replace(given, lots=given.lots - resting.traded, key=key)
+        self._end(session, resting, OrderState.CANCELLED, AMENDED, tx.now_ms)
+        self._close(tx, session)
+        (answer,) = self.place(tx, party, [(order.instrument, left)])
+        return Amended(_said(answer), kept_place=False)
+
+    def _at_rest(self, tx: Tx, order: Order) -> tuple[_Session, Order]:
         session = self._open(tx, order.instrument, tradable=False)
         resting = session.kept.resting.get(order.id)
         if resting is None:
@@ -138,9 +180,18 @@ class Books:
                 f"The order {order.id} is not in the book any more.",
                 hint="See what came of it with your orders and contracts.",
             )
-        self._end(session, resting, OrderState.CANCELLED, why, tx.now_ms)
-        self._close(tx, session)
-        return resting
+        return session, resting
+
+    def _reduce(self, tx: Tx, session: _Session, order: Order, lots: int) -> None:
+        off = order.lots - lots
+        if off:
+            taken = session.kept.book.reduce(order.id, order.left - off)
+            require(taken == off, "BookOutOfStep", f"{order.id}: {taken} of {off} lots.")
+            session.drop(order, off)
+            order.lots, order.left = lots, order.left - off
+            session.changed[order.id] = order
+            store.set_lots(tx.conn, order.id, lots)
+        self._close(tx, session, closed=session.row.closed)
 
     def steer(
         self,
@@ -290,6 +341,18 @@ def _again(order: Order, instrument: Instrument, given: OrderGiven) -> Answer:
     if (order.instrument, order.side) == (instrument, given.side):
         return Answer(order, repeated=True)
     return Answer(None, (), "KeyReused", f"This key is that of {order.id}.", "key")
+
+
+def _said(answer: Answer) -> Answer:
+    """Raises Conflict for a refusal: what was written with it shall not be."""
+    if answer.order is None:
+        raise Conflict(
+            answer.reason or "Refused",
+            answer.detail,
+            hint="The order stands as it was. Change it otherwise.",
+            field=answer.field,
+        )
+    return answer
 
 
 def _bound(session: _Session, given: OrderGiven) -> int:

@@ -194,6 +194,10 @@ def update_orders(conn: Connection, changed: Sequence[Order]) -> None:
     update_rows(conn, orders, "id", columns, rows)
 
 
+def set_lots(conn: Connection, order_id: str, lots: int) -> None:
+    conn.execute(sa.update(orders).where(orders.c.id == order_id).values(lots=lots))
+
+
 def resting(conn: Connection, name: str) -> list[Order]:
     """In order of arrival."""
     query = (

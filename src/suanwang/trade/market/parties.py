@@ -14,7 +14,6 @@ from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Party
 from suanwang.trade.market.supply import supplies
 
-
 CAPACITY_GONE = "CapacityGone"
 """Why an offer ended: its source is not what it was."""
 
