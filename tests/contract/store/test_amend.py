@@ -12,7 +12,7 @@ from manual_clock import ManualClock
 from suanwang.engines.matching.order_book import Stay
 from suanwang.kernel.errors import Conflict, InvalidInput, SuanwangError
 from suanwang.trade.contracts.model import Party
-from suanwang.trade.market import reading
+from suanwang.trade.market import amending, reading
 from suanwang.trade.market.books import Books
 from suanwang.trade.market.model import Amended, Order, OrderState
 from talks_world import Talks
@@ -32,7 +32,7 @@ async def amend(
 
     def use_case(tx: Any) -> Amended:
         found = reading.order(tx.conn, order_id)
-        return (books or talks.books).amend(tx, party, found, **change)
+        return amending.amend(tx, books or talks.books, party, found, **change)
 
     return await talks.write(use_case)
 

@@ -24,6 +24,7 @@ from suanwang.tenancy.rules import require_may
 from suanwang.trade.contracts.model import Party
 from suanwang.trade.market import instruments as naming
 from suanwang.trade.market import reading
+from suanwang.trade.market.amending import amend
 from suanwang.trade.market.model import Answer, Order, OrderState
 from suanwang.trade.market.supply import pools_of
 
@@ -197,7 +198,7 @@ async def amend_order(
     def use_case(tx: Tx) -> views.AmendedView:
         found = order_for(tx.conn, principal, order, Action.TRADE)
         party = party_of(tx.conn, principal, found.party.project_id)
-        made = context.books.amend(tx, party, found, body.lots, limit, key=body.key)
+        made = amend(tx, context.books, party, found, body.lots, limit, key=body.key)
         return views.AmendedView(
             **views.AnswerView.of(made.answer).model_dump(),
             kept_place=made.kept_place,

@@ -26,7 +26,6 @@ from suanwang.trade.market import money, parties, rules
 from suanwang.trade.market import orders_store as store
 from suanwang.trade.market.model import (
     STANDARD,
-    Amended,
     Answer,
     Instrument,
     Order,
@@ -39,8 +38,6 @@ from suanwang.trade.market.supply import require_covers, source_of, supply
 
 INSUFFICIENT = "InsufficientFunds"
 SOLD = "CapacitySold"
-AMENDED = "Amended"
-"""Why an order was taken out of the book: another one of its owner's took its place."""
 MOST_RESTING = 100_000
 """Lots of an organisation in one book."""
 BOOKS_KEPT = 2_000
@@ -108,7 +105,7 @@ class Books:
         for at, (instrument, one) in enumerate(given):
             fault = rules.fault_of(one, instrument.period.hours)
             if one.key is not None and one.key in earlier:
-                answers[at] = _again(earlier[one.key], instrument, one)
+                answers[at] = rules.again(earlier[one.key], instrument, one.side)
             elif one.key is not None and one.key in seen:
                 answers[at] = Answer(
                     None, (), "KeyTwice", "This key is in the batch already.", "key"
@@ -138,60 +135,27 @@ class Books:
         self._close(tx, session)
         return resting
 
-    def amend(
-        self,
-        tx: Tx,
-        party: Party,
-        order: Order,
-        lots: int | None = None,
-        limit: int | None = None,
-        *,
-        key: str | None = None,
-    ) -> Amended:
-        """Change an order at rest; None: as it is. `lots` are all of it, those traded included.
-
-        Fewer lots keep its place. Another price or more lots make a new order, behind the others
-        at its price, paid for with what the old one had set aside. The same key again is the same
-        change. Raises Conflict, InvalidInput, LimitExceeded: then nothing has changed.
-        """
-        if key is not None:
-            tx.serialise(f"orders:{order.party.project_id}")
-            earlier = store.orders_by_key(tx.conn, order.party.project_id, [key]).get(key)
-            if earlier is not None:
-                given = OrderGiven(order.side, 0)
-                return Amended(_said(_again(earlier, order.instrument, given)), kept_place=False)
+    def reduce(self, tx: Tx, order: Order, lots: int) -> Order:
+        """No more than so many lots of an order at rest, those traded included; it keeps its
+        place. Raises Conflict if nothing is left of it."""
         session, resting = self._at_rest(tx, order)
-        given = rules.amended(resting, lots, limit)
-        if rules.keeps_place(resting, given):
-            self._reduce(tx, session, resting, given.lots)
-            return Amended(Answer(resting), kept_place=True)
-        left = replace(given, lots=given.lots - resting.traded, key=key)
-        self._end(session, resting, OrderState.CANCELLED, AMENDED, tx.now_ms)
+        off = resting.lots - lots
+        if off > 0:
+            taken = session.kept.book.reduce(resting.id, resting.left - off)
+            require(taken == off, "BookOutOfStep", f"{resting.id}: {taken} of {off} lots.")
+            session.drop(resting, off)
+            resting.lots, resting.left = lots, resting.left - off
+            session.changed[resting.id] = resting
+            store.set_lots(tx.conn, resting.id, lots)
         self._close(tx, session)
-        (answer,) = self.place(tx, party, [(order.instrument, left)])
-        return Amended(_said(answer), kept_place=False)
+        return resting
 
     def _at_rest(self, tx: Tx, order: Order) -> tuple[_Session, Order]:
         session = self._open(tx, order.instrument, tradable=False)
         resting = session.kept.resting.get(order.id)
         if resting is None:
-            raise Conflict(
-                "OrderEnded",
-                f"The order {order.id} is not in the book any more.",
-                hint="See what came of it with your orders and contracts.",
-            )
+            raise rules.ended(order.id)
         return session, resting
-
-    def _reduce(self, tx: Tx, session: _Session, order: Order, lots: int) -> None:
-        off = order.lots - lots
-        if off:
-            taken = session.kept.book.reduce(order.id, order.left - off)
-            require(taken == off, "BookOutOfStep", f"{order.id}: {taken} of {off} lots.")
-            session.drop(order, off)
-            order.lots, order.left = lots, order.left - off
-            session.changed[order.id] = order
-            store.set_lots(tx.conn, order.id, lots)
-        self._close(tx, session, closed=session.row.closed)
 
     def steer(
         self,
@@ -334,25 +298,6 @@ def _rebuilt(version: int, resting: Sequence[Order]) -> _Kept:
     except ValueError as error:
         raise InvariantViolated("BookCrossed", str(error)) from error
     return _Kept(version, book, {one.id: one for one in resting})
-
-
-def _again(order: Order, instrument: Instrument, given: OrderGiven) -> Answer:
-    """What a key that was used before gives: its order, if it could be that."""
-    if (order.instrument, order.side) == (instrument, given.side):
-        return Answer(order, repeated=True)
-    return Answer(None, (), "KeyReused", f"This key is that of {order.id}.", "key")
-
-
-def _said(answer: Answer) -> Answer:
-    """Raises Conflict for a refusal: what was written with it shall not be."""
-    if answer.order is None:
-        raise Conflict(
-            answer.reason or "Refused",
-            answer.detail,
-            hint="The order stands as it was. Change it otherwise.",
-            field=answer.field,
-        )
-    return answer
 
 
 def _bound(session: _Session, given: OrderGiven) -> int:

@@ -315,7 +315,7 @@ def trades_since(
 
 
 def cancelled_since(conn: Connection, at_ms: int, limit: int = 100_000) -> list[Order]:
-    """Orders that their owners took back since then, in the order of their end."""
+    """Orders that ended untraded or in part since then, for whatever reason, in that order."""
     query = (
         sa.select(orders)
         .where(orders.c.ended_at_ms >= at_ms, orders.c.state == OrderState.CANCELLED.value)

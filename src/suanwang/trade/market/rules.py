@@ -9,7 +9,15 @@ from suanwang.engines.matching.order_book import Refusal, Stay
 from suanwang.kernel.errors import Conflict, InvalidInput
 from suanwang.kernel.money import MAX_AMOUNT, scale
 from suanwang.trade.contracts.rules import deposit_of
-from suanwang.trade.market.model import MAX_LOTS, STANDARD, TICK, Order, OrderGiven
+from suanwang.trade.market.model import (
+    MAX_LOTS,
+    STANDARD,
+    TICK,
+    Answer,
+    Instrument,
+    Order,
+    OrderGiven,
+)
 
 MAX_PRICE = 10_000 * 1_000_000
 """Ten thousand yuan for a lot and hour."""
@@ -51,6 +59,21 @@ def fault_of(given: OrderGiven, hours: int) -> Fault | None:
     if (given.limit or MAX_PRICE) * given.lots * hours > MAX_AMOUNT:
         return Fault("OrderTooLarge", "The order is worth more than can be booked.", "lots")
     return None
+
+
+def again(order: Order, instrument: Instrument, side: Side) -> Answer:
+    """What a key that was used before gives: its order, if it could be that."""
+    if (order.instrument, order.side) == (instrument, side):
+        return Answer(order, repeated=True)
+    return Answer(None, (), "KeyReused", f"This key is that of {order.id}.", "key")
+
+
+def ended(order_id: str) -> Conflict:
+    return Conflict(
+        "OrderEnded",
+        f"The order {order_id} is not in the book any more.",
+        hint="See what came of it with your orders and contracts.",
+    )
 
 
 def amended(order: Order, lots: int | None, limit: int | None) -> OrderGiven:
