@@ -15,11 +15,11 @@ from suanwang.edge.api.auth import require_scope
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.paging import Page, Paging
 from suanwang.edge.api.routes_jobs import context_of
-from suanwang.kernel.errors import SuanwangError
+from suanwang.kernel.errors import NotFound, SuanwangError
 from suanwang.platform.database import Tx
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.audit import audit
-from suanwang.tenancy.model import Action, Principal, Scope
+from suanwang.tenancy.model import Action, Principal, Project, Scope
 from suanwang.tenancy.rules import require_may
 from suanwang.trade.contracts.model import Party
 from suanwang.trade.market import instruments as naming
@@ -49,14 +49,24 @@ class OrderRefused(SuanwangError):
 
 def party_of(conn: Connection, principal: Principal, project: str | None) -> Party:
     """The caller as one who commits money or capacity of a project."""
-    found = tenancy.project_of(conn, principal, project, Action.TRADE)
+    found = _project(conn, principal, project, Action.TRADE)
     return Party(found.organisation_id, found.id, principal.user_id)
+
+
+def _project(
+    conn: Connection, principal: Principal, project: str | None, action: Action
+) -> Project:
+    try:
+        return tenancy.project_of(conn, principal, project, action)
+    except NotFound as error:
+        error.field = "project" if project is not None else None
+        raise
 
 
 def projects_read(conn: Connection, principal: Principal, project: str | None) -> Sequence[str]:
     """The projects whose orders and contracts he asks for: one that he names, else all of his."""
     if project is not None:
-        return [tenancy.project_of(conn, principal, project, Action.READ_MARKET).id]
+        return [_project(conn, principal, project, Action.READ_MARKET).id]
     return principal.readable_projects
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from suanwang.edge.api.money import Money, MoneyGiven
 from suanwang.edge.api.views import instant
@@ -34,7 +34,24 @@ Lots = Annotated[int, Field(strict=True, ge=-(1 << 31), le=1 << 31, examples=[4]
 Key = Annotated[str | None, Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
 
 
-class Strict(BaseModel):
+class Plain(BaseModel):
+    """Its texts can be stored: PostgreSQL takes no NUL, and half a character is none."""
+
+    @field_validator("*")
+    @classmethod
+    def _stored(cls, value: Any) -> Any:
+        texts = value if isinstance(value, list) else (value,)
+        for text in texts:
+            if isinstance(text, str) and not is_plain(text):
+                raise ValueError("a character of it cannot be stored")
+        return value
+
+
+def is_plain(text: str) -> bool:
+    return not any(one == "\x00" or "\ud800" <= one <= "\udfff" for one in text)
+
+
+class Strict(Plain):
     model_config = ConfigDict(extra="forbid")
 
 

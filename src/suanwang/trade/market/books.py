@@ -15,7 +15,7 @@ from typing import Any
 from suanwang.engines.matching import order_book
 from suanwang.engines.matching.model import Side
 from suanwang.engines.matching.order_book import OrderBook, Placed
-from suanwang.kernel.errors import Conflict, InvariantViolated, require
+from suanwang.kernel.errors import InvariantViolated, require
 from suanwang.kernel.time import hour_of
 from suanwang.platform.database import Tx
 from suanwang.trade.contracts import service as contracts
@@ -34,7 +34,7 @@ from suanwang.trade.market.model import (
     Supply,
     Trade,
 )
-from suanwang.trade.market.supply import require_covers, source_of, supply
+from suanwang.trade.market.supply import require_covers, require_known, source_of, supply
 
 INSUFFICIENT = "InsufficientFunds"
 SOLD = "CapacitySold"
@@ -117,6 +117,8 @@ class Books:
                 seen.add(one.key or "")
         for instrument in sorted(groups):  # locks in one order, so nobody waits in a ring
             session = self._open(tx, instrument)
+            if not session.row.version:  # nobody has traded it: is it a thing at all?
+                require_known(tx.conn, instrument.product)
             funded = self._funded(tx, session, party, groups[instrument], given, answers)
             orders = [(at, given[at][1]) for at in funded]
             session, placed = _matched(tx, session, party, orders)

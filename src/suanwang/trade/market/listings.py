@@ -28,6 +28,8 @@ from suanwang.trade.market.rules import MAX_PRICE
 from suanwang.trade.market.supply import require_covers, source_of, supply
 
 MAX_HOURS = 366 * 24
+FARTHEST_HOURS = 3 * MAX_HOURS
+"""Nothing is traded that begins later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,13 @@ def check(given: ListingGiven, now_ms: int) -> None:
         ),
         (
             given.window.first_hour > hour_of(now_ms),
-            "first_hour",
+            "starts_at",
             "The window begins with a full hour to come.",
+        ),
+        (
+            given.window.first_hour <= hour_of(now_ms) + FARTHEST_HOURS,
+            "starts_at",
+            "The window begins within three years.",
         ),
         (
             TICK <= given.price <= MAX_PRICE and given.price % TICK == 0,
@@ -211,12 +218,12 @@ def check_purchase(listing: Listing, buyer: Party, period: Period, lots: int, no
         ),
         (
             listing.window.covers(period),
-            "first_hour",
+            "starts_at",
             "These hours are not within the listing's window.",
         ),
         (
             period.first_hour > hour_of(now_ms),
-            "first_hour",
+            "starts_at",
             "A purchase begins with a full hour to come.",
         ),
     )

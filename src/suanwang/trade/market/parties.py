@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from sqlalchemy.engine import Connection
 
-from suanwang.kernel.errors import Conflict
+from suanwang.kernel.errors import Conflict, NotFound
 from suanwang.tenancy import service as tenancy
-from suanwang.tenancy.model import OrganisationState, ProjectState
+from suanwang.tenancy.model import Organisation, OrganisationState, ProjectState
 from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Party
@@ -26,6 +26,15 @@ def standing_of(conn: Connection, party: Party) -> tuple[bool, bool]:
         owner.state is OrganisationState.SUSPENDED,
         project.state is not ProjectState.ACTIVE,
     )
+
+
+def organisation_at(conn: Connection, name_or_id: str, field: str) -> Organisation:
+    """Whom a field names. Raises NotFound with that field."""
+    try:
+        return tenancy.organisation(conn, name_or_id)
+    except NotFound as error:
+        error.field = field
+        raise
 
 
 def no_capacity() -> Conflict:

@@ -16,7 +16,6 @@ from sqlalchemy.engine import Connection
 from suanwang.kernel.errors import Conflict, InvalidInput, NotFound
 from suanwang.kernel.money import MAX_AMOUNT, allot
 from suanwang.platform.database import Tx
-from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.rules import not_found
 from suanwang.tenancy.secrets_box import SecretsBox
 from suanwang.trade.contracts import service as contracts
@@ -27,7 +26,7 @@ from suanwang.trade.market import money
 from suanwang.trade.market import quotations_rules as rules
 from suanwang.trade.market import quotations_store as store
 from suanwang.trade.market.model import Supply
-from suanwang.trade.market.parties import key_reused
+from suanwang.trade.market.parties import key_reused, organisation_at
 from suanwang.trade.market.quotations_model import (
     Enquiry,
     EnquiryGiven,
@@ -64,7 +63,7 @@ def ask(
         if earlier is not None:
             return earlier
     rules.check(given, tx.now_ms)
-    invited = {tenancy.organisation(tx.conn, name).id for name in given.invited}
+    invited = {organisation_at(tx.conn, name, "invited").id for name in given.invited}
     if given.invited and not invited - {buyer.organisation_id}:
         raise InvalidInput(
             "InvalidEnquiry",

@@ -123,6 +123,17 @@ def _not_yours(source_id: str) -> InvalidInput:
     )
 
 
+def require_known(conn: Connection, product: Product) -> None:
+    """Raises unless some pool delivers it."""
+    if product not in products(conn):
+        raise InvalidInput(
+            "UnknownProduct",
+            f"Nobody delivers {product}.",
+            hint="See what is delivered: GET /v1/market/products.",
+            field="instrument",
+        )
+
+
 def require_covers(found: Supply, product: Product, period: Period) -> None:
     """Raises unless the source delivers that product all the time."""
     if found.product != product:
