@@ -68,8 +68,8 @@ async def test_a_purchase_that_does_not_fit_says_why(bazaar: Bazaar) -> None:
     for period, lots, field in (
         (Period(first, 1), 1, "lots"),
         (Period(first, 5), 2, "hours"),
-        (Period(first + 7, 2), 2, "first_hour"),
-        (Period(first - 1, 2), 2, "first_hour"),
+        (Period(first + 7, 2), 2, "starts_at"),
+        (Period(first - 1, 2), 2, "starts_at"),
     ):
         with pytest.raises(InvalidInput) as refused:
             await bazaar.write(lambda tx, p=period, n=lots: listings.buy(tx, firm, listed.id, p, n))
@@ -82,7 +82,7 @@ async def test_a_purchase_that_does_not_fit_says_why(bazaar: Bazaar) -> None:
         ({"lots": 0}, "lots"),
         ({"min_lots": 9}, "min_lots"),
         ({"price": 1}, "price"),
-        ({"window": Period(first - 1, 2)}, "first_hour"),
+        ({"window": Period(first - 1, 2)}, "starts_at"),
         ({"terms": replace(good.terms, credit_percent=101)}, "credit_percent"),
     ):
         with pytest.raises(InvalidInput) as refused:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from suanwang.engines.matching.order_book import Stay
 from suanwang.kernel.time import MS_PER_DAY
 from suanwang.trade.catalogue.model import Product
-from suanwang.trade.market import watch
+from suanwang.trade.market import reading, watch
+from suanwang.trade.market.amending import amend
 from suanwang.trade.market.figures import ENOUGH, index_of
 from suanwang.trade.market.instruments import name_of
+from suanwang.trade.market.model import OrderState
 from trade_square import Square
 from trade_world import buy, sell
 
@@ -109,6 +114,47 @@ async def test_orders_that_were_only_to_be_seen_are_noticed(square: Square) -> N
     kinds = {alert["kind"]: alert for alert in await _alerts(square)}
     assert set(kinds) == {"RoundTrip", "Spoofing"}
     assert kinds["Spoofing"]["organisations"] == [firm.organisation_id]
+
+
+@pytest.mark.parametrize("how", ["immediate", "self-trade", "amended", "gone"])
+async def test_only_what_its_owner_took_back_was_bait(square: Square, how: str) -> None:
+    """An order that never stood in the book, or that the market ended, deceived nobody."""
+    seller, firm = await square.settle_in("centre"), await square.settle_in("firm")
+    bazaar = square.bazaar
+    site = await bazaar.site(seller)
+    hour = bazaar.instrument(site, 48)
+    for at in range(3):
+        await bazaar.place(firm, hour, buy(1, 5))
+        await bazaar.place(seller, hour, sell(site, 1, 5))
+        held = (await bazaar.contracts())[-1]
+        await bazaar.place(firm, hour, sell(held.id, 1, 6))
+        if how == "immediate":
+            (taken,) = await bazaar.place(firm, hour, buy(500, 4, Stay.IMMEDIATE))
+            ended = taken.order
+        elif how == "self-trade":
+            (taken,) = await bazaar.place(firm, hour, buy(500, 6))
+            ended = taken.order
+        elif how == "amended":
+            (bait,) = await bazaar.place(firm, hour, buy(500, 4))
+            assert bait.order is not None
+            change = partial(amend, books=bazaar.books, party=firm, order=bait.order)
+            made = await bazaar.write(partial(change, limit=3_900_000 - at * 1_000))
+            assert made.answer.order is not None
+            await bazaar.write(partial(change, order=made.answer.order, limit=3_000_000))
+            ended = await bazaar.read(lambda c, of=bait.order.id: reading.order(c, of))
+        else:
+            (bait,) = await bazaar.place(firm, hour, buy(500, 4))
+            assert bait.order is not None
+            order = replace(bait.order)
+            ended = await bazaar.write(
+                lambda tx, of=order: bazaar.books.cancel(tx, of, "CapacityGone")
+            )
+        assert ended is not None
+        assert ended.state is OrderState.CANCELLED
+        await bazaar.place(seller, hour, buy(1, 6))
+    kinds = {alert["kind"] for alert in await _alerts(square)}
+    # to another price is taken back, too
+    assert ("Spoofing" in kinds) == (how == "amended")
 
 
 async def _alerts(square: Square) -> list[dict[str, object]]:

@@ -20,6 +20,7 @@ from suanwang.tenancy.model import Action, Principal
 from suanwang.tenancy.rules import may, require_may
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Contract, ContractState, Party
+from suanwang.trade.market import leaving
 
 router = APIRouter(prefix="/v1/contracts", tags=["market"])
 
@@ -121,12 +122,13 @@ async def cancel_contract(contract: Identity, principal: Trader, context: Ctx) -
 
 @router.post("/{contract}/withdraw")
 async def withdraw_contract(contract: Identity, principal: Trader, context: Ctx) -> views.EndedView:
-    """The seller gives up, and pays the credit of every hour left."""
+    """The seller gives up, and pays the credit of every hour left. What its buyer offers from it
+    ends, too (`CapacityGone`)."""
 
     def use_case(tx: Tx) -> views.EndedView:
         found = contracts.get(tx.conn, contract)
         _require(principal, found.seller, contract)
-        paid = contracts.withdraw(tx, contract)
+        paid = leaving.withdraw(tx, context.books, contract)
         audit(tx, principal, "contract.withdraw", "contract", contract, {"micro_yuan": paid})
         return _ended(tx, contract, paid)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from suanwang.edge.api.money import Money, MoneyGiven, money_fields
 from suanwang.edge.api.views import instant
@@ -31,7 +31,27 @@ Name = Annotated[str, Field(max_length=140, examples=["a100-80g:henan:2026120108
 Lots = Annotated[int, Field(strict=True, ge=-(1 << 31), le=1 << 31, examples=[4])]
 
 
-class Strict(BaseModel):
+Key = Annotated[str | None, Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+
+
+class Plain(BaseModel):
+    """Its texts can be stored: PostgreSQL takes no NUL, and half a character is none."""
+
+    @field_validator("*")
+    @classmethod
+    def _stored(cls, value: Any) -> Any:
+        texts = value if isinstance(value, list) else (value,)
+        for text in texts:
+            if isinstance(text, str) and not is_plain(text):
+                raise ValueError("a character of it cannot be stored")
+        return value
+
+
+def is_plain(text: str) -> bool:
+    return not any(one == "\x00" or "\ud800" <= one <= "\udfff" for one in text)
+
+
+class Strict(Plain):
     model_config = ConfigDict(extra="forbid")
 
 
@@ -44,13 +64,7 @@ class OrderBody(Strict):
     price: MoneyGiven | None = None
     stay: Stay = Stay.REST
     source: str | None = Field(default=None, max_length=40, description="What a seller sells from.")
-    key: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=64,
-        pattern=r"^[!-~]+$",
-        description="The same key of a project is the same order.",
-    )
+    key: Key = Field(default=None, description="The same key of a project is the same order.")
 
     def given(self) -> OrderGiven:
         limit = self.price.amount("price") if self.price is not None else None
@@ -171,6 +185,24 @@ def answer_fields(one: Answer) -> dict[str, Any]:
         "field": one.field,
         "repeated": one.repeated,
     }
+
+
+class AmendRequest(Strict):
+    """What is left out stays. `lots` are all of the order, those traded included."""
+
+    lots: Lots | None = None
+    price: MoneyGiven | None = None
+    key: Key = Field(
+        default=None, description="Of the new order, if it makes one; again: the same change."
+    )
+
+
+class AmendedView(AnswerView):
+    kept_place: bool = Field(
+        description="True: it stands where it stood. False: it is a new order, `order`, behind the "
+        "others at its price, in the place of `replaces`."
+    )
+    replaces: str | None
 
 
 class LevelView(BaseModel):
@@ -421,4 +453,4 @@ class ListingDetail(ListingView):
 class PurchaseRequest(SpanGiven):
     project: str | None = Field(default=None, max_length=128)
     lots: Lots
-    key: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[!-~]+$")
+    key: Key = None

@@ -49,6 +49,7 @@ SECTIONS: tuple[tuple[str, tuple[Command, ...]], ...] = (
             Command("market buy", "trading", "Place an order to buy"),
             Command("market sell", "trading", "Place an order to sell"),
             Command("market orders", "trading", "List your orders"),
+            Command("market amend", "trading", "Change an order at rest: its lots or its price"),
             Command("market cancel", "trading", "Take an order out of its book"),
             Command("listing ls", "listings", "Capacity at posted prices"),
             Command("listing show", "listings", "Show a listing and what is left of it"),

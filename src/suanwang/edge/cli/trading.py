@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from suanwang.edge.cli import errors, figures, hours, tables
@@ -162,6 +163,11 @@ def _place(args: Args, side: str) -> int:
     if args.json:
         print_json(answer)
         return 0
+    _show_answer(answer)
+    return 0
+
+
+def _show_answer(answer: dict[str, Any]) -> None:
     order = answer["order"]
     for fill in answer["fills"]:
         text = "{lots} lots at {price} yuan: contract {contract}."
@@ -173,7 +179,6 @@ def _place(args: Args, side: str) -> int:
         )
     elif not answer["fills"]:
         print(say("Nothing was traded: {why}.", why=order["why"]))
-    return 0
 
 
 def _buy(args: Args) -> int:
@@ -234,6 +239,35 @@ def _cancel(args: Args) -> int:
     return 0
 
 
+def _amend_options(parser: Parser) -> None:
+    parser.option("order", help="Id of the order; see `suan market orders`", metavar="ORDER")
+    parser.common()
+    parser.option("--lots", help="All of it, what was traded included", type=int, metavar="LOTS")
+    parser.option("--price", help="At most or at least so much for a lot and hour", metavar="YUAN")
+    parser.option("--key", help="The same key is the same change", metavar="TEXT")
+
+
+def _amend(args: Args) -> int:
+    body = {
+        "lots": args.lots,
+        "price": None if args.price is None else {"yuan": args.price},
+        # a call that is tried again after trouble shall find that it was done
+        "key": args.key or uuid.uuid4().hex,
+    }
+    answer = client_of(args).api.patch(f"/v1/market/orders/{segment(args.order)}", body)
+    if args.json:
+        print_json(answer)
+        return 0
+    if answer["kept_place"]:
+        text = "{order} keeps its place; {lots} lots of it rest in the book."
+        print(say(text, order=answer["order"]["id"], lots=answer["order"]["left"]))
+        return 0
+    text = "{old} is out of the book; {new} takes its place, behind the others at its price."
+    print(say(text, old=answer["replaces"], new=answer["order"]["id"]))
+    _show_answer(answer)
+    return 0
+
+
 COMMANDS = {
     "market products": Doing(_products_options, _products),
     "market board": Doing(_board_options, _board),
@@ -242,5 +276,6 @@ COMMANDS = {
     "market buy": Doing(_order_options, _buy),
     "market sell": Doing(_sell_options, _sell),
     "market orders": Doing(_orders_options, _orders),
+    "market amend": Doing(_amend_options, _amend),
     "market cancel": Doing(_cancel_options, _cancel),
 }

@@ -37,6 +37,8 @@ from suanwang.trade.ledger.model import (
 )
 
 SETTLE_AT_ONCE = 500
+CONTRACT = "con_"
+"""So begin the ids of sources that are contracts."""
 REPUTATION_MS = 90 * MS_PER_DAY
 """So long a seller's hours count: what is older was another hall, another crew."""
 
@@ -53,6 +55,8 @@ class Source:
 def try_pledge(tx: Tx, source: Source, period: Period, lots: int) -> int:
     """Set capacity aside so that it is not sold twice; in how many hours there was too little of
     it. Then nothing is set aside."""
+    if source.id.startswith(CONTRACT) and not store.share_signed(tx.conn, source.id):
+        return period.hours
     moves = {(source.id, period.first_hour + at): lots for at in range(period.hours)}
     full = store.move_capacity(tx.conn, moves, {source.id: source.lots})
     if full:

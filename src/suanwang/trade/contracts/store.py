@@ -188,6 +188,16 @@ def by_id(conn: Connection, contract_id: str, *, lock: bool = False) -> Contract
     return _contract(row) if row is not None else None
 
 
+def share_signed(conn: Connection, contract_id: str) -> bool:
+    """Whether it is signed, and stays so until the transaction ends."""
+    query = (
+        sa.select(contracts.c.id)
+        .where(contracts.c.id == contract_id, contracts.c.state == ContractState.SIGNED.value)
+        .with_for_update(read=True)
+    )
+    return conn.execute(query).first() is not None
+
+
 def by_ids(conn: Connection, ids: Sequence[str]) -> list[Contract]:
     found: list[Contract] = []
     for start in range(0, len(ids), IN_LIMIT):

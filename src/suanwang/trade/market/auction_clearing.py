@@ -8,6 +8,7 @@ round closed, and it is cleared again, to the same outcome.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from suanwang.engines.matching.call_auction import Effort
 
 DECIDING = ("auction_awards.py", "auction_pairing.py", "auction_rules.py")
+TRIES = 3
+"""What is offered may go while a round is cleared."""
 NOTHING = Clearing((), {}, {}, welfare=0, bound=0, rent=0, rounds=0)
 """Of a round without orders."""
 BEGUN = "The day began before the round was cleared."
@@ -90,6 +93,17 @@ def gather(conn: Connection, name: str) -> Gathered:
     return Gathered(found, orders, rules.orders_digest(found, orders))
 
 
+def _offers_gone(conn: Connection, name: str) -> list[Standing]:
+    gathered = gather(conn, name)
+    return auctions.gone(conn, gathered.round, gathered.orders)
+
+
+def _lose_gone(tx: Tx, name: str) -> None:
+    """What cannot be delivered is not cleared."""
+    for order in _offers_gone(tx.conn, name):
+        auctions.lose(tx, order)
+
+
 def _require_closed(found: Round) -> None:
     if found.state is not RoundState.CLOSED:
         raise Conflict(
@@ -119,6 +133,8 @@ def apply(tx: Tx, made: Decided, *, engine: str, took_ms: int) -> Round:
     orders = store.orders_in(tx.conn, found.id, BidState.STANDING)
     if rules.orders_digest(found, orders) != gathered.digest:
         raise StaleWrite("RoundChanged", "The round has changed.", hint="Clear it again.")
+    if auctions.gone(tx.conn, found, orders):
+        raise StaleWrite("SourceGone", "What was offered has changed.", hint="Clear it again.")
     if found.period.from_ms <= tx.now_ms:
         raise Conflict("DeliveryBegun", BEGUN, hint="It is void: everything is given back.")
     signed = contracts.sign(tx, [one.draft for one in settlement.signings])
@@ -294,6 +310,14 @@ class Auctioneer:
 
     async def clear(self, name: str, *, guard: Callable[[Tx], None] = lambda _tx: None) -> Round:
         """Raises Conflict unless the round is closed."""
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(StaleWrite):
+                return await self._clear(name, guard)
+        return await self._clear(name, guard)
+
+    async def _clear(self, name: str, guard: Callable[[Tx], None]) -> Round:
+        if await self._database.read(lambda conn: _offers_gone(conn, name)):
+            await self._database.write(lambda tx: _lose_gone(tx, name))
         gathered = await self._database.read(lambda conn: gather(conn, name))
         began_ms = self._clock.now_ms()
         made = await self._offload(lambda: decide(gathered, self.effort))

@@ -23,10 +23,13 @@ from suanwang.trade.contracts.service import Source
 from suanwang.trade.market import listings_store as store
 from suanwang.trade.market import money
 from suanwang.trade.market.model import MAX_LOTS, STANDARD, TICK, Listing, ListingState, Supply
+from suanwang.trade.market.parties import capacity_gone, key_reused, no_capacity
 from suanwang.trade.market.rules import MAX_PRICE
 from suanwang.trade.market.supply import require_covers, source_of, supply
 
 MAX_HOURS = 366 * 24
+FARTHEST_HOURS = 3 * MAX_HOURS
+"""Nothing is traded that begins later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,13 @@ def check(given: ListingGiven, now_ms: int) -> None:
         ),
         (
             given.window.first_hour > hour_of(now_ms),
-            "first_hour",
+            "starts_at",
             "The window begins with a full hour to come.",
+        ),
+        (
+            given.window.first_hour <= hour_of(now_ms) + FARTHEST_HOURS,
+            "starts_at",
+            "The window begins within three years.",
         ),
         (
             TICK <= given.price <= MAX_PRICE and given.price % TICK == 0,
@@ -143,9 +151,13 @@ def buy(
         tx.serialise(f"purchase:{buyer.project_id}:{key}")
         earlier = store.contract_of_key(tx.conn, buyer.project_id, key)
         if earlier is not None:
+            if contracts.get(tx.conn, earlier).reference != listing_id:
+                raise key_reused("another listing")
             return earlier
     listing = _locked(tx, listing_id)
     check_purchase(listing, buyer, period, lots, tx.now_ms)
+    if capacity_gone(tx.conn, listing.source_id, listing.product, period):
+        raise no_capacity()
     if contracts.try_pledge(tx, Source(listing.id, listing.lots), period, lots):
         raise LimitExceeded(
             "SoldOut",
@@ -206,12 +218,12 @@ def check_purchase(listing: Listing, buyer: Party, period: Period, lots: int, no
         ),
         (
             listing.window.covers(period),
-            "first_hour",
+            "starts_at",
             "These hours are not within the listing's window.",
         ),
         (
             period.first_hour > hour_of(now_ms),
-            "first_hour",
+            "starts_at",
             "A purchase begins with a full hour to come.",
         ),
     )

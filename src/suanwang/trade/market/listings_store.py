@@ -131,6 +131,16 @@ def found(
     return [_listing(row) for row in conn.execute(query)]
 
 
+def open_from(conn: Connection, organisation_id: str, source_id: str) -> list[str]:
+    """Of an organisation, those that sell from a source."""
+    query = sa.select(listings.c.id).where(
+        listings.c.organisation_id == organisation_id,
+        listings.c.source_id == source_id,
+        listings.c.state == ListingState.OPEN.value,
+    )
+    return [row.id for row in conn.execute(query.order_by(listings.c.id))]
+
+
 def ended(conn: Connection, hour: int) -> list[str]:
     """Open ones whose window is over."""
     query = sa.select(listings.c.id).where(

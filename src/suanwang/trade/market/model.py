@@ -131,12 +131,23 @@ class Answer:
     """The key had been used: this is the order of then, as it is now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """What came of a change to an order at rest."""
+
+    answer: Answer
+    kept_place: bool
+    """It stands where it stood; else it is a new order, behind the others at its price."""
+
+
 class ListingState(StrEnum):
     OPEN = "open"
     CLOSED = "closed"
     """Taken back by its seller; what was sold stays sold."""
     ENDED = "ended"
     """Its window is over."""
+    GONE = "gone"
+    """What it was sold from is."""
 
 
 @dataclass(frozen=True, slots=True)

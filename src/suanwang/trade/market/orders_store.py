@@ -194,6 +194,10 @@ def update_orders(conn: Connection, changed: Sequence[Order]) -> None:
     update_rows(conn, orders, "id", columns, rows)
 
 
+def set_lots(conn: Connection, order_id: str, lots: int) -> None:
+    conn.execute(sa.update(orders).where(orders.c.id == order_id).values(lots=lots))
+
+
 def resting(conn: Connection, name: str) -> list[Order]:
     """In order of arrival."""
     query = (
@@ -202,6 +206,16 @@ def resting(conn: Connection, name: str) -> list[Order]:
         .order_by(orders.c.sequence)
     )
     return [_order(row) for row in conn.execute(query)]
+
+
+def open_from(conn: Connection, project_id: str, source_id: str) -> list[Order]:
+    """Of a project, what rests that is sold from a source."""
+    query = sa.select(orders).where(
+        orders.c.project_id == project_id,
+        orders.c.source_id == source_id,
+        orders.c.state == OrderState.OPEN.value,
+    )
+    return [_order(row) for row in conn.execute(query.order_by(orders.c.instrument, orders.c.id))]
 
 
 def order_by_id(conn: Connection, order_id: str) -> Order | None:
@@ -301,7 +315,7 @@ def trades_since(
 
 
 def cancelled_since(conn: Connection, at_ms: int, limit: int = 100_000) -> list[Order]:
-    """Orders that their owners took back since then, in the order of their end."""
+    """Orders that ended untraded or in part since then, for whatever reason, in that order."""
     query = (
         sa.select(orders)
         .where(orders.c.ended_at_ms >= at_ms, orders.c.state == OrderState.CANCELLED.value)

@@ -26,6 +26,8 @@ TIMES_LARGER = 5
 AT_LEAST = 3
 """So many of them make a pattern."""
 SHORT_MS = MS_PER_MINUTE
+TAKEN_BACK = ("Cancelled", "Amended")
+"""By its owner. What the market ended, or never stood in the book, was no bait."""
 
 
 class AlertKind(StrEnum):
@@ -105,6 +107,8 @@ def spoofs(
             traded.setdefault((trade.instrument, owner, side), []).append(trade)
     suspects: dict[tuple[Product, str], list[Order]] = {}
     for order in cancelled:
+        if order.why not in TAKEN_BACK:
+            continue
         if order.traded * 10 > order.lots or order.ended_at_ms is None:
             continue
         if order.ended_at_ms - order.placed_at_ms > SHORT_MS:
