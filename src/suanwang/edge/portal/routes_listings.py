@@ -235,8 +235,11 @@ async def _page(
         found = listings.get(conn, listing)
         (row,) = _rows(conn, page, [found])
         owner = found.seller
+        mine = page.principal.readable_projects if page.known is not None else []
         return {
             "row": row,
+            "signed": bool(mine)
+            and contracts.page(conn, buyers=mine, sellers=mine, reference=found.id, limit=1),
             "seat": seat(conn, page, project),
             "own": page.may(Action.TRADE, owner.organisation_id, owner.project_id),
         }
