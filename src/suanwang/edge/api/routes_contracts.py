@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlalchemy.engine import Connection
 
 from suanwang.edge.api import views_contracts as views
@@ -41,6 +42,10 @@ async def list_contracts(
     project: Project = None,
     role: As = As.EITHER,
     state: ContractState | None = None,
+    reference: Annotated[
+        str | None,
+        Query(max_length=40, description="What they came of: a listing, round, enquiry or deal."),
+    ] = None,
 ) -> Page[views.ContractView]:
     """One's own contracts, the latest first: of one project, or of all of one's projects."""
     now_ms = context.clock.now_ms()
@@ -52,6 +57,7 @@ async def list_contracts(
             buyers=None if role is As.SELLER else mine,
             sellers=None if role is As.BUYER else mine,
             state=state,
+            reference=reference,
             before=page.after,
             limit=page.fetch,
         )

@@ -16,6 +16,9 @@ def _list_options(parser: Parser) -> None:
     parser.common()
     parser.option("-p", "--project", help="Of this project", metavar="NAME")
     parser.option("--as", help="As buyer or seller", choices=("buyer", "seller"), dest="role")
+    parser.option(
+        "--reference", help="Only what came of this listing, round, enquiry or deal", metavar="ID"
+    )
     parser.flag("--all", help="Those that ended too")
 
 
@@ -23,6 +26,7 @@ def _list(args: Args) -> int:
     query = {
         "project": args.project,
         "role": args.role,
+        "reference": args.reference,
         "state": None if args.all else "signed",
         "limit": 200,
     }

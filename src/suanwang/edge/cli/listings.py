@@ -11,14 +11,27 @@ from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
 from suanwang.edge.client.http import segment
 
+SORTS = ("newest", "price", "starts", "lots")
+
 
 def _list_options(parser: Parser) -> None:
+    parser.option("query", help="Words of title, class, zone or id", nargs="*", metavar="WORD")
     parser.common()
+    parser.option("--class", help="Only of this class", metavar="CLASS", dest="unit_class")
+    parser.option("--zone", help="Only in this zone", metavar="ZONE")
+    parser.option("--sort", help="The newest, cheapest, soonest or largest first", choices=SORTS)
     parser.flag("--all", help="Those that ended too")
 
 
 def _list(args: Args) -> int:
-    query = {"state": None if args.all else "open", "limit": 200}
+    query = {
+        "q": " ".join(args.query) or None,
+        "unit_class": args.unit_class,
+        "zone": args.zone,
+        "sort": args.sort,
+        "all": args.all or None,
+        "limit": 200,
+    }
     found = list(client_of(args).api.pages("/v1/market/listings", query))
     if args.json:
         print_json(found)

@@ -19,7 +19,8 @@ from suanwang.tenancy import people
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import Action
 from suanwang.trade.billing import rules
-from suanwang.trade.settlement.model import DisputeReason, RedReason
+from suanwang.trade.contracts.service import CONTRACT
+from suanwang.trade.settlement.model import DisputeReason, RedReason, SubjectKind
 
 router = APIRouter(route_class=PortalRoute, prefix="/finance")
 PAGE = 50
@@ -396,7 +397,11 @@ async def open_dispute(page: SignedIn) -> Response:
         amount = form.get("amount", "").strip()
         fields = given(form, "subject", "reason", "text")
         claim = {"amount": {"yuan": amount}} if amount else {}
-        body = routes_disputes.DisputeRequest.model_validate({**fields, **claim})
+        is_contract = fields.get("subject", "").startswith(CONTRACT)
+        kind = SubjectKind.CONTRACT if is_contract else SubjectKind.ENTRY
+        body = routes_disputes.DisputeRequest.model_validate(
+            {**fields, **claim, "subject_kind": kind}
+        )
         await routes_disputes.open_dispute(body, page.principal, page.context)
 
     async def show(problem: reasons.Problem, form: dict[str, str]) -> Response:

@@ -125,12 +125,21 @@ def page(
     buyers: Sequence[str] | None = None,
     sellers: Sequence[str] | None = None,
     state: ContractState | None = None,
+    reference: str | None = None,
     before: str | None = None,
     limit: int = 100,
 ) -> list[Contract]:
     """The latest first: those bought by the one projects or sold by the other; all, if neither is
-    given."""
-    return store.page(conn, buyers=buyers, sellers=sellers, state=state, before=before, limit=limit)
+    given. `reference`: only those that came of this listing, round, enquiry, deal or order."""
+    return store.page(
+        conn,
+        buyers=buyers,
+        sellers=sellers,
+        state=state,
+        reference=reference,
+        before=before,
+        limit=limit,
+    )
 
 
 def signed(conn: Connection, until_hour: int) -> list[Contract]:

@@ -212,6 +212,7 @@ def page(
     buyers: Sequence[str] | None,
     sellers: Sequence[str] | None,
     state: ContractState | None,
+    reference: str | None,
     before: str | None,
     limit: int,
 ) -> list[Contract]:
@@ -227,6 +228,8 @@ def page(
         query = query.where(sa.or_(*sides))
     if state is not None:
         query = query.where(contracts.c.state == state.value)
+    if reference is not None:
+        query = query.where(contracts.c.reference == reference)
     if before is not None:
         query = query.where(contracts.c.id < before)
     return [_contract(row) for row in conn.execute(query)]

@@ -6,6 +6,7 @@ capacity. What it has sold, hour by hour, is pledged of the listing itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,14 +16,23 @@ from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, NotFou
 from suanwang.kernel.money import MAX_AMOUNT
 from suanwang.kernel.time import hour_of
 from suanwang.platform.database import Tx
-from suanwang.trade.catalogue.model import Period
+from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Draft, Origin, Party, Terms
 from suanwang.trade.contracts.rules import deposit_of
 from suanwang.trade.contracts.service import Source
 from suanwang.trade.market import listings_store as store
 from suanwang.trade.market import money
-from suanwang.trade.market.model import MAX_LOTS, STANDARD, TICK, Listing, ListingState, Supply
+from suanwang.trade.market.model import (
+    MAX_LOTS,
+    STANDARD,
+    TICK,
+    Listing,
+    ListingSearch,
+    ListingSort,
+    ListingState,
+    Supply,
+)
 from suanwang.trade.market.parties import capacity_gone, key_reused, no_capacity
 from suanwang.trade.market.rules import MAX_PRICE
 from suanwang.trade.market.supply import require_covers, source_of, supply
@@ -252,16 +262,46 @@ def get(conn: Connection, listing_id: str) -> Listing:
 
 def page(
     conn: Connection,
+    search: ListingSearch = ListingSearch(),  # noqa: B008 it is frozen
     *,
-    organisation_id: str | None = None,
-    state: ListingState | None = ListingState.OPEN,
-    before: str | None = None,
+    after: str | None = None,
     limit: int = 100,
 ) -> list[Listing]:
-    """The latest first."""
-    return store.found(
-        conn, organisation_id=organisation_id, state=state, before=before, limit=limit
-    )
+    """`after`: `place_of` the last one that the caller has. Raises InvalidInput."""
+    return store.found(conn, search, after=_place(after, search.sort), limit=limit)
+
+
+def cheapest(conn: Connection) -> dict[Product, int]:
+    """The lowest price of each product among open listings."""
+    return store.cheapest(conn)
+
+
+def place_of(listing: Listing, sort: ListingSort) -> str:
+    """Where a listing stands in a sorted list: 'price:9000000:lst_…'."""
+    value = {
+        ListingSort.NEWEST: listing.listed_at_ms,
+        ListingSort.PRICE: listing.price,
+        ListingSort.STARTS: listing.window.first_hour,
+        ListingSort.LOTS: listing.lots,
+    }[sort]
+    return f"{sort.value}:{value}:{listing.id}"
+
+
+_PLACE = re.compile(r"(\w+):(\d{1,18}):(\w{1,40})")
+
+
+def _place(text: str | None, sort: ListingSort) -> tuple[int, str] | None:
+    if text is None:
+        return None
+    found = _PLACE.fullmatch(text)
+    if found is None or found[1] != sort.value:
+        raise InvalidInput(
+            "InvalidCursor",
+            "This cursor is not one of this list, sorted so.",
+            hint="Begin at the first page, or keep the sort of the page before.",
+            field="cursor",
+        )
+    return int(found[2]), found[3]
 
 
 def unsold(conn: Connection, found: Sequence[Listing]) -> dict[str, list[tuple[int, int]]]:

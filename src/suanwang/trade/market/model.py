@@ -174,3 +174,32 @@ class Listing:
     @property
     def backing_id(self) -> str | None:
         return self.source_id if self.source_id != self.pool_id else None
+
+
+class ListingSort(StrEnum):
+    NEWEST = "newest"
+    PRICE = "price"
+    """The cheapest lot and hour first."""
+    STARTS = "starts"
+    LOTS = "lots"
+    """The largest first, by what was listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A word that a listing has in its title, class, zone or id, or one of these sites."""
+
+    text: str
+    site_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListingSearch:
+    """Which listings, in which order; None: of any. Every term must be met."""
+
+    organisation_id: str | None = None
+    state: ListingState | None = ListingState.OPEN
+    unit_class: str | None = None
+    zone: str | None = None
+    terms: tuple[Term, ...] = ()
+    sort: ListingSort = ListingSort.NEWEST

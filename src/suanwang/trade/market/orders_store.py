@@ -223,6 +223,15 @@ def order_by_id(conn: Connection, order_id: str) -> Order | None:
     return _order(row) if row is not None else None
 
 
+def orders_by_ids(conn: Connection, ids: Sequence[str]) -> list[Order]:
+    """Those that there are, by id."""
+    found: list[Order] = []
+    for start in range(0, len(ids), IN_LIMIT):
+        query = sa.select(orders).where(orders.c.id.in_(ids[start : start + IN_LIMIT]))
+        found += [_order(row) for row in conn.execute(query.order_by(orders.c.id))]
+    return found
+
+
 def orders_by_key(conn: Connection, project_id: str, keys: Sequence[str]) -> dict[str, Order]:
     found = {}
     for start in range(0, len(keys), IN_LIMIT):
@@ -304,10 +313,17 @@ def trades_page(
 
 
 def trades_since(
-    conn: Connection, at_ms: int, *, instrument: str | None = None, limit: int = 100_000
+    conn: Connection,
+    at_ms: int,
+    *,
+    until_ms: int | None = None,
+    instrument: str | None = None,
+    limit: int = 100_000,
 ) -> list[Trade]:
     """In the order they were made; of more than the limit, the latest."""
     query = sa.select(trades).where(trades.c.at_ms >= at_ms)
+    if until_ms is not None:
+        query = query.where(trades.c.at_ms <= until_ms)
     if instrument is not None:
         query = query.where(trades.c.instrument == instrument)
     rows = conn.execute(query.order_by(trades.c.id.desc()).limit(limit)).all()
