@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -27,18 +28,35 @@ router = APIRouter(prefix="/v1/market/listings", tags=["market"])
 Organisation = Annotated[str | None, Query(max_length=40, description="Id of the seller.")]
 
 
+class Shown(StrEnum):
+    """Of listings: those in a state, or all of them."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    ENDED = "ended"
+    ANY = "any"
+
+    @property
+    def state(self) -> ListingState | None:
+        return None if self is Shown.ANY else ListingState(self.value)
+
+
 @router.get("")
 async def list_listings(
     context: Ctx,
     page: Paging,
     organisation: Organisation = None,
-    state: ListingState | None = ListingState.OPEN,
+    state: Shown = Shown.OPEN,
 ) -> Page[views.ListingView]:
     """What is listed, the latest first. No account is needed."""
 
     def query(conn: Connection) -> Page[views.ListingView]:
         rows = listings.page(
-            conn, organisation_id=organisation, state=state, before=page.after, limit=page.fetch
+            conn,
+            organisation_id=organisation,
+            state=state.state,
+            before=page.after,
+            limit=page.fetch,
         )
         left = listings.unsold(conn, rows)
         known = contracts.reputations(conn, context.clock.now_ms())
