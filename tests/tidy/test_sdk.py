@@ -191,7 +191,9 @@ def test_a_word_says_what_comes_back(word: Word, spec: Schema) -> None:
     if schema is None:
         assert hint in (type(None), bytes, Iterator[bytes])
         return
-    if not schema:  # catalogue: its shapes are held against real answers, in tests/e2e/test_sdk.py
+    if (
+        not schema
+    ):  # catalogue: its shapes are held against real answers, in tests/e2e/test_sdk_trades.py
         assert word.noun == "catalogue"
         return
     page = resolved(schema, spec)
