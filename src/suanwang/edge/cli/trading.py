@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, hours, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
-from suanwang.edge.client.http import segment
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_market import OrderAnswer
 
 STAYS = ("rest", "immediate", "whole", "maker")
 
@@ -19,7 +21,7 @@ def _products_options(parser: Parser) -> None:
 
 
 def _products(args: Args) -> int:
-    found = client_of(args).api.get("/v1/market/products")
+    found = client_of(args).market.products()
     if args.json:
         print_json(found)
         return 0
@@ -45,8 +47,7 @@ def _board_options(parser: Parser) -> None:
 
 
 def _board(args: Args) -> int:
-    query = {"unit_class": args.unit_class, "zone": args.zone}
-    found = client_of(args).api.get("/v1/market/instruments", query)
+    found = client_of(args).market.instruments(unit_class=args.unit_class, zone=args.zone)
     if args.json:
         print_json(found)
         return 0
@@ -75,7 +76,7 @@ def _book_options(parser: Parser) -> None:
 
 
 def _book(args: Args) -> int:
-    found = client_of(args).api.get(f"/v1/market/books/{segment(args.instrument)}")
+    found = client_of(args).market.book(args.instrument)
     if args.json:
         print_json(found)
         return 0
@@ -103,8 +104,7 @@ def _trades_options(parser: Parser) -> None:
 
 
 def _trades(args: Args) -> int:
-    query = {"instrument": args.instrument, "limit": args.limit}
-    found = client_of(args).api.get("/v1/market/trades", query)["items"]
+    found = list(client_of(args).market.trades(instrument=args.instrument, most=args.limit))
     if args.json:
         print_json(found)
         return 0
@@ -145,24 +145,11 @@ def _sell_options(parser: Parser) -> None:
     )
 
 
-def _place(args: Args, side: str) -> int:
-    body: dict[str, Any] = {
-        "instrument": args.instrument,
-        "side": side,
-        "lots": args.lots,
-        "project": args.project,
-        "price": None if args.price is None else {"yuan": args.price},
-        "stay": args.stay or ("immediate" if args.price is None else "rest"),
-        "key": args.key,
-        "source": getattr(args, "source", None),
-    }
-    client = client_of(args)
-    body["project"] = args.project or client.project
-    answer = client.api.post("/v1/market/orders", body, repeat=args.key is not None)
-    if args.json:
+def _told(args: Args, answer: OrderAnswer) -> int:
+    order = answer["order"]
+    if args.json or order is None:
         print_json(answer)
         return 0
-    order = answer["order"]
     for fill in answer["fills"]:
         text = "{lots} lots at {price} yuan: contract {contract}."
         price = figures.yuan(fill["price"])
@@ -177,11 +164,30 @@ def _place(args: Args, side: str) -> int:
 
 
 def _buy(args: Args) -> int:
-    return _place(args, "buy")
+    market = client_of(args).market
+    answer = market.buy(
+        args.instrument,
+        args.lots,
+        args.price,
+        stay=args.stay,
+        project=args.project,
+        key=args.key,
+    )
+    return _told(args, answer)
 
 
 def _sell(args: Args) -> int:
-    return _place(args, "sell")
+    market = client_of(args).market
+    answer = market.sell(
+        args.instrument,
+        args.lots,
+        args.price,
+        source=args.source,
+        stay=args.stay,
+        project=args.project,
+        key=args.key,
+    )
+    return _told(args, answer)
 
 
 def _orders_options(parser: Parser) -> None:
@@ -191,8 +197,8 @@ def _orders_options(parser: Parser) -> None:
 
 
 def _orders(args: Args) -> int:
-    query = {"project": args.project, "state": None if args.all else "open", "limit": 200}
-    found = list(client_of(args).api.pages("/v1/market/orders", query))
+    market = client_of(args).market
+    found = list(market.orders(project=args.project, state=None if args.all else "open"))
     if args.json:
         print_json(found)
         return 0
@@ -225,7 +231,7 @@ def _cancel_options(parser: Parser) -> None:
 
 
 def _cancel(args: Args) -> int:
-    answer = client_of(args).api.post(f"/v1/market/orders/{segment(args.order)}/cancel", {})
+    answer = client_of(args).market.cancel(args.order)
     if args.json:
         print_json(answer)
     else:
