@@ -107,7 +107,8 @@ def admit(
     folder: Path, running: Running, parties: Sequence[stage.Party] = stage.PARTIES
 ) -> Running:
     """Organisations with a project, a user and money; those known from before stay."""
-    api = running.client(running.operator).api
+    operator = running.client(running.operator)
+    api = operator.api
     users = dict(running.users)
     for party in parties:
         if party.name in users:
@@ -131,6 +132,7 @@ def admit(
         token = token_for(running.address, party.login, password)
         users[party.name] = Account(party.login, password, token)
     known = Running(running.address, running.operator, users)
+    operator.close()
     _remember(folder, known)
     first, *_ = parties
     logins = {party.login: (users[party.name].token, party.project) for party in parties}
@@ -158,6 +160,7 @@ def token_for(address: str, login: str, password: str) -> str:
     headers = {"Cookie": cookie, "X-CSRF-Token": session["csrf_token"] or ""}
     made = api.post("/v1/tokens", {"name": "demo", "days": 30}, headers=headers)
     api.call("DELETE", "/v1/session", headers=headers).read()
+    api.close()
     return str(made["secret"])
 
 

@@ -281,7 +281,7 @@ async def test_listings_have_pages_in_the_order_that_was_asked_for(square: Squar
     assert (answer.status_code, answer.json()["field"]) == (422, "cursor")
     await square.post("centre", f"/v1/market/listings/{told['items'][0]['id']}/close")
     open_ones = await square.get("firm", "/v1/market/listings?limit=500")
-    every_one = await square.get("firm", "/v1/market/listings?limit=500&all=true")
+    every_one = await square.get("firm", "/v1/market/listings?limit=500&state=any")
     assert [len(one["items"]) for one in (open_ones, every_one)] == [51, 52]
 
 

@@ -160,6 +160,8 @@ async def test_listings_are_bought_at_once(square: Square) -> None:
     closed = await square.post("centre", f"{path}/close")
     assert closed["state"] == "closed"
     assert (await square.get("", "/v1/market/listings"))["items"] == []
+    [closed] = (await square.get("", "/v1/market/listings?state=any"))["items"]
+    assert (closed["id"], closed["state"]) == (listed["id"], "closed")
 
 
 async def test_stepping_back_from_a_contract(square: Square) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -30,21 +31,34 @@ Query_ = Annotated[
 ]
 
 
+class Shown(StrEnum):
+    """Of listings: those in a state, or all of them."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    ENDED = "ended"
+    GONE = "gone"
+    ANY = "any"
+
+    @property
+    def state(self) -> ListingState | None:
+        return None if self is Shown.ANY else ListingState(self.value)
+
+
 @router.get("")
 async def list_listings(
     context: Ctx,
     page: Paging,
     organisation: Organisation = None,
-    state: ListingState | None = ListingState.OPEN,
+    state: Shown = Shown.OPEN,
     q: Query_ = "",
     unit_class: Word = None,
     zone: Word = None,
     sort: ListingSort = ListingSort.NEWEST,
-    every: Annotated[bool, Query(alias="all", description="In whatever state.")] = False,
 ) -> Page[views.ListingView]:
     """What is listed. No account is needed."""
     terms = tuple(map(Term, words_of(q)))
-    search = ListingSearch(organisation, None if every else state, unit_class, zone, terms, sort)
+    search = ListingSearch(organisation, state.state, unit_class, zone, terms, sort)
 
     def query(conn: Connection) -> Page[views.ListingView]:
         rows = listings.page(conn, search, after=page.after, limit=page.fetch)

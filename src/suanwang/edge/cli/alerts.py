@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, hours, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
-from suanwang.edge.client.http import segment
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_alerts import Alert, AlertDetail
 
 KINDS = ("RoundTrip", "Spoofing")
 
@@ -23,14 +25,10 @@ def _ls_options(parser: Parser) -> None:
 
 
 def _ls(args: Args) -> int:
-    query = {
-        "kind": args.kind,
-        "unit_class": args.unit_class,
-        "zone": args.zone,
-        "closed": args.all or None,
-        "limit": 200,
-    }
-    found = list(client_of(args).api.pages("/v1/market/alerts", query))
+    market = client_of(args).market
+    found = list(
+        market.alerts(kind=args.kind, unit_class=args.unit_class, zone=args.zone, closed=args.all)
+    )
     if args.json:
         print_json(found)
         return 0
@@ -53,7 +51,7 @@ def _ls(args: Args) -> int:
     return 0
 
 
-def _state(one: dict[str, Any]) -> str:
+def _state(one: Alert) -> str:
     return "closed" if one["closed_at"] else "open"
 
 
@@ -63,7 +61,7 @@ def _one_options(parser: Parser) -> None:
 
 
 def _show(args: Args) -> int:
-    found = client_of(args).api.get(f"/v1/market/alerts/{segment(args.alert)}")
+    found = client_of(args).market.alert(args.alert)
     if args.json:
         print_json(found)
         return 0
@@ -85,7 +83,7 @@ def _show(args: Args) -> int:
     return 0
 
 
-def _spoof(found: dict[str, Any]) -> None:
+def _spoof(found: AlertDetail) -> None:
     orders = [
         [
             figures.local_time(one["placed_at"]),
@@ -121,7 +119,7 @@ def _spoof(found: dict[str, Any]) -> None:
 _PARTIES = ("SELLER", "BUYER", "PRICE", "LOTS", "CONTRACT")
 
 
-def _round_trip(found: dict[str, Any]) -> None:
+def _round_trip(found: AlertDetail) -> None:
     rows = [
         [
             figures.local_time(one["signed_at"]),
@@ -146,8 +144,7 @@ def _close_options(parser: Parser) -> None:
 
 
 def _close(args: Args) -> int:
-    path = f"/v1/market/alerts/{segment(args.alert)}/close"
-    client_of(args).api.post(path, {"note": args.note})
+    client_of(args).market.close_alert(args.alert, args.note)
     if args.json:
         print_json({"id": args.alert, "note": args.note})
     else:

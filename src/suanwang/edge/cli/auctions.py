@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
-from suanwang.edge.client.http import segment
 from suanwang.kernel.errors import InvalidInput
 
-ROUNDS = "/v1/auctions"
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_auctions import Bid, BidResult, Round
+
 DIFFERS = 1
+ROUNDS_SHOWN = 50
 WORDS = {
     "accepted": "accepted",
     "partly": "accepted in part",
@@ -28,10 +30,6 @@ WORDS = {
 }
 
 
-def _path(args: Args, *more: str) -> str:
-    return "/".join([ROUNDS, segment(args.round), *map(segment, more)])
-
-
 def _round_options(parser: Parser) -> None:
     parser.option("round", help="Day, such as 2026-12-03, or id", metavar="ROUND")
     parser.common()
@@ -42,7 +40,7 @@ def _ls_options(parser: Parser) -> None:
 
 
 def _ls(args: Args) -> int:
-    found = client_of(args).api.get(ROUNDS)["items"]
+    found = list(client_of(args).auctions.rounds(most=ROUNDS_SHOWN))
     if args.json:
         print_json(found)
         return 0
@@ -51,14 +49,14 @@ def _ls(args: Args) -> int:
         return 0
     rows = []
     for one in found:
-        cleared = one["cleared"] or {}
+        cleared = one["cleared"]
         rows.append(
             [
                 one["day"],
                 one["state"],
                 figures.local_time(one["closes_at"]),
                 str(one["orders"] or ""),
-                str(cleared.get("traded", "")),
+                str(cleared["traded"]) if cleared else "",
                 f"{cleared['gap']:.2%}" if cleared else "",
                 one["id"],
             ]
@@ -69,9 +67,9 @@ def _ls(args: Args) -> int:
 
 
 def _show(args: Args) -> int:
-    client = client_of(args)
-    found = client.api.get(_path(args))
-    orders = list(client.api.pages(_path(args, "orders"), {"limit": 200}))
+    auctions = client_of(args).auctions
+    found = auctions.show(args.round)
+    orders = list(auctions.bids(args.round))
     if args.json:
         print_json({**found, "my_orders": orders})
         return 0
@@ -88,13 +86,13 @@ def _show(args: Args) -> int:
     for link in found["links"]:
         text = "{source} to {target}: {lots} lots of each class, {cost} yuan for a lot and hour."
         cost = figures.yuan(link["cost"])
-        values = {name: link[name] for name in ("source", "target", "lots")}
-        errors.tell(say(text, cost=cost, **values))
+        source, target, lots = link["source"], link["target"], link["lots"]
+        errors.tell(say(text, source=source, target=target, lots=lots, cost=cost))
     _show_orders(orders)
     return 0
 
 
-def _show_orders(orders: list[dict[str, Any]]) -> None:
+def _show_orders(orders: list[Bid]) -> None:
     if not orders:
         errors.tell(say("You have no order in this round."))
         return
@@ -133,15 +131,12 @@ def _bid_options(parser: Parser) -> None:
 
 
 def _bid(args: Args) -> int:
-    client = client_of(args)
+    auctions = client_of(args).auctions
     document = _document(args)
     if args.replace:
-        body = document
-        answer = client.api.post(_path(args, "orders", args.replace, "replace"), body)
+        answer = auctions.replace(args.round, args.replace, document)
     else:
-        body = {**document, "project": args.project or client.project, "key": args.key}
-        repeat = args.key is not None
-        answer = client.api.post(_path(args, "orders"), body, repeat=repeat)
+        answer = auctions.bid(args.round, document, project=args.project, key=args.key)
     if args.json:
         print_json(answer)
         return 0
@@ -192,7 +187,7 @@ def _withdraw_options(parser: Parser) -> None:
 
 
 def _withdraw(args: Args) -> int:
-    answer = client_of(args).api.post(_path(args, "orders", args.order, "withdraw"), {})
+    answer = client_of(args).auctions.withdraw(args.round, args.order)
     if args.json:
         print_json(answer)
     else:
@@ -201,9 +196,9 @@ def _withdraw(args: Args) -> int:
 
 
 def _results(args: Args) -> int:
-    client = client_of(args)
-    prices = client.api.get(_path(args, "prices"))
-    orders = list(client.api.pages(_path(args, "orders"), {"limit": 200}))
+    auctions = client_of(args).auctions
+    prices = auctions.prices(args.round)
+    orders = list(auctions.bids(args.round))
     if args.json:
         print_json({"prices": prices, "my_orders": orders})
         return 0
@@ -231,7 +226,7 @@ def _part(name: str) -> str:
     return say("Curve step {number}", number=int(step[1]) + 1) if step else name
 
 
-def _show_parts(result: dict[str, Any]) -> None:
+def _show_parts(result: BidResult) -> None:
     rows = [
         [
             _part(one["part"]),
@@ -262,15 +257,15 @@ def _open_options(parser: Parser) -> None:
 
 
 def _open(args: Args) -> int:
-    return _told(args, client_of(args).api.post(ROUNDS, {"day": args.day}))
+    return _told(args, client_of(args).auctions.open(args.day))
 
 
 def _close(args: Args) -> int:
-    return _told(args, client_of(args).api.post(_path(args, "close"), {}, repeat=True))
+    return _told(args, client_of(args).auctions.close(args.round))
 
 
 def _clear(args: Args) -> int:
-    return _told(args, client_of(args).api.post(_path(args, "clear"), {}))
+    return _told(args, client_of(args).auctions.clear(args.round))
 
 
 def _void_options(parser: Parser) -> None:
@@ -279,10 +274,10 @@ def _void_options(parser: Parser) -> None:
 
 
 def _void(args: Args) -> int:
-    return _told(args, client_of(args).api.post(_path(args, "void"), {"reason": args.reason}))
+    return _told(args, client_of(args).auctions.void(args.round, args.reason))
 
 
-def _told(args: Args, found: dict[str, Any]) -> int:
+def _told(args: Args, found: Round) -> int:
     if args.json:
         print_json(found)
         return 0
@@ -303,7 +298,7 @@ def _told(args: Args, found: dict[str, Any]) -> int:
 
 def _replay(args: Args) -> int:
     """Exit code 1 where the outcome is another, so that an audit may run it."""
-    found = client_of(args).api.post(_path(args, "replay"), {}, repeat=True)
+    found = client_of(args).auctions.replay(args.round)
     if args.json:
         print_json(found)
     elif found["same"]:

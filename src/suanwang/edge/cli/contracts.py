@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from suanwang.edge.cli import errors, figures, hours, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
-from suanwang.edge.client.http import segment
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_contracts import Contract, Ended
 
 
 def _list_options(parser: Parser) -> None:
@@ -23,14 +25,16 @@ def _list_options(parser: Parser) -> None:
 
 
 def _list(args: Args) -> int:
-    query = {
-        "project": args.project,
-        "role": args.role,
-        "reference": args.reference,
-        "state": None if args.all else "signed",
-        "limit": 200,
-    }
-    found = list(client_of(args).api.pages("/v1/contracts", query))
+    contracts = client_of(args).contracts
+    state: Literal["signed"] | None = None if args.all else "signed"
+    found = list(
+        contracts.search(
+            role=args.role or "either",
+            state=state,
+            project=args.project,
+            reference=args.reference,
+        )
+    )
     if args.json:
         print_json(found)
         return 0
@@ -55,7 +59,7 @@ def _list(args: Args) -> int:
     return 0
 
 
-def _row(one: dict[str, Any]) -> list[str]:
+def _row(one: Contract) -> list[str]:
     return [
         one["id"],
         one["phase"],
@@ -74,12 +78,8 @@ def _show_options(parser: Parser) -> None:
     parser.common()
 
 
-def _path(args: Args) -> str:
-    return f"/v1/contracts/{segment(args.contract)}"
-
-
 def _show(args: Args) -> int:
-    found = client_of(args).api.get(_path(args))
+    found = client_of(args).contracts.show(args.contract)
     if args.json:
         print_json(found)
         return 0
@@ -124,8 +124,7 @@ def _show(args: Args) -> int:
     return 0
 
 
-def _end(args: Args, verb: str, text: str) -> int:
-    found = client_of(args).api.post(f"{_path(args)}/{verb}", {})
+def _ended(args: Args, found: Ended, text: str) -> int:
     if args.json:
         print_json(found)
     else:
@@ -135,11 +134,13 @@ def _end(args: Args, verb: str, text: str) -> int:
 
 
 def _cancel(args: Args) -> int:
-    return _end(args, "cancel", say("{contract} is cancelled; the fee was {yuan} yuan."))
+    found = client_of(args).contracts.cancel(args.contract)
+    return _ended(args, found, say("{contract} is cancelled; the fee was {yuan} yuan."))
 
 
 def _withdraw(args: Args) -> int:
-    return _end(args, "withdraw", say("Withdrawn from {contract}; the credit was {yuan} yuan."))
+    found = client_of(args).contracts.withdraw(args.contract)
+    return _ended(args, found, say("Withdrawn from {contract}; the credit was {yuan} yuan."))
 
 
 COMMANDS = {

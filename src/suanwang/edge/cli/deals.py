@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suanwang.edge.cli import errors, figures, hours, tables
 from suanwang.edge.cli.doing import Doing, client_of
@@ -10,8 +10,10 @@ from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.rfq import product_of, span_options, terms_of, terms_options
 from suanwang.edge.cli.words import say
-from suanwang.edge.client.client import Client
-from suanwang.edge.client.http import segment
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.deals import Deals
+    from suanwang.edge.client.views_talks import DealDetail, Proposal
 
 STATES = ("open", "accepted", "rejected", "withdrawn", "expired")
 
@@ -27,18 +29,18 @@ def _proposal_options(parser: Parser) -> None:
     terms_options(parser)
 
 
-def _proposal(args: Args, client: Client) -> dict[str, Any]:
+def _proposal(args: Args) -> dict[str, Any]:
+    """As keywords of the words `propose` and `counter`."""
     return {
         "product": product_of(args.product) if args.product else None,
         "source": args.source,
         "starts_at": hours.starts_at(args.starts),
         "hours": args.hours,
         "lots": args.lots,
-        "price": {"yuan": args.price},
+        "price": args.price,
         "valid_until": hours.starts_at(args.until),
         "note": args.note,
         "terms": terms_of(args),
-        "project": args.project or client.project,
     }
 
 
@@ -51,15 +53,14 @@ def _propose_options(parser: Parser) -> None:
 
 
 def _propose(args: Args) -> int:
-    client = client_of(args)
-    body = {
-        **_proposal(args, client),
-        "side": args.side,
-        "to": args.to,
-        "to_project": args.to_project,
-        "key": args.key,
-    }
-    found = client.api.post("/v1/deals", body, repeat=args.key is not None)
+    found = client_of(args).deals.propose(
+        args.side,
+        args.to,
+        to_project=args.to_project,
+        project=args.project,
+        key=args.key,
+        **_proposal(args),
+    )
     if args.json:
         print_json(found)
     else:
@@ -76,8 +77,7 @@ def _list_options(parser: Parser) -> None:
 
 
 def _list(args: Args) -> int:
-    query = {"box": args.box or "either", "state": args.state, "limit": 200}
-    found = list(client_of(args).api.pages("/v1/deals", query))
+    found = list(client_of(args).deals.search(box=args.box or "either", state=args.state))
     if args.json:
         print_json(found)
         return 0
@@ -102,7 +102,7 @@ def _list(args: Args) -> int:
     return 0
 
 
-def _line(one: dict[str, Any]) -> list[str]:
+def _line(one: Proposal) -> list[str]:
     return [
         str(one["number"]),
         one["side"],
@@ -118,15 +118,11 @@ def _show_options(parser: Parser) -> None:
     parser.common()
 
 
-def _path(args: Args) -> str:
-    return f"/v1/deals/{segment(args.deal)}"
-
-
 def _show(args: Args) -> int:
-    return _told(args, client_of(args).api.get(_path(args)))
+    return _told(args, client_of(args).deals.show(args.deal))
 
 
-def _told(args: Args, found: dict[str, Any]) -> int:
+def _told(args: Args, found: DealDetail) -> int:
     if args.json:
         print_json(found)
         return 0
@@ -168,21 +164,21 @@ def _accept_options(parser: Parser) -> None:
     parser.option("--source", help="What a seller sells from", metavar="SOURCE")
 
 
-def _number(args: Args, client: Client) -> int:
+def _number(args: Args, deals: Deals) -> int:
     """Of the proposal that is answered."""
-    return int(args.number or client.api.get(_path(args))["number"])
+    return int(args.number or deals.show(args.deal)["number"])
 
 
 def _accept(args: Args) -> int:
-    client = client_of(args)
-    body = {"number": _number(args, client), "source": args.source, "project": args.project}
-    return _told(args, client.api.post(f"{_path(args)}/accept", body, repeat=True))
+    deals = client_of(args).deals
+    number = _number(args, deals)
+    made = deals.accept(args.deal, number, source=args.source, project=args.project)
+    return _told(args, made)
 
 
 def _reject(args: Args) -> int:
-    client = client_of(args)
-    body = {"number": _number(args, client), "project": args.project}
-    return _told(args, client.api.post(f"{_path(args)}/reject", body, repeat=True))
+    deals = client_of(args).deals
+    return _told(args, deals.reject(args.deal, _number(args, deals), project=args.project))
 
 
 def _counter_options(parser: Parser) -> None:
@@ -193,8 +189,10 @@ def _counter_options(parser: Parser) -> None:
 
 def _counter(args: Args) -> int:
     client = client_of(args)
-    body = {**_proposal(args, client), "number": _number(args, client)}
-    return _told(args, client.api.post(f"{_path(args)}/counter", body, repeat=True))
+    number = _number(args, client.deals)
+    project = args.project or client.project
+    made = client.deals.counter(args.deal, number, project=project, **_proposal(args))
+    return _told(args, made)
 
 
 def _withdraw_options(parser: Parser) -> None:
@@ -203,8 +201,7 @@ def _withdraw_options(parser: Parser) -> None:
 
 
 def _withdraw(args: Args) -> int:
-    body = {"project": args.project}
-    return _told(args, client_of(args).api.post(f"{_path(args)}/withdraw", body, repeat=True))
+    return _told(args, client_of(args).deals.withdraw(args.deal, project=args.project))
 
 
 COMMANDS = {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
-from suanwang.edge.client.http import segment
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_settlement import Dispute
 
 REASONS = (
     "not_delivered",
@@ -32,17 +34,17 @@ def _open_options(parser: Parser) -> None:
 
 
 def _open(args: Args) -> int:
-    body = {
-        "subject_kind": "contract" if args.contract else "entry",
-        "subject": args.subject,
-        "reason": args.reason,
-        "text": args.text,
-        "amount": {"yuan": args.amount} if args.amount else None,
-    }
-    return _shown(args, client_of(args).api.post("/v1/disputes", body))
+    opened = client_of(args).disputes.open(
+        args.subject,
+        args.reason,
+        args.text,
+        subject_kind="contract" if args.contract else "entry",
+        amount=args.amount or None,
+    )
+    return _shown(args, opened)
 
 
-def _shown(args: Args, found: dict[str, Any]) -> int:
+def _shown(args: Args, found: Dispute) -> int:
     if args.json:
         print_json(found)
         return 0
@@ -74,8 +76,7 @@ def _ls_options(parser: Parser) -> None:
 
 
 def _ls(args: Args) -> int:
-    query = {"open_only": args.open or None, "limit": 100}
-    found = list(client_of(args).api.pages("/v1/disputes", query))
+    found = list(client_of(args).disputes.search(open_only=args.open))
     if args.json:
         print_json(found)
         return 0
@@ -107,7 +108,7 @@ def _one_options(parser: Parser) -> None:
 
 
 def _show(args: Args) -> int:
-    return _shown(args, client_of(args).api.get(f"/v1/disputes/{segment(args.dispute)}"))
+    return _shown(args, client_of(args).disputes.show(args.dispute))
 
 
 def _said_options(parser: Parser) -> None:
@@ -115,9 +116,12 @@ def _said_options(parser: Parser) -> None:
     parser.option("--text", help="What you have to say", required=True, metavar="TEXT")
 
 
-def _said(args: Args, verb: str) -> int:
-    path = f"/v1/disputes/{segment(args.dispute)}/{verb}"
-    return _shown(args, client_of(args).api.post(path, {"text": args.text}))
+def _answer(args: Args) -> int:
+    return _shown(args, client_of(args).disputes.answer(args.dispute, args.text))
+
+
+def _withdraw(args: Args) -> int:
+    return _shown(args, client_of(args).disputes.withdraw(args.dispute, args.text))
 
 
 def _uphold_options(parser: Parser) -> None:
@@ -127,21 +131,17 @@ def _uphold_options(parser: Parser) -> None:
 
 def _decide(args: Args, upheld: bool) -> int:
     amount = getattr(args, "amount", None)
-    body = {
-        "upheld": upheld,
-        "text": args.text,
-        "amount": {"yuan": amount} if amount else None,
-    }
-    path = f"/v1/disputes/{segment(args.dispute)}/decide"
-    return _shown(args, client_of(args).api.post(path, body))
+    disputes = client_of(args).disputes
+    made = disputes.decide(args.dispute, upheld=upheld, text=args.text, amount=amount or None)
+    return _shown(args, made)
 
 
 COMMANDS = {
     "dispute open": Doing(_open_options, _open),
     "dispute ls": Doing(_ls_options, _ls),
     "dispute show": Doing(_one_options, _show),
-    "dispute answer": Doing(_said_options, lambda args: _said(args, "answer")),
-    "dispute withdraw": Doing(_said_options, lambda args: _said(args, "withdraw")),
+    "dispute answer": Doing(_said_options, _answer),
+    "dispute withdraw": Doing(_said_options, _withdraw),
     "dispute uphold": Doing(_uphold_options, lambda args: _decide(args, True)),
     "dispute reject": Doing(_said_options, lambda args: _decide(args, False)),
 }

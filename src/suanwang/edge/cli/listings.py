@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, hours, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
-from suanwang.edge.client.http import segment
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_market import HourLeft, Terms
 
 SORTS = ("newest", "price", "starts", "lots")
 
@@ -24,15 +26,15 @@ def _list_options(parser: Parser) -> None:
 
 
 def _list(args: Args) -> int:
-    query = {
-        "q": " ".join(args.query) or None,
-        "unit_class": args.unit_class,
-        "zone": args.zone,
-        "sort": args.sort,
-        "all": args.all or None,
-        "limit": 200,
-    }
-    found = list(client_of(args).api.pages("/v1/market/listings", query))
+    found = list(
+        client_of(args).listings.search(
+            " ".join(args.query),
+            state="any" if args.all else "open",
+            unit_class=args.unit_class,
+            zone=args.zone,
+            sort=args.sort or "newest",
+        )
+    )
     if args.json:
         print_json(found)
         return 0
@@ -64,12 +66,8 @@ def _show_options(parser: Parser) -> None:
     parser.common()
 
 
-def _path(args: Args) -> str:
-    return f"/v1/market/listings/{segment(args.listing)}"
-
-
 def _show(args: Args) -> int:
-    found = client_of(args).api.get(_path(args))
+    found = client_of(args).listings.show(args.listing)
     if args.json:
         print_json(found)
         return 0
@@ -101,14 +99,14 @@ def _delivered(percent: float | None) -> str:
     return say("not measured yet") if percent is None else f"{percent:g} %"
 
 
-def _cancelling(terms: dict[str, Any]) -> str:
+def _cancelling(terms: Terms) -> str:
     text = "until {hours} hours before, for {percent} %"
     return say(text, hours=terms["cancel_hours"], percent=terms["cancel_percent"])
 
 
-def _spans(unsold: list[dict[str, Any]]) -> list[list[str]]:
+def _spans(unsold: list[HourLeft]) -> list[list[str]]:
     """Hours in a row with as many lots left, as one line."""
-    found: list[tuple[str, int, int]] = []
+    found: list[tuple[str | None, int, int]] = []
     for one in unsold:
         if found and found[-1][2] == one["lots"]:
             found[-1] = (found[-1][0], found[-1][1] + 1, one["lots"])
@@ -149,21 +147,19 @@ def _post_options(parser: Parser) -> None:
 
 
 def _post(args: Args) -> int:
-    client = client_of(args)
-    body = {
-        "source": args.source,
-        "starts_at": hours.starts_at(args.starts),
-        "hours": args.hours,
-        "lots": args.lots,
-        "price": {"yuan": args.price},
-        "title": args.title,
-        "min_lots": args.min_lots,
-        "min_hours": args.min_hours,
-        "max_hours": args.max_hours,
-        "terms": {"credit_percent": args.credit_percent},
-        "project": args.project or client.project,
-    }
-    found = client.api.post("/v1/market/listings", body)
+    found = client_of(args).listings.post(
+        args.source,
+        starts_at=hours.starts_at(args.starts),
+        hours=args.hours,
+        lots=args.lots,
+        price=args.price,
+        title=args.title,
+        min_lots=args.min_lots,
+        min_hours=args.min_hours,
+        max_hours=args.max_hours,
+        terms={"credit_percent": args.credit_percent},
+        project=args.project,
+    )
     if args.json:
         print_json(found)
     else:
@@ -178,15 +174,14 @@ def _buy_options(parser: Parser) -> None:
 
 
 def _buy(args: Args) -> int:
-    client = client_of(args)
-    body = {
-        "starts_at": hours.starts_at(args.starts),
-        "hours": args.hours,
-        "lots": args.lots,
-        "key": args.key,
-        "project": args.project or client.project,
-    }
-    found = client.api.post(f"{_path(args)}/buy", body, repeat=args.key is not None)
+    found = client_of(args).listings.buy(
+        args.listing,
+        starts_at=hours.starts_at(args.starts),
+        hours=args.hours,
+        lots=args.lots,
+        project=args.project,
+        key=args.key,
+    )
     if args.json:
         print_json(found)
     else:
@@ -196,7 +191,7 @@ def _buy(args: Args) -> int:
 
 
 def _close(args: Args) -> int:
-    found = client_of(args).api.post(f"{_path(args)}/close", {})
+    found = client_of(args).listings.close(args.listing)
     if args.json:
         print_json(found)
     else:

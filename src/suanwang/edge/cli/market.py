@@ -14,7 +14,7 @@ from suanwang.edge.cli.words import say
 from suanwang.kernel.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from suanwang.edge.client.views import Offer
+    from suanwang.edge.client.views_catalogue import Offer
 
 
 def _offers_options(parser: Parser) -> None:

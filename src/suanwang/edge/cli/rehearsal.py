@@ -17,15 +17,12 @@ def _options(parser: Parser) -> None:
 
 
 def _clock(args: Args) -> int:
-    api = client_of(args).api
-    if args.to is None:
-        found = api.get("/v1/rehearsal")
-    else:
-        found = api.post("/v1/rehearsal/clock", {"to": starts_at(args.to)})
+    rehearsal = client_of(args).rehearsal
+    found = rehearsal.clock() if args.to is None else rehearsal.advance(starts_at(args.to))
     if args.json:
         print_json(found)
         return 0
-    now = datetime.fromisoformat(found["now"]).astimezone(SHANGHAI)
+    now = datetime.fromisoformat(found["now"] or "").astimezone(SHANGHAI)
     text = f"{now:%Y-%m-%d %H:%M:%S}"
     if found["rehearsal"]:
         print(say("It is {now} here (Asia/Shanghai).", now=text))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, hours, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
-from suanwang.edge.client.http import segment
 from suanwang.kernel.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.quotations import Which
+    from suanwang.edge.client.views import Money
+    from suanwang.edge.client.views_talks import Enquiry, Quote
 
 RULES = ("lowest_price", "lowest_per_unit")
 STATES = ("open", "awarded", "failed", "cancelled")
 
 
-def product_of(text: str) -> dict[str, str]:
-    """Of CLASS:ZONE. Raises InvalidInput."""
+def product_of(text: str) -> str:
+    """CLASS:ZONE as it was given. Raises InvalidInput."""
     unit_class, colon, zone = text.partition(":")
     if not colon or not unit_class or not zone:
         raise InvalidInput(
@@ -25,7 +29,7 @@ def product_of(text: str) -> dict[str, str]:
             say("{given} is no product.", given=text),
             hint=say("Write CLASS:ZONE, such as a100-80g:henan."),
         )
-    return {"unit_class": unit_class, "zone": zone}
+    return text
 
 
 def span_options(parser: Parser) -> None:
@@ -84,41 +88,36 @@ def _ask_options(parser: Parser) -> None:
     parser.option("--key", help="The same key is the same enquiry", metavar="TEXT")
 
 
-def _yuan(text: str | None) -> dict[str, str] | None:
-    return None if text is None else {"yuan": text}
-
-
 def _ask(args: Args) -> int:
-    client = client_of(args)
-    body = {
-        "products": [product_of(one) for one in args.product],
-        "starts_at": hours.starts_at(args.starts),
-        "hours": args.hours,
-        "lots": args.lots,
-        "divisible": args.least is not None,
-        "min_lots": args.least,
-        "deadline": hours.starts_at(args.until),
-        "ceiling": _yuan(args.ceiling),
-        "ceiling_public": not args.secret,
-        "expected": _yuan(args.expected),
-        "bond": _yuan(args.bond),
-        "rule": args.rule,
-        "invited": args.invite or [],
-        "title": args.title,
-        "terms": terms_of(args),
-        "key": args.key,
-        "project": args.project or client.project,
-    }
-    found = client.api.post("/v1/quotations", body, repeat=args.key is not None)
+    found = client_of(args).quotations.ask(
+        [product_of(one) for one in args.product],
+        starts_at=hours.starts_at(args.starts),
+        hours=args.hours,
+        lots=args.lots,
+        divisible=args.least is not None,
+        min_lots=args.least,
+        deadline=hours.starts_at(args.until),
+        ceiling=args.ceiling,
+        ceiling_public=not args.secret,
+        expected=args.expected,
+        bond=args.bond,
+        rule=args.rule,
+        invited=args.invite or (),
+        title=args.title,
+        terms=terms_of(args),
+        key=args.key,
+        project=args.project,
+    )
     if args.json:
         print_json(found)
     else:
+        buyers = found["buyers"]
         text = "Asked as {enquiry}; {yuan} yuan are set aside until {deadline}."
         print(
             say(
                 text,
                 enquiry=found["id"],
-                yuan=figures.yuan(found["buyers"]["held"]),
+                yuan=figures.yuan(buyers["held"] if buyers else None),
                 deadline=figures.local_time(found["deadline"]),
             )
         )
@@ -132,12 +131,8 @@ def _list_options(parser: Parser) -> None:
 
 
 def _list(args: Args) -> int:
-    query = {
-        "which": "asked" if args.mine else "open_to_me",
-        "state": args.state,
-        "limit": 200,
-    }
-    found = list(client_of(args).api.pages("/v1/quotations", query))
+    which: Which = "asked" if args.mine else "open_to_me"
+    found = list(client_of(args).quotations.search(which=which, state=args.state))
     if args.json:
         print_json(found)
         return 0
@@ -165,11 +160,11 @@ def _list(args: Args) -> int:
     return 0
 
 
-def _ceiling(one: dict[str, Any]) -> Any:
-    return (one["buyers"] or {}).get("ceiling") or one["ceiling"]
+def _ceiling(one: Enquiry) -> Money | None:
+    return (one["buyers"]["ceiling"] if one["buyers"] else None) or one["ceiling"]
 
 
-def _products(one: dict[str, Any]) -> str:
+def _products(one: Enquiry) -> str:
     return ", ".join(f"{of['unit_class']}:{of['zone']}" for of in one["products"])
 
 
@@ -178,12 +173,8 @@ def _show_options(parser: Parser) -> None:
     parser.common()
 
 
-def _path(args: Args) -> str:
-    return f"/v1/quotations/{segment(args.enquiry)}"
-
-
 def _show(args: Args) -> int:
-    found = client_of(args).api.get(_path(args))
+    found = client_of(args).quotations.show(args.enquiry)
     if args.json:
         print_json(found)
         return 0
@@ -212,7 +203,7 @@ def _show(args: Args) -> int:
     return 0
 
 
-def _show_quotes(found: list[dict[str, Any]]) -> None:
+def _show_quotes(found: list[Quote]) -> None:
     rows = [
         [
             one["id"],
@@ -242,15 +233,14 @@ def _quote_options(parser: Parser) -> None:
 
 
 def _quote(args: Args) -> int:
-    client = client_of(args)
-    body = {
-        "source": args.source,
-        "price": {"yuan": args.price},
-        "lots": args.lots,
-        "key": args.key,
-        "project": args.project or client.project,
-    }
-    found = client.api.post(f"{_path(args)}/quotes", body, repeat=args.key is not None)
+    found = client_of(args).quotations.quote(
+        args.enquiry,
+        args.source,
+        args.price,
+        lots=args.lots,
+        project=args.project,
+        key=args.key,
+    )
     if args.json:
         print_json(found)
     else:
@@ -265,8 +255,7 @@ def _withdraw_options(parser: Parser) -> None:
 
 
 def _withdraw(args: Args) -> int:
-    path = f"{_path(args)}/quotes/{segment(args.quote)}/withdraw"
-    found = client_of(args).api.post(path, repeat=True)
+    found = client_of(args).quotations.withdraw(args.enquiry, args.quote)
     if args.json:
         print_json(found)
     else:
@@ -275,7 +264,7 @@ def _withdraw(args: Args) -> int:
 
 
 def _cancel(args: Args) -> int:
-    found = client_of(args).api.post(f"{_path(args)}/cancel", repeat=True)
+    found = client_of(args).quotations.cancel(args.enquiry)
     if args.json:
         print_json(found)
     else:

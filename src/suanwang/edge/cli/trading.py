@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import Any
+from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, hours, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
-from suanwang.edge.client.http import segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from suanwang.edge.client.views_market import Fill, Order, OrderAnswer
 
 STAYS = ("rest", "immediate", "whole", "maker")
 
@@ -20,7 +23,7 @@ def _products_options(parser: Parser) -> None:
 
 
 def _products(args: Args) -> int:
-    found = client_of(args).api.get("/v1/market/products")
+    found = client_of(args).market.products()
     if args.json:
         print_json(found)
         return 0
@@ -46,8 +49,7 @@ def _board_options(parser: Parser) -> None:
 
 
 def _board(args: Args) -> int:
-    query = {"unit_class": args.unit_class, "zone": args.zone}
-    found = client_of(args).api.get("/v1/market/instruments", query)
+    found = client_of(args).market.instruments(unit_class=args.unit_class, zone=args.zone)
     if args.json:
         print_json(found)
         return 0
@@ -76,7 +78,7 @@ def _book_options(parser: Parser) -> None:
 
 
 def _book(args: Args) -> int:
-    found = client_of(args).api.get(f"/v1/market/books/{segment(args.instrument)}")
+    found = client_of(args).market.book(args.instrument)
     if args.json:
         print_json(found)
         return 0
@@ -104,8 +106,7 @@ def _trades_options(parser: Parser) -> None:
 
 
 def _trades(args: Args) -> int:
-    query = {"instrument": args.instrument, "limit": args.limit}
-    found = client_of(args).api.get("/v1/market/trades", query)["items"]
+    found = list(client_of(args).market.trades(instrument=args.instrument, most=args.limit))
     if args.json:
         print_json(found)
         return 0
@@ -146,30 +147,17 @@ def _sell_options(parser: Parser) -> None:
     )
 
 
-def _place(args: Args, side: str) -> int:
-    body: dict[str, Any] = {
-        "instrument": args.instrument,
-        "side": side,
-        "lots": args.lots,
-        "project": args.project,
-        "price": None if args.price is None else {"yuan": args.price},
-        "stay": args.stay or ("immediate" if args.price is None else "rest"),
-        "key": args.key,
-        "source": getattr(args, "source", None),
-    }
-    client = client_of(args)
-    body["project"] = args.project or client.project
-    answer = client.api.post("/v1/market/orders", body, repeat=args.key is not None)
-    if args.json:
+def _told(args: Args, answer: OrderAnswer) -> int:
+    order = answer["order"]
+    if args.json or order is None:
         print_json(answer)
         return 0
-    _show_answer(answer)
+    _show(order, answer["fills"])
     return 0
 
 
-def _show_answer(answer: dict[str, Any]) -> None:
-    order = answer["order"]
-    for fill in answer["fills"]:
+def _show(order: Order, fills: Sequence[Fill]) -> None:
+    for fill in fills:
         text = "{lots} lots at {price} yuan: contract {contract}."
         price = figures.yuan(fill["price"])
         print(say(text, lots=fill["lots"], price=price, contract=fill["contract_id"]))
@@ -177,16 +165,35 @@ def _show_answer(answer: dict[str, Any]) -> None:
         print(
             say("{lots} lots rest in the book as {order}.", lots=order["left"], order=order["id"])
         )
-    elif not answer["fills"]:
+    elif not fills:
         print(say("Nothing was traded: {why}.", why=order["why"]))
 
 
 def _buy(args: Args) -> int:
-    return _place(args, "buy")
+    market = client_of(args).market
+    answer = market.buy(
+        args.instrument,
+        args.lots,
+        args.price,
+        stay=args.stay,
+        project=args.project,
+        key=args.key,
+    )
+    return _told(args, answer)
 
 
 def _sell(args: Args) -> int:
-    return _place(args, "sell")
+    market = client_of(args).market
+    answer = market.sell(
+        args.instrument,
+        args.lots,
+        args.price,
+        source=args.source,
+        stay=args.stay,
+        project=args.project,
+        key=args.key,
+    )
+    return _told(args, answer)
 
 
 def _orders_options(parser: Parser) -> None:
@@ -196,8 +203,8 @@ def _orders_options(parser: Parser) -> None:
 
 
 def _orders(args: Args) -> int:
-    query = {"project": args.project, "state": None if args.all else "open", "limit": 200}
-    found = list(client_of(args).api.pages("/v1/market/orders", query))
+    market = client_of(args).market
+    found = list(market.orders(project=args.project, state=None if args.all else "open"))
     if args.json:
         print_json(found)
         return 0
@@ -230,7 +237,7 @@ def _cancel_options(parser: Parser) -> None:
 
 
 def _cancel(args: Args) -> int:
-    answer = client_of(args).api.post(f"/v1/market/orders/{segment(args.order)}/cancel", {})
+    answer = client_of(args).market.cancel(args.order)
     if args.json:
         print_json(answer)
     else:
@@ -248,23 +255,19 @@ def _amend_options(parser: Parser) -> None:
 
 
 def _amend(args: Args) -> int:
-    body = {
-        "lots": args.lots,
-        "price": None if args.price is None else {"yuan": args.price},
-        # a call that is tried again after trouble shall find that it was done
-        "key": args.key or uuid.uuid4().hex,
-    }
-    answer = client_of(args).api.patch(f"/v1/market/orders/{segment(args.order)}", body)
-    if args.json:
+    market = client_of(args).market
+    answer = market.amend(args.order, lots=args.lots, price=args.price, key=args.key)
+    order = answer["order"]
+    if args.json or order is None:
         print_json(answer)
         return 0
     if answer["kept_place"]:
         text = "{order} keeps its place; {lots} lots of it rest in the book."
-        print(say(text, order=answer["order"]["id"], lots=answer["order"]["left"]))
+        print(say(text, order=order["id"], lots=order["left"]))
         return 0
     text = "{old} is out of the book; {new} takes its place, behind the others at its price."
-    print(say(text, old=answer["replaces"], new=answer["order"]["id"]))
-    _show_answer(answer)
+    print(say(text, old=answer["replaces"], new=order["id"]))
+    _show(order, answer["fills"])
     return 0
 
 

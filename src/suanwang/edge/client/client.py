@@ -3,6 +3,7 @@
     client = Client("https://suanwang.example", token="suan_…")
     job = client.submit({"command": "python train.py", "workdir": "./code"})
     print(client.wait(job)["state"])
+    bought = client.listings.buy(listing_id, starts_at=start, hours=8, lots=2)
 
 Without arguments it uses the login of the command line. Refusals are raised as the errors of
 `suanwang.kernel.errors`: a stable `reason`, a sentence and a `hint`; only transient ones are worth
@@ -14,6 +15,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -23,8 +25,23 @@ from suanwang.edge.client.views import FINAL_STATES
 from suanwang.kernel.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
+    from suanwang.edge.client.auctions import Auctions
+    from suanwang.edge.client.billing import Billing
+    from suanwang.edge.client.catalogue import Catalogue
+    from suanwang.edge.client.contracts import Contracts
+    from suanwang.edge.client.deals import Deals
+    from suanwang.edge.client.disputes import Disputes
+    from suanwang.edge.client.invoices import Invoices
+    from suanwang.edge.client.listings import Listings
+    from suanwang.edge.client.market import Market
+    from suanwang.edge.client.programmes import Programmes
+    from suanwang.edge.client.quotations import Quotations
+    from suanwang.edge.client.rehearsal import Rehearsal
+    from suanwang.edge.client.settlement import Settlement
     from suanwang.edge.client.transfer import Progress
-    from suanwang.edge.client.views import Job, JobDetail, Offer, PlanAnswer, Task
+    from suanwang.edge.client.views import Job, JobDetail, PlanAnswer, Task
+    from suanwang.edge.client.views_catalogue import Offer
+    from suanwang.edge.client.vouchers import Vouchers
 
 Spec = Mapping[str, Any]
 """A job as in the YAML file; `workdir` and `inputs.*.file` may name local folders and files."""
@@ -116,11 +133,7 @@ class Client:
     ) -> Iterator[Job]:
         """The newest first; all there are unless `limit` is given."""
         query = {"state": list(states) or None, "project": project}
-        query["limit"] = str(min(limit, 500)) if limit else "500"
-        for number, job in enumerate(self.api.pages("/v1/jobs", query)):
-            if limit is not None and number >= limit:
-                return
-            yield job
+        yield from self.api.pages("/v1/jobs", query, most=limit)
 
     def job(self, job_id: str) -> JobDetail:
         """By id or by the end of it (four characters or more)."""
@@ -193,12 +206,95 @@ class Client:
             while data := output.more():
                 yield data
 
-    # --- market ------------------------------------------------------------------------------
+    # --- the market, contracts, programmes, money: each noun is loaded when it is first used ---
 
     def offers(self, query: str = "") -> list[Offer]:
         """Every pool with its price, what it has and what of it is free."""
-        found: list[Offer] = self.api.get("/v1/offers", {"q": query or None})["items"]
-        return found
+        return self.catalogue.offers(query)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        from suanwang.edge.client.catalogue import Catalogue
+
+        return Catalogue(self.api, self.project)
+
+    @cached_property
+    def market(self) -> Market:
+        from suanwang.edge.client.market import Market
+
+        return Market(self.api, self.project)
+
+    @cached_property
+    def listings(self) -> Listings:
+        from suanwang.edge.client.listings import Listings
+
+        return Listings(self.api, self.project)
+
+    @cached_property
+    def quotations(self) -> Quotations:
+        from suanwang.edge.client.quotations import Quotations
+
+        return Quotations(self.api, self.project)
+
+    @cached_property
+    def deals(self) -> Deals:
+        from suanwang.edge.client.deals import Deals
+
+        return Deals(self.api, self.project)
+
+    @cached_property
+    def auctions(self) -> Auctions:
+        from suanwang.edge.client.auctions import Auctions
+
+        return Auctions(self.api, self.project)
+
+    @cached_property
+    def contracts(self) -> Contracts:
+        from suanwang.edge.client.contracts import Contracts
+
+        return Contracts(self.api, self.project)
+
+    @cached_property
+    def programmes(self) -> Programmes:
+        from suanwang.edge.client.programmes import Programmes
+
+        return Programmes(self.api, self.project)
+
+    @cached_property
+    def vouchers(self) -> Vouchers:
+        from suanwang.edge.client.vouchers import Vouchers
+
+        return Vouchers(self.api, self.project)
+
+    @cached_property
+    def billing(self) -> Billing:
+        from suanwang.edge.client.billing import Billing
+
+        return Billing(self.api, self.project)
+
+    @cached_property
+    def settlement(self) -> Settlement:
+        from suanwang.edge.client.settlement import Settlement
+
+        return Settlement(self.api, self.project)
+
+    @cached_property
+    def invoices(self) -> Invoices:
+        from suanwang.edge.client.invoices import Invoices
+
+        return Invoices(self.api, self.project)
+
+    @cached_property
+    def disputes(self) -> Disputes:
+        from suanwang.edge.client.disputes import Disputes
+
+        return Disputes(self.api, self.project)
+
+    @cached_property
+    def rehearsal(self) -> Rehearsal:
+        from suanwang.edge.client.rehearsal import Rehearsal
+
+        return Rehearsal(self.api, self.project)
 
     # --- data --------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from suanwang.kernel.errors import InvalidInput, TransientError, Unavailable
 
 TRIES = 4
 FIRST_PAUSE_S = 0.2
+PAGE = 500
+"""Items of a page; the server gives no more at once."""
 STREAM_SILENCE_S = 40.0
 """A stream of events says something every 15 s; silent for longer, it is broken."""
 
@@ -72,12 +74,18 @@ class Api:
     def delete(self, path: str) -> Any:
         return self._json("DELETE", path)
 
-    def pages(self, path: str, query: Query | None = None) -> Iterator[Any]:
-        """Items of all pages of a list, fetched as they are wanted."""
-        wanted = dict(query or {})
-        while True:
+    def pages(
+        self, path: str, query: Query | None = None, *, most: int | None = None
+    ) -> Iterator[Any]:
+        """Items of all pages of a list, fetched as they are wanted; `most` so many of them."""
+        size = PAGE if most is None else max(1, min(most, PAGE))
+        wanted = {"limit": size, **(query or {})}
+        left = most
+        while left is None or left > 0:
             page = self.get(path, wanted)
-            yield from page["items"]
+            yield from page["items"][:left]
+            if left is not None:
+                left -= len(page["items"])
             if not page.get("next_cursor"):
                 return
             wanted["cursor"] = page["next_cursor"]

@@ -118,29 +118,5 @@ class PlanAnswer(TypedDict):
     feasible: bool
 
 
-class Offer(TypedDict):
-    """What a pool has, what of it is free, and its price."""
-
-    pool_id: str
-    pool: str
-    site_id: str
-    site: str
-    site_name: str
-    region: str
-    kind: str
-    architecture: str
-    accelerator: dict[str, Any] | None
-    nodes: int
-    capacity: dict[str, int]
-    free: dict[str, int]
-    largest_free_node: dict[str, int]
-    backlog_s: int
-    max_runtime_s: int | None
-    state: str
-    prices: dict[str, Money]
-    unit_price: dict[str, Any]
-    """Of 100 TFLOPS (FP16, dense) for an hour: `by_peak`, `low`, `high`, `by_measured`."""
-
-
 FINAL_STATES = ("succeeded", "failed", "cancelled", "refused")
 OPEN_STATES = ("waiting", "queued", "leased", "running")
