@@ -19,7 +19,8 @@ from suanwang.kernel.errors import NotFound, SuanwangError
 from suanwang.platform.database import Tx
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.audit import audit
-from suanwang.tenancy.model import Action, Principal, Project, Scope
+from suanwang.tenancy.model import Action, Principal, Scope
+from suanwang.tenancy.model import Project as Account
 from suanwang.tenancy.rules import require_may
 from suanwang.trade.contracts.model import Party
 from suanwang.trade.market import instruments as naming
@@ -55,7 +56,7 @@ def party_of(conn: Connection, principal: Principal, project: str | None) -> Par
 
 def _project(
     conn: Connection, principal: Principal, project: str | None, action: Action
-) -> Project:
+) -> Account:
     try:
         return tenancy.project_of(conn, principal, project, action)
     except NotFound as error:
