@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,6 +13,10 @@ from fastapi.routing import iter_route_contexts
 
 from suanwang.protocol import VERSION
 
+_THEN = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+SOON = (_THEN + timedelta(days=30)).isoformat()
+LATER = (_THEN + timedelta(days=60)).isoformat()
+"""A full hour, as deliveries begin with."""
 FIELDS: dict[str, dict[str, Any]] = {
     "JobSpec": {"command": "true"},
     "TopUp": {"amount": {"micro_yuan": 1_000_000}, "payment_reference": "x-1"},
@@ -19,8 +24,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "LinkRequest": {"price_per_gib": {"micro_yuan": 1_000_000}, "ms_per_gib": 1},
     "EnquiryRequest": {
         "products": [{"unit_class": "core", "zone": "x"}],
-        "starts_at": "2199-01-01T00:00:00Z",
-        "deadline": "2198-01-01T00:00:00Z",
+        "starts_at": LATER,
+        "deadline": SOON,
         "hours": 1,
         "lots": 1,
         "ceiling": {"micro_yuan": 1_000},
@@ -28,11 +33,11 @@ FIELDS: dict[str, dict[str, Any]] = {
     "QuoteRequest": {"source": "pool_x", "price": {"micro_yuan": 1_000}},
     **{
         name: {
-            "starts_at": "2199-01-01T00:00:00Z",
+            "starts_at": LATER,
             "hours": 1,
             "lots": 1,
             "price": {"micro_yuan": 1_000},
-            "valid_until": "2198-01-01T00:00:00Z",
+            "valid_until": SOON,
             **more,
         }
         for name, more in (

@@ -23,7 +23,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
 
-from http_examples import Route, request_for, routes_of
+from http_examples import LATER, SOON, Route, request_for, routes_of
 from route_sets import (
     FOR_ALL_TO_READ,
     MARKET,
@@ -156,12 +156,12 @@ async def _possessions(client: httpx.AsyncClient, token: str, ids: dict[str, str
 async def _talks(client: httpx.AsyncClient, headers: dict[str, str], ids: dict[str, str]) -> None:
     """What is said to the operator's organisation alone: an enquiry and a deal."""
     product = {"unit_class": "core", "zone": "cn-north"}
-    wanted = {"project": ids["project_id"], "starts_at": "2199-01-01T00:00:00Z", "hours": 1}
+    wanted = {"project": ids["project_id"], "starts_at": LATER, "hours": 1}
     price = {"micro_yuan": 1_000}
     enquiry = {"products": [product], "lots": 1, "ceiling": price, "invited": ["operator"]}
     made = await client.post(
         "/v1/quotations",
-        json={**wanted, **enquiry, "deadline": "2198-01-01T00:00:00Z"},
+        json={**wanted, **enquiry, "deadline": SOON},
         headers=headers,
     )
     assert made.status_code == 201, made.text

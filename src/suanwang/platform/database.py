@@ -164,6 +164,7 @@ def sqlite_engine(url: str, *, writer: bool) -> Engine:
         url,
         poolclass=StaticPool if writer or memory else QueuePool,
         connect_args={"check_same_thread": False},
+        hide_parameters=True,  # errors go to the log
     )
     _configure_sqlite(engine, begin="BEGIN IMMEDIATE" if writer else "BEGIN")
     return engine
@@ -310,7 +311,12 @@ class PostgresDatabase:
 
     def __init__(self, url: str, clock: Clock, random: Random, *, connections: int = 8) -> None:
         self.engine = sa.create_engine(
-            url, pool_size=connections, max_overflow=0, pool_pre_ping=True, pool_timeout=10
+            url,
+            pool_size=connections,
+            max_overflow=0,
+            pool_pre_ping=True,
+            pool_timeout=10,
+            hide_parameters=True,  # errors go to the log
         )
         # a query sees one moment, as a reader of SQLite does
         self._reader = self.engine.execution_options(

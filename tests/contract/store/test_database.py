@@ -45,6 +45,19 @@ async def test_a_failed_use_case_leaves_nothing_and_its_neighbours_stay(
     assert await any_database.read(_topics) == ["kept", "kept"]
 
 
+async def test_what_fails_does_not_tell_what_was_to_be_written(any_database: Database) -> None:
+    """Errors go to the log: bids of an open round are not for who reads that."""
+
+    def twice(tx: Tx) -> None:
+        row = {**_row("topic"), "id": 7, "body": b"a bid of 12.50"}
+        tx.conn.execute(sa.insert(outbox), [row])
+        tx.conn.execute(sa.insert(outbox), [row])
+
+    with pytest.raises(sa.exc.IntegrityError) as failed:
+        await any_database.write(twice)
+    assert "a bid of 12.50" not in str(failed.value)
+
+
 async def test_text_is_ordered_byte_by_byte(any_database: Database) -> None:
     topics = ["b", "a_", "a0", "B", "_", "a-"]
 
