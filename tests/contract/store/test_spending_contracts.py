@@ -307,3 +307,16 @@ async def test_claims_of_every_hour_are_what_the_pool_has_sold_of_it(ground: Gro
             assert sum(claimed) == sum(sums), (named, at - hour)
     soon = await ground.grid.database.read(lambda c: contracted(c, [], now_ms, until_ms=now_ms))
     assert {c.contract_id for c in soon.claims[ground.place.pool_id]} == {first.id}
+
+
+async def test_what_was_sold_on_twice_binds_nothing_once_the_first_is_withdrawn(
+    ground: Ground,
+) -> None:
+    first = await ground.sign(3, hours=4)
+    sold = await ground.sign(2, buyer=ground.other, seller=ground.party(), backing=first, hours=4)
+    again = await ground.sign(1, seller=ground.party(ground.other), backing=sold, hours=4)
+    now_ms = ground.clock.now_ms()
+    await ground.grid.database.write(lambda tx: contracts.withdraw(tx, first.id))
+    for named in ([], [again.id]):
+        bound = await ground.grid.database.read(lambda c, of=named: contracted(c, [], now_ms, of))
+        assert not bound.claims

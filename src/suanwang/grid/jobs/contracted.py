@@ -87,11 +87,15 @@ def living(
         more = [one for one in sold_on[look_at.pop()] if one.id not in found]
         found |= {one.id: one for one in more}
         look_at += [one.id for one in more]
-    return {
-        key: one
-        for key, one in sorted(found.items())
-        if one.backing_id is None or one.backing_id in found
-    }
+    return {key: one for key, one in sorted(found.items()) if _is_backed(one, found)}
+
+
+def _is_backed(contract: Contract, found: Mapping[str, Contract]) -> bool:
+    """Up to the pool: what was sold on of a contract that was withdrawn is nobody's."""
+    at: Contract | None = contract
+    while at is not None and at.backing_id is not None:
+        at = found.get(at.backing_id)
+    return at is not None
 
 
 def _claims_apart(
