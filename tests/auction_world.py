@@ -11,10 +11,11 @@ from suanwang.engines.matching.call_auction import Effort
 from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.trade.contracts.model import ContractState, Party
 from suanwang.trade.ledger import service as ledger
+from suanwang.trade.ledger.model import RENT
 from suanwang.trade.ledger.store import accounts
 from suanwang.trade.market import auctions
 from suanwang.trade.market.auction_bids import parse
-from suanwang.trade.market.auction_clearing import RENT, Auctioneer
+from suanwang.trade.market.auction_clearing import Auctioneer
 from suanwang.trade.market.auction_model import BidState, Result, Round, Standing
 from suanwang.trade.market.auctions import Timetable
 from trade_world import Bazaar

@@ -24,6 +24,7 @@ from suanwang.edge.client.http import Api
 HERE = Path(client_module.__file__).parent
 INSTANT = "2199-01-01T00:00:00Z"
 MAPPINGS: dict[str, Any] = {
+    "lines": {1: "1.00"},
     "terms": dict.fromkeys(
         ("credit_percent", "deposit_percent", "cancel_hours", "cancel_percent"), 1
     ),

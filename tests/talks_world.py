@@ -19,8 +19,10 @@ from suanwang.trade.contracts import store as contracts_store
 from suanwang.trade.contracts.model import ContractState, Party
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.store import accounts
-from suanwang.trade.market import deals, listings, quotations, quotations_award
+from suanwang.trade.market import auction_rules, deals, listings, quotations, quotations_award
 from suanwang.trade.market import instruments as naming
+from suanwang.trade.market.auction_store import orders as bids
+from suanwang.trade.market.auction_store import rounds
 from suanwang.trade.market.deals_model import Addressee, Deal, ProposalGiven
 from suanwang.trade.market.deals_store import proposals
 from suanwang.trade.market.model import Supply
@@ -180,6 +182,13 @@ def _asked_for(conn: sa.Connection, first_hour: int) -> Locked:
         held[row.project_id] += row.lots_left * row.held_per_lot
         if row.source_id is not None:
             promise(row.source_id, naming.parse(row.instrument).period, row.lots_left)
+    days = {row.id: row.first_hour for row in conn.execute(sa.select(rounds))}
+    for row in conn.execute(sa.select(bids)):
+        assert row.state == "standing" or row.held == 0, row
+        held[row.project_id] += row.held
+        if row.state == "standing" and row.bid.side is Side.SELL:
+            for at, hours, lots in auction_rules.runs(auction_rules.envelope(row.bid)):
+                promise(row.bid.source, Period(days[row.round_id] + at, hours), lots)
     periods = {}
     for row in conn.execute(sa.select(enquiries)):
         periods[row.id] = Period(row.first_hour, row.hours)

@@ -170,7 +170,7 @@ class Bazaar:
         signed = [one for one in await self.contracts() if one.state is ContractState.SIGNED]
         query = sa.select(sa.func.coalesce(sa.func.sum(accounts.c.held), 0))
         held = int(await self.read(lambda c: c.execute(query).scalar_one()))
-        assert held >= sum(one.buyer_held + one.seller_held for one in signed)
+        assert held >= sum(one.buyer_held + one.rent_held + one.seller_held for one in signed)
 
 
 def buy(

@@ -38,7 +38,7 @@ from suanwang.platform.blob_stores import open_blob_store
 from suanwang.platform.clock import RehearsalClock, SystemClock, SystemRandom
 from suanwang.platform.database import Tx, open_database
 from suanwang.platform.entropy import nonce_text
-from suanwang.platform.leader import RENEW_EVERY_S, Leader
+from suanwang.platform.leader import RENEW_EVERY_S, Leader, guard_of
 from suanwang.platform.migrations import migrate
 from suanwang.platform.outbox import Outbox
 from suanwang.platform.settings import Settings
@@ -102,12 +102,13 @@ def make_context(settings: Settings, clock: Clock | None = None) -> Context:
     secrets = SecretsBox.from_file(state / KEY_FILE)
     alone = settings.database_url.startswith("sqlite")
     leader = None if alone else Leader(database, "dispatch", process_name())
+    guard = guard_of(leader)
     dispatcher = Dispatcher(
         database,
         clock,
         signals,
         policy=Policy(preemption=settings.preemption),
-        guard=leader.check if leader else lambda _tx: None,
+        guard=guard,
     )
     desk = AgentDesk(
         database,
@@ -140,7 +141,7 @@ def make_context(settings: Settings, clock: Clock | None = None) -> Context:
             database,
             clock,
             Timetable(settings.auction_close_hour, settings.auction_rounds_ahead),
-            guard=leader.check if leader else lambda _tx: None,
+            guard=guard,
         ),
         blobs=open_blob_store(settings.blobs_url),
         figures=figure_of,
@@ -191,7 +192,7 @@ class Loops:
             context.outbox,
             every_ms=context.settings.contract_look_every_s * MS_PER_SECOND,
             preemption=context.settings.preemption,
-            guard=context.leader.check if context.leader else lambda _tx: None,
+            guard=guard_of(context.leader),
         )
         self._garbage_in_s = min(FIRST_GARBAGE_S, context.settings.garbage_every_s)
         self._watched_at_ms = 0
@@ -270,12 +271,11 @@ class Loops:
         await asyncio.sleep(pause_s)
         if not self._leads:
             return
-        leader = self._context.leader
         found = await garbage.collect(
             self._depot,
             self._context.clock.now_ms(),
             reading.referenced,
-            guard=leader.check if leader else lambda _tx: None,
+            guard=guard_of(self._context.leader),
         )
         self._context.telemetry.garbage(found.deleted, found.freed_bytes)
         if found != garbage.Collected():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import msgspec
 from portal_world import PASSWORD, Plane
@@ -57,13 +56,8 @@ def work(plane: Plane, project_id: str, provider_id: str) -> str:
             facts = [UsageRecorded(one) for one in records]
             billing.charge(Tx(tx.conn, start_ms + MS_PER_DAY, tx.ids), facts, fee_percent=5)
 
-    write(plane, use_case)
+    plane.write(use_case)
     return month
-
-
-def write(plane: Plane, use_case: Any) -> Any:
-    with ThreadPoolExecutor(1) as aside:  # a browser's driver runs a loop in this thread
-        return aside.submit(asyncio.run, plane.context.database.write(use_case)).result()
 
 
 def people(plane: Plane) -> tuple[str, str]:

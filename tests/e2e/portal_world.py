@@ -21,7 +21,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 import yaml
@@ -34,6 +34,7 @@ from suanwang.agent.port import Observation, PreparedRun
 from suanwang.agent.records import FolderRecords
 from suanwang.bootstrap import first_start, make_app
 from suanwang.edge.api.context import Context
+from suanwang.platform.database import Tx
 from suanwang.platform.settings import Oidc, Settings
 from suanwang.protocol.messages import (
     AcceleratorReport,
@@ -50,6 +51,7 @@ from suanwang.protocol.messages import (
     Quantity,
 )
 
+T = TypeVar("T")
 PASSWORD = "four unrelated words here"
 LOGIN = "admin"
 PATIENCE_S = 90.0
@@ -95,6 +97,11 @@ class Plane:
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             text = answer.read()
         return json.loads(text) if text else None
+
+    def write(self, use_case: Callable[[Tx], T]) -> T:
+        """A use case in the platform's own database, beside its server."""
+        with ThreadPoolExecutor(1) as aside:
+            return aside.submit(asyncio.run, self.context.database.write(use_case)).result()
 
     def close(self) -> None:
         self._server.should_exit = True

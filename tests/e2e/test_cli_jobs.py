@@ -352,3 +352,20 @@ def test_a_round_of_the_auction_from_bids_to_results(platform: Platform) -> None
     assert "accepted" in results
     again = platform.suan("auction", "replay", day)
     assert (again.returncode, "the same outcome" in again.stdout) == (0, True)
+
+
+def test_an_order_at_rest_is_amended(platform: Platform) -> None:
+    found = platform.json("market", "products")
+    (one,), period = found["products"], found["periods"][-1]
+    instrument = f"{one['unit_class']}:{one['zone']}:{period['suffix']}"
+    placed = platform.json("market", "buy", instrument, "4", "--price", "0.01")["order"]["id"]
+    fewer = platform.suan("market", "amend", placed, "--lots", "2")
+    assert fewer.stdout == f"{placed} keeps its place; 2 lots of it rest in the book.\n"
+    told = platform.suan("market", "amend", placed, "--price", "0.02").stdout
+    assert told.startswith(f"{placed} is out of the book; ord_")
+    assert "behind the others at its price.\n2 lots rest in the book as ord_" in told
+    (left,) = [one for one in platform.json("market", "orders") if one["instrument"] == instrument]
+    assert left["price"]["yuan"] == "0.02"
+    refused = platform.suan("market", "amend", left["id"], "--lots", "0")
+    assert refused.returncode == 2
+    platform.json("market", "cancel", left["id"])

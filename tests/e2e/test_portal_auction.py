@@ -111,6 +111,8 @@ def test_a_cleared_round_shows_prices_curves_and_why(page: Any, rounds: Rounds) 
     told = page.inner_text("#mine")
     assert "部分成交" in told
     assert "出清价超出限价" in told
+    assert "曲线第 1 级" in told
+    assert "块 2“cheap”，08:00 起 12 小时（至 20:00）" in told
     page.select_option("#hour", "10")
     page.wait_for_url("**hour=10**")
     assert "10:00" in page.inner_text(".cards.two h2 >> nth=1")
@@ -133,7 +135,7 @@ def test_a_bid_is_placed_changed_and_withdrawn(page: Any, rounds: Rounds) -> Non
     assert "price: '9.5'" in text
     page.fill("#document", text.replace("lots: 2", "lots: two"))
     page.click("form:has(#document) button.primary")
-    assert page.inner_text("#document-error").startswith("curve[0].lots: ")
+    assert page.inner_text("#document-error") == "曲线第 1 级 · 手数：应为整数"
     page.fill("#document", text.replace("lots: 2", "lots: 3"))
     page.click("form:has(#document) button.primary")
     page.wait_for_url("**done=bid_replaced")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -29,23 +28,7 @@ pytestmark = [
     pytest.mark.xdist_group("portal-talks"),
     needs(Path(CHROMIUM).exists(), "Chromium is not installed"),
 ]
-T = TypeVar("T")
 SELLERS = {"henu": "河南大学超算中心", "hami": "Hami Wind and Solar Compute Park"}
-
-
-def write(plane: Plane, use_case: Callable[[Tx], T]) -> T:
-    """A use case in the platform's own database, beside its server."""
-    found: list[T] = []
-
-    def run() -> None:
-        found.append(asyncio.run(plane.context.database.write(use_case)))
-
-    from threading import Thread
-
-    thread = Thread(target=run)
-    thread.start()
-    thread.join()
-    return found[0]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +49,7 @@ def settle(plane: Plane) -> dict[str, str]:
         person = {"login": f"{name}-1", "role": "admin", "password": PASSWORD}
         plane.call("POST", "/v1/users", {**person, "organisation": name})
         plane.call("POST", "/v1/projects", {"name": "market", "organisation": name})
-        pools[name] = write(plane, lambda tx, n=name, of=owner: _pool(plane, tx, n, of))
+        pools[name] = plane.write(lambda tx, n=name, of=owner: _pool(plane, tx, n, of))
     for project in plane.call("GET", "/v1/projects?limit=500")["items"]:
         paid = {"amount": {"yuan": "100000"}, "payment_reference": f"ICBC-{project['id'][-8:]}"}
         plane.call("POST", f"/v1/projects/{project['id']}/top-up", paid)
@@ -96,7 +79,7 @@ def deadline_now(plane: Plane, enquiry: str) -> None:
         tx.conn.execute(past.values(deadline_ms=tx.now_ms - 1))
         quotations_award.award(tx, plane.context.secrets, enquiry)
 
-    write(plane, use_case)
+    plane.write(use_case)
 
 
 def test_an_enquiry_is_asked_quoted_under_seal_and_awarded(browser: Browser, plane: Plane) -> None:

@@ -139,6 +139,11 @@ def test_nobody_owes_more_than_he_set_aside_nor_delivers_more_than_he_pledged(
     sellers = sum(made.results[o.id].amount for o in orders if o.bid.side is Side.SELL)
     assert buyers == sellers + sum(made.rents.values())
     assert min(made.rents.values(), default=0) >= 0
+    by_contract: dict[str, int] = {}
+    for one in made.signings:
+        rent = one.draft.whole_rent
+        by_contract[one.buy_id] = by_contract.get(one.buy_id, 0) + rent
+    assert {key: rent for key, rent in by_contract.items() if rent} == made.rents
     if not any(one.own for one in made.results.values()):
         assert sum(made.rents.values()) == clearing.rent
     assert sum(one.lots for one in made.prices) == made.traded

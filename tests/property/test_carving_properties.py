@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from suanwang.engines.scheduling import carving
 from suanwang.engines.scheduling.cards import pick
 from suanwang.engines.scheduling.carving import Carved, Claim, carve
 from suanwang.engines.scheduling.lots import Lot, Vector, added, taken, vector_of
@@ -25,6 +27,7 @@ from suanwang.engines.scheduling.model import (
     Snapshot,
 )
 from suanwang.engines.scheduling.plan import plan
+from suanwang.engines.scheduling.seats import Seat, Seats
 from suanwang.kernel.resources import ZERO, Resources
 
 NOW_MS = 1_767_225_600_000
@@ -185,6 +188,51 @@ def test_parts_are_never_more_than_what_is_free(case: Case) -> None:
     if all(claim.project_id for claim in case.claims):
         assert after == before
     assert cut == carved(replace(case, claims=case.claims[::-1], running=case.running[::-1]))
+
+
+class PlainSeats(Seats):
+    """Reckons every seat anew for every claim, from all that lies on it."""
+
+    def move_to(self, at_ms: int) -> None:
+        self._at_ms = at_ms
+
+    def roomiest(self, by_core: bool, most: int) -> list[tuple[int, Lot, int]]:
+        for seat in self._seats:
+            seat.back = None if self._at_ms is None else self._back(seat, self._at_ms)
+        fits = sorted((-self._fit(at, by_core), at) for at in range(len(self._seats)))
+        out = []
+        for fit, at in fits:
+            lot = self._lots[by_core][at]
+            if lot is not None and fit < 0 < most:
+                out.append((at, lot, min(-fit, most)))
+                most += fit
+        return out
+
+    def _back(self, seat: Seat, at_ms: int) -> Vector:
+        back = [0] * len(seat.free)
+        for lease, amount in seat.leases:
+            back = added(back, amount, sign=lease.ends_by_ms <= at_ms)
+        for part_id, cut in seat.slices.items():
+            if cut.until_ms <= at_ms:
+                back = added(back, cut.guarded)
+                continue
+            mine = [
+                amount
+                for lease, amount in seat.leases
+                if self._held.get(lease.lease_id) == part_id and lease.ends_by_ms > at_ms
+            ]
+            counted_on = added(cut.claimed, cut.guarded, *mine, sign=-1)
+            back = added(back, [max(0, one) for one in counted_on], sign=-1)
+        return back
+
+
+@settings(max_examples=300, deadline=None)
+@given(cases())
+def test_rooms_kept_from_claim_to_claim_are_those_reckoned_anew(case: Case) -> None:
+    quick = carved(case)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(carving, "Seats", PlainSeats)
+        assert carved(case) == quick
 
 
 @settings(max_examples=150, deadline=None)

@@ -97,7 +97,7 @@ class Books:
 
     def confirm(self, which: int) -> None:
         if one := self._one(which):
-            self.write(lambda tx: payouts.confirm(tx, one, bank_reference="b"))
+            self.write(lambda tx: payouts.confirm(tx, one, bank_reference="b", by="z"))
 
     def fail(self, which: int) -> None:
         if one := self._one(which):

@@ -60,11 +60,10 @@ class IdFactory:
         self._last = 0
 
     def new(self, prefix: str) -> str:
-        fresh = (self._clock.now_ms() << _RANDOM_BITS) | self._random.getrandbits(_RANDOM_BITS)
-        # the low 24 bits stay random under the increment, so two processes rarely meet
-        self._last = (
-            fresh
-            if fresh > self._last
-            else self._last + 1 + self._random.getrandbits(_RANDOM_BITS - 16)
-        )
+        now_ms = self._clock.now_ms()
+        if now_ms > self._last >> _RANDOM_BITS:
+            self._last = now_ms << _RANDOM_BITS | self._random.getrandbits(_RANDOM_BITS)
+        else:
+            # a random step, so two processes rarely meet within a millisecond either
+            self._last += 1 + self._random.getrandbits(_RANDOM_BITS - 16)
         return f"{prefix}_{base32(self._last, ID_CHARACTERS)}"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 
 from suanwang.kernel.errors import InvalidInput
 
 MICRO_PER_YUAN = 1_000_000
 MAX_AMOUNT = 9_000_000_000 * MICRO_PER_YUAN
 """Nine billion yuan: sums of a thousand such amounts still fit a signed 64-bit column."""
+
+
+MAX_DIGITS = 64
+_EXACT = Context(prec=2 * MAX_DIGITS)
 
 
 def scale(amount: int, numerator: int, denominator: int) -> int:
@@ -40,18 +44,28 @@ def allot(amount: int, weights: Sequence[int]) -> list[int]:
 
 def parse_yuan(text: str | int | float, *, field: str = "amount") -> int:
     """Micro-yuan from a decimal figure in yuan; at most six decimals."""
-    try:
-        micro = Decimal(str(text)) * MICRO_PER_YUAN
-    except InvalidOperation:
-        micro = Decimal("NaN")
-    if not micro.is_finite() or micro != micro.to_integral_value() or abs(micro) > MAX_AMOUNT:
+    micro = _micro(str(text))
+    if micro is None or micro != micro.to_integral_value() or abs(micro) > MAX_AMOUNT:
         raise InvalidInput(
             "InvalidAmount",
-            f"{text!r} is not an amount of money.",
+            f"{str(text)[:40]!r} is not an amount of money.",
             hint="Give yuan with at most six decimals, such as 12.5.",
             field=field,
         )
     return int(micro)
+
+
+def _micro(text: str) -> Decimal | None:
+    """None: no number, or one so long, large or small that it is none of ours."""
+    if len(text) > MAX_DIGITS:
+        return None
+    try:
+        yuan = Decimal(text)
+    except InvalidOperation:
+        return None
+    if not yuan.is_finite() or (yuan and not -7 < yuan.adjusted() < MAX_DIGITS):
+        return None
+    return _EXACT.multiply(yuan, MICRO_PER_YUAN)
 
 
 def format_yuan(micro: int, *, decimals: int = 2) -> str:

@@ -10,6 +10,7 @@ All instants are the database's own where it has a clock (PostgreSQL): processes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,3 +136,8 @@ class Leader:
     def _row(self, tx: Tx, *, shared: bool = False) -> Any:
         query = sa.select(leaderships).where(leaderships.c.name == self._name)
         return tx.conn.execute(query.with_for_update(read=shared)).first()
+
+
+def guard_of(leader: Leader | None) -> Callable[[Tx], None]:
+    """The leader's `check`; a process that is alone always leads."""
+    return leader.check if leader is not None else lambda _tx: None

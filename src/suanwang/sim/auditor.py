@@ -99,7 +99,7 @@ def _holds(conn: Connection) -> list[str]:
     contracts hold of both sides."""
     held: dict[str, int] = defaultdict(int)
     for row in conn.execute(sa.select(contracts)):
-        held[row.buyer_project_id] += row.buyer_held
+        held[row.buyer_project_id] += row.buyer_held + row.rent_held
         held[row.seller_project_id] += row.seller_held
     for row in conn.execute(sa.select(leases.c.project_id, leases.c.hold)):
         held[row.project_id] += row.hold
@@ -130,7 +130,7 @@ def _contracts(conn: Connection) -> list[str]:
     found = []
     by_id = {row.id: row for row in conn.execute(sa.select(contracts))}
     for row in by_id.values():
-        if row.state != "signed" and (row.buyer_held or row.seller_held):
+        if row.state != "signed" and (row.buyer_held or row.rent_held or row.seller_held):
             found.append(f"ContractHolds: {row.id} is {row.state} and holds money")
         if not 0 <= row.settled_hours <= row.hours:
             found.append(f"ContractHours: {row.id} settled {row.settled_hours} of {row.hours}")
@@ -141,6 +141,9 @@ def _contracts(conn: Connection) -> list[str]:
         charged = whole * hour.delivered // promised if promised else 0
         missing = whole - hour.charged if promised else 0
         credited = missing * of.credit_percent // 100
+        rent = of.lots * of.rent * hour.delivered // promised if promised else 0
+        if abs(hour.rent - rent) > ROUNDING:
+            found.append(f"ContractRentWrong: {of.id} {hour.hour}: {hour.rent} of {rent}")
         if abs(hour.charged - charged) > ROUNDING or abs(hour.credited - credited) > ROUNDING:
             found.append(f"ContractHourWrong: {of.id} {hour.hour}: {hour.charged}, {hour.credited}")
     query = sa.select(leases.c.id, leases.c.project_id, leases.c.rate, leases.c.contract_id)

@@ -26,6 +26,8 @@ ONE_IN = 5
 FIRST_HOUR_S = 60
 """Into such a run an hour begins: contracts end and begin amid the chaos."""
 PRICE = 1_000_000
+RENT = 7_001
+"""As if every contract came from another zone."""
 TERMS = Terms(cancel_hours=0)
 
 
@@ -117,6 +119,7 @@ class Traders:
                 lots=deal.lots,
                 price=PRICE,
                 terms=TERMS,
+                rent=RENT,
             ),
         )
 
@@ -148,7 +151,7 @@ def _sign(tx: Tx, source: Source, draft: Draft) -> Contract:
     ledger.hold(
         tx,
         {
-            accounts[draft.buyer.project_id]: draft.worth,
+            accounts[draft.buyer.project_id]: draft.worth + draft.whole_rent,
             accounts[draft.seller.project_id]: draft.deposit,
         },
     )

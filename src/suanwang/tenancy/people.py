@@ -93,6 +93,11 @@ def logins(conn: Connection, user_ids: Collection[str]) -> dict[str, str]:
     return store.logins(conn, sorted(user_ids))
 
 
+def operators(conn: Connection) -> list[str]:
+    """Ids of those who could act as the platform's operator now."""
+    return store.active_operators(conn)
+
+
 def user(conn: Connection, user_id: str) -> User:
     """For other contexts' decisions: no principal is asked."""
     found = store.user_by(conn, user_id)

@@ -393,6 +393,15 @@ def logins(conn: Connection, user_ids: Sequence[str]) -> dict[str, str]:
     return {row.id: row.login for row in conn.execute(query)}
 
 
+def active_operators(conn: Connection) -> list[str]:
+    query = (
+        sa.select(users.c.id)
+        .where(users.c.role == Role.OPERATOR.value, users.c.state == UserState.ACTIVE.value)
+        .order_by(users.c.id)
+    )
+    return list(conn.execute(query).scalars())
+
+
 def password_of(conn: Connection, login: str) -> tuple[User, str | None] | None:
     row = conn.execute(sa.select(users).where(users.c.login == login)).one_or_none()
     return None if row is None else (user_from(row), row.password_hash)

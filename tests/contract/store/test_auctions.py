@@ -106,6 +106,7 @@ async def test_a_day_from_orders_to_paid_contracts(hall: Hall) -> None:
     assert sold.amount == sum(one.hourly * one.period.hours for one in signed)
     assert sold.amount == bought.amount + (await hall.result(night)).amount
     assert await hall.held() == sum(one.buyer_held + one.seller_held for one in signed)
+    assert not any(one.rent for one in signed)
     assert sum((await hall.pledged(pool.source_id)).values()) == 20
     prices = await hall.read(lambda c: auctions.prices(c, cleared))
     assert {one.price for one in prices if one.lots} == {one.price for one in signed}
@@ -146,12 +147,49 @@ async def test_lots_from_another_zone_pay_rent_and_keep_the_books_balanced(hall:
     assert result.rent == 6 * (local - abroad)
     assert result.amount == 10 * local
     assert cleared.cleared is not None
-    assert cleared.cleared.rent == result.rent == await hall.rent()
-    assert await hall.account(firm) == (10_000 * YUAN - result.rent, result.amount - result.rent)
+    assert cleared.cleared.rent == result.rent
+    assert {one.pool_id: one.rent for one in signed} == {
+        here.pool_id: 0,
+        there.pool_id: local - abroad,
+    }
+    assert await hall.rent() == 0  # it is owed for what is delivered
+    assert await hall.account(firm) == (10_000 * YUAN, result.amount)
     await hall.check()
     await hall.settle_all()
     assert await hall.held() == 0
+    assert await hall.rent() == result.rent
     assert (await hall.account(firm))[0] == 10_000 * YUAN - result.amount
+    await hall.check()
+
+
+async def test_no_rent_is_owed_for_what_did_not_come(hall: Hall) -> None:
+    """Two hours from a cheaper zone: a third of the first is delivered, nobody looks at the
+    second. What the buyer pays is what the seller gets and the rent of the lots that came."""
+    near, far, firm = await hall.party("near"), await hall.party("far"), await hall.party("firm")
+    here, there = await hall.site(near), await hall.site(far, "qingyang", zone="gansu")
+    await hall.write(lambda tx: auctions.set_links(tx, [ZoneLink("gansu", "henan", 3, 0)]))
+    round_ = await hall.opened()
+    hours = [10, 12]
+    for party, of, price in ((near, here, 9), (far, there, 4)):
+        curve = [{"hours": hours, "lots": 8, "price": price}]
+        await hall.bid(party, round_, side="sell", source=of.source_id, curve=curve)
+    curve = [{"product": A100, "hours": hours, "lots": 5, "price": 20}]
+    await hall.bid(firm, round_, side="buy", curve=curve)
+    await hall.cleared(round_)
+    signed = {one.pool_id: one for one in await hall.contracts()}
+    abroad = signed[there.pool_id]
+    assert abroad.hourly_rent > 0
+    hall.to(abroad.period.from_ms + 60_000)
+    await hall.deliver({abroad.id: 1})
+    hall.to(abroad.period.until_ms + 120_000)
+    await hall.settle()
+    charged, rent = abroad.price, abroad.rent  # one lot of one hour
+    assert await hall.rent() == rent
+    credit = (abroad.hourly - charged) * abroad.terms.credit_percent // 100
+    assert await hall.account(firm) == (10_000 * YUAN - charged - rent + credit, 0)
+    assert await hall.held() == 0
+    (first, second) = reversed(await hall.read(lambda c: contracts.hours_of(c, abroad.id)))
+    assert (first.rent, second.rent) == (rent, 0)
     await hall.check()
 
 

@@ -210,7 +210,7 @@ async def test_closed_days_are_paid_out_once(any_database: Any, clock: ManualClo
     await any_database.write(lambda tx: payouts.approve(tx, payout.id, by="usr_2"))
     for _ in range(2):
         paid = await any_database.write(
-            lambda tx: payouts.confirm(tx, payout.id, bank_reference="TX1")
+            lambda tx: payouts.confirm(tx, payout.id, bank_reference="TX1", by="usr_3")
         )
     assert (paid.state, paid.bank_reference) == (PayoutState.PAID, "TX1")
     assert await balance(any_database, payable) == 0
@@ -286,7 +286,9 @@ async def test_payouts_move_forward_only(inline_database: Any, clock: ManualCloc
     await earned(inline_database, clock)
     payout = inline_database.write_now(lambda tx: payouts.propose(tx, by="u"))[0]
     with pytest.raises(Conflict, match="cannot become paid"):
-        inline_database.write_now(lambda tx: payouts.confirm(tx, payout.id, bank_reference="x"))
+        inline_database.write_now(
+            lambda tx: payouts.confirm(tx, payout.id, bank_reference="x", by="v")
+        )
     inline_database.write_now(lambda tx: payouts.cancel(tx, payout.id, why="no"))
     with pytest.raises(Conflict, match="cannot become approved"):
         inline_database.write_now(lambda tx: payouts.approve(tx, payout.id, by="u"))

@@ -17,6 +17,7 @@ from suanwang.platform.database import Tx
 from suanwang.platform.outbox import Outbox
 from suanwang.trade.billing import reports
 from suanwang.trade.billing import service as billing
+from suanwang.trade.billing.rules import month_bounds, month_of
 from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Contract, ContractState, Draft, Origin, Party, Terms
@@ -24,6 +25,7 @@ from suanwang.trade.contracts.rules import funded
 from suanwang.trade.contracts.service import Source
 from suanwang.trade.contracts.store import capacity
 from suanwang.trade.ledger import service as ledger
+from suanwang.trade.ledger.model import RENT
 
 T = TypeVar("T")
 YUAN = 1_000_000
@@ -77,7 +79,7 @@ class Market:
             ledger.hold(
                 tx,
                 {
-                    accounts[draft.buyer.project_id]: draft.worth,
+                    accounts[draft.buyer.project_id]: draft.worth + draft.whole_rent,
                     accounts[draft.seller.project_id]: draft.deposit,
                 },
             )
@@ -106,6 +108,10 @@ class Market:
     async def contract(self, contract_id: str) -> Contract:
         found: Contract = await self.database.read(lambda c: contracts.get(c, contract_id))
         return found
+
+    async def rent(self) -> int:
+        found = await self.database.read(lambda c: ledger.find_accounts(c, [RENT]))
+        return found[RENT].balance_micro_yuan if found else 0
 
     async def check(self) -> None:
         assert await self.database.read(reports.verify) == []
@@ -139,6 +145,56 @@ async def test_delivered_hours_are_paid_and_missing_ones_credited(market: Market
     assert await market.account(BUYER.project_id) == (994 * YUAN, 0)
     assert await market.account(SELLER.project_id) == (998 * YUAN, 0)
     await market.check()
+
+
+async def test_rent_is_owed_in_the_measure_of_delivery(market: Market) -> None:
+    """Three lots at 2 yuan and 0.333333 of rent: all, none, one, and an hour nobody looked at. To
+    the micro-yuan, what the buyer lost is what the seller and the platform got."""
+    signed = await market.sign(market.draft(rent=333_333))
+    assert await market.account(BUYER.project_id) == (1_000 * YUAN, 24 * YUAN + 12 * 333_333)
+    for hour, lots in enumerate((3, 0, 1)):
+        market.to_hour(market.first + hour, past_s=60)
+        await market.look(signed, lots, 4)
+    market.to_hour(market.first + 4, past_s=120)
+    await market.settle()
+    hours = await market.database.read(lambda c: contracts.hours_of(c, signed.id))
+    assert [one.rent for one in reversed(hours)] == [999_999, 0, 333_333, 0]
+    assert await market.rent() == 4 * 333_333
+    assert await market.account(BUYER.project_id) == (994 * YUAN - 4 * 333_333, 0)
+    assert await market.account(SELLER.project_id) == (998 * YUAN, 0)
+    ended = await market.contract(signed.id)
+    assert (ended.state, ended.rent_held) == (ContractState.COMPLETED, 0)
+    await market.check()
+
+
+async def test_who_cancels_pays_for_the_link_and_who_is_left_does_not(market: Market) -> None:
+    mine = await market.sign(market.draft(rent=500_000))
+    cost = await market.write(lambda tx: contracts.cancel(tx, mine.id))
+    assert cost == 1_200_000 + 6 * YUAN
+    assert await market.rent() == 12 * 500_000
+    assert await market.account(BUYER.project_id) == (1_000 * YUAN - cost, 0)
+    left = await market.sign(market.draft(rent=500_000))
+    credit = await market.write(lambda tx: contracts.withdraw(tx, left.id))
+    assert await market.rent() == 6 * YUAN
+    assert await market.account(BUYER.project_id) == (1_000 * YUAN - cost + credit, 0)
+    await market.check()
+
+
+async def test_rent_counts_in_the_month_of_its_hour(market: Market) -> None:
+    """The last hour of a month in Shanghai is settled in the next one."""
+    last = hour_of(month_bounds(month_of(market.clock.now_ms()))[1]) - 1
+    signed = await market.sign(market.draft(period=Period(last, 1), rent=1_000))
+    market.to_hour(last, past_s=60)
+    await market.look(signed, 3)
+    market.to_hour(last + 1, past_s=120)
+    await market.settle()
+    account = await market.database.read(lambda c: ledger.project_account(c, BUYER.project_id))
+    span = last * MS_PER_HOUR, (last + 1) * MS_PER_HOUR
+    lines = await market.database.read(lambda c: ledger.account_lines(c, account.id, *span))
+    assert sorted((one.kind.value, one.amount_micro_yuan) for one in lines) == [
+        ("charge", -6 * YUAN),
+        ("rent", -3_000),
+    ]
 
 
 async def test_settling_twice_at_once_settles_an_hour_once(market: Market) -> None:

@@ -14,8 +14,8 @@ from suanwang.trade.catalogue.model import Period
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.market import listings
 from suanwang.trade.market.listings import ListingGiven
-from suanwang.trade.market.model import ListingState
-from trade_world import YUAN, Bazaar
+from suanwang.trade.market.model import ListingSearch, ListingSort, ListingState, Term
+from trade_world import YUAN, Bazaar, card_pool
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ async def test_a_purchase_that_does_not_fit_says_why(bazaar: Bazaar) -> None:
     for period, lots, field in (
         (Period(first, 1), 1, "lots"),
         (Period(first, 5), 2, "hours"),
-        (Period(first + 7, 2), 2, "first_hour"),
-        (Period(first - 1, 2), 2, "first_hour"),
+        (Period(first + 7, 2), 2, "starts_at"),
+        (Period(first - 1, 2), 2, "starts_at"),
     ):
         with pytest.raises(InvalidInput) as refused:
             await bazaar.write(lambda tx, p=period, n=lots: listings.buy(tx, firm, listed.id, p, n))
@@ -82,7 +82,7 @@ async def test_a_purchase_that_does_not_fit_says_why(bazaar: Bazaar) -> None:
         ({"lots": 0}, "lots"),
         ({"min_lots": 9}, "min_lots"),
         ({"price": 1}, "price"),
-        ({"window": Period(first - 1, 2)}, "first_hour"),
+        ({"window": Period(first - 1, 2)}, "starts_at"),
         ({"terms": replace(good.terms, credit_percent=101)}, "credit_percent"),
     ):
         with pytest.raises(InvalidInput) as refused:
@@ -107,6 +107,64 @@ async def test_a_cancelled_purchase_is_the_pools_again_and_not_the_listings(
     await bazaar.write(lambda tx: listings.close(tx, listed.id))
     assert await bazaar.pledged(site.source_id) == {}
     await bazaar.check()
+
+
+async def test_listings_are_searched_sorted_and_paged_in_the_database(bazaar: Bazaar) -> None:
+    seller, other = await bazaar.party("centre"), await bazaar.party("valley")
+    site = await bazaar.site(seller, pool=card_pool(200))
+    far = await bazaar.site(other, "gansu-1", zone="gansu")
+    first = bazaar.hour(1)
+    for at in range(60):
+        given = ListingGiven(
+            site.source_id,
+            Period(first + at % 7, 2),
+            1 + at % 3,
+            (5 + at % 10) * YUAN,
+            title=f"Rack {at:02d} 100% green_power" if at % 2 else "夜间低谷",
+        )
+        await bazaar.write(lambda tx, of=given: listings.post(tx, seller, of))
+    lone = ListingGiven(far.source_id, Period(first, 1), 1, YUAN, title="Lone")
+    await bazaar.write(lambda tx: listings.post(tx, other, lone))
+
+    async def walk(size: int = 7, **wanted: Any) -> list[Any]:
+        search, after, found = ListingSearch(**wanted), None, []
+        while True:
+            page = await bazaar.read(
+                lambda conn: listings.page(conn, search, after=after, limit=size)  # noqa: B023
+            )
+            found += page
+            if len(page) < size:
+                return found
+            after = listings.place_of(page[-1], search.sort)
+
+    everything = await walk()
+    assert [one.id for one in everything] == sorted((one.id for one in everything), reverse=True)
+    for sort, key in (
+        (ListingSort.PRICE, lambda one: (one.price, one.id)),
+        (ListingSort.STARTS, lambda one: (one.window.first_hour, one.id)),
+        (ListingSort.LOTS, lambda one: (-one.lots, one.id)),
+    ):
+        found = await walk(sort=sort)
+        assert found == sorted(everything, key=key)
+        assert len(found) == 61
+    for terms, count in (
+        ([Term("夜间")], 30),
+        ([Term("RACK"), Term("100%")], 30),
+        ([Term("rack 0")], 5),
+        ([Term("%")], 30),
+        ([Term("n_p")], 30),
+        ([Term("n?p")], 0),
+        ([Term("nowhere", (far.site_id,))], 1),
+        ([Term(everything[3].id)], 1),
+    ):
+        assert len(await walk(terms=tuple(terms))) == count, terms
+    assert len(await walk(organisation_id=other.organisation_id)) == 1
+    assert await walk(zone="nowhere") == []
+    assert (await bazaar.read(listings.cheapest))[far.product] == YUAN
+    for wrong in ("price:1:lst_1", "1", "newest:x:lst_1"):
+        with pytest.raises(InvalidInput) as refused:
+            await bazaar.read(lambda conn, of=wrong: listings.page(conn, after=of))
+        assert refused.value.field == "cursor"
 
 
 async def test_a_window_that_is_over_ends_its_listing(bazaar: Bazaar) -> None:

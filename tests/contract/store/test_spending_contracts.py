@@ -11,16 +11,19 @@ import pytest
 from contract_world import PRICE, YUAN, Place, sign
 from jobs_world import Grid, SiteBook, ended, running, spec, wanted
 from manual_clock import ManualClock
+from suanwang.grid.jobs.contracted import contracted
 from suanwang.grid.jobs.delivery import Deliveries
 from suanwang.grid.jobs.housekeeping import tidy
 from suanwang.grid.jobs.model import Lease, Outcome, TaskState
 from suanwang.grid.jobs.submission import Owner
 from suanwang.grid.sites import service as sites
 from suanwang.kernel.errors import InvalidInput
+from suanwang.kernel.time import MS_PER_HOUR, hour_of
 from suanwang.protocol.messages import FailureClass
 from suanwang.tenancy import people
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import Role, system_principal
+from suanwang.trade.catalogue.model import Period
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Contract, ContractState, Party
 from suanwang.trade.ledger import service as ledger
@@ -275,3 +278,32 @@ async def test_pledges_of_hours_long_over_are_forgotten(ground: Ground) -> None:
         )
         == {}
     )
+
+
+async def test_claims_of_every_hour_are_what_the_pool_has_sold_of_it(ground: Ground) -> None:
+    """Contracts that have begun, that have not, sold on before and after, named and not."""
+    first = await ground.sign(3, hours=4)
+    sold = await ground.sign(
+        2, buyer=ground.other, seller=ground.party(), backing=first, begins=1, hours=2
+    )
+    third = await ground.sign(1, seller=ground.party(ground.other), backing=sold, begins=2, hours=1)
+    later = [await ground.sign(1, begins=at, hours=3) for at in (2, 2, 5)]
+    resold = await ground.sign(
+        1, buyer=ground.other, seller=ground.party(), backing=later[0], begins=3, hours=1
+    )
+    far = await ground.sign(4, begins=24 * 7 + 5, hours=2)
+    now_ms = ground.clock.now_ms()
+    hour = hour_of(now_ms)
+    bought = [first, *later]
+    for named in ([], [far.id], [third.id], [resold.id, later[0].id]):
+        bound = await ground.grid.database.read(lambda c, of=named: contracted(c, [], now_ms, of))
+        claims = bound.claims[ground.place.pool_id]
+        names = {claim.contract_id for claim in claims} - {""}
+        assert names >= {first.id, *named}
+        counted = [*bought, far] if far.id in named else bought
+        for at in range(hour, hour + 24 * 7 + 8):
+            claimed = [c.lots for c in claims if c.from_ms <= at * MS_PER_HOUR < c.until_ms]
+            sums = [one.lots for one in counted if one.period.covers(Period(at, 1))]
+            assert sum(claimed) == sum(sums), (named, at - hour)
+    soon = await ground.grid.database.read(lambda c: contracted(c, [], now_ms, until_ms=now_ms))
+    assert {c.contract_id for c in soon.claims[ground.place.pool_id]} == {first.id}

@@ -62,7 +62,7 @@ def test_a_bid_says_what_its_document_said() -> None:
         ("side: buy", None),
         ({"side": "hold", "curve": []}, "side"),
         ({"side": "buy"}, "curve"),
-        ({"side": "buy", "curve": [step()], "extra": 1}, None),
+        ({"side": "buy", "curve": [step()], "extra": 1}, "extra"),
         ({"side": "sell", "curve": [step()]}, "source"),
         ({"side": "buy", "source": "pol_1", "curve": [step()]}, "source"),
         ({"side": "sell", "source": "p" * 41, "curve": [step()]}, "source"),

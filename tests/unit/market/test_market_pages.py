@@ -224,6 +224,9 @@ async def test_a_listing_is_posted_bought_from_and_taken_back(square: Square) ->
     url = await _listed(square, site)
     assert "整机" in await look(square, "firm", "/market/listings?q=A100&sort=price")
     assert "没有符合条件" in await look(square, "firm", "/market/listings?q=dcu")
+    by_site = "/market/listings?q=ZHENGZHOU%20%E6%95%B4%E6%9C%BA&unit_class=a100-80g&zone=henan"
+    assert "整机" in await look(square, "firm", by_site)
+    assert "没有符合条件" in await look(square, "", by_site)  # no account, no names of sites
     when = quote(field_time(square.bazaar.hour(32)))
     said = await look(square, "firm", f"{url}/total?starts_at={when}&hours=3&lots=4")
     assert "共 ¥30.00" in said
@@ -251,6 +254,35 @@ async def test_a_listing_is_posted_bought_from_and_taken_back(square: Square) ->
     assert "整机" in await look(square, "centre", "/market/listings?mine=yes")
     bad = await send(square, "centre", "/market/listings/new", source=site.source_id, lots="x")
     assert "整点" in error_at(bad.text, "starts_at")
+
+
+async def test_listings_have_pages_in_the_order_that_was_asked_for(square: Square) -> None:
+    site, _, _ = await opened(square)
+    for at in range(52):
+        await _listed(
+            square,
+            site,
+            lots="1",
+            min_lots="1",
+            price=f"{5 + at % 7}",
+            starts_at=(field_time(square.bazaar.hour(30 + 24 * at))),
+        )
+    first = await look(square, "firm", "/market/listings?sort=price")
+    assert first.count("<tr data-href") == 50
+    (more,) = re.findall(r'href="(\?[^"]*cursor=[^"]*)"', first)
+    second = await look(square, "firm", f"/market/listings{more.replace('&amp;', '&')}")
+    assert second.count("<tr data-href") == 2
+    assert second.count("¥11.000") == 2
+    told = await square.get("firm", "/v1/market/listings?sort=price&limit=20&q=%E6%95%B4%E6%9C%BA")
+    prices = [one["price"]["micro_yuan"] for one in told["items"]]
+    assert prices == sorted(prices)
+    rest = f"/v1/market/listings?sort=starts&limit=20&cursor={told['next_cursor']}"
+    answer = await square.call("firm", "GET", rest)
+    assert (answer.status_code, answer.json()["field"]) == (422, "cursor")
+    await square.post("centre", f"/v1/market/listings/{told['items'][0]['id']}/close")
+    open_ones = await square.get("firm", "/v1/market/listings?limit=500")
+    every_one = await square.get("firm", "/v1/market/listings?limit=500&state=any")
+    assert [len(one["items"]) for one in (open_ones, every_one)] == [51, 52]
 
 
 async def test_stepping_back_costs_what_the_page_said(square: Square) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from suanwang.edge.api.views_market import AnswerView
 from suanwang.trade.market.instruments import name_of
 from suanwang.trade.market.model import Supply
 from trade_square import Square, iso
@@ -72,6 +73,8 @@ async def test_a_batch_is_answered_one_by_one(square: Square) -> None:
     orders.append(_order(hour, "buy", 1, None))
     answers = await square.post("firm", "/v1/market/orders/batch", {"orders": orders})
     assert [one["reason"] for one in answers] == [None, None, None, "NoPrice"]
+    for one in answers:  # as it is declared, though nothing checks it on the way out
+        assert AnswerView.model_validate(one).model_dump(mode="json") == one
     again = await square.post("firm", "/v1/market/orders/batch", {"orders": orders[:1]})
     assert (again[0]["repeated"], again[0]["order"]["id"]) == (True, answers[0]["order"]["id"])
 
@@ -217,3 +220,31 @@ async def test_a_seller_is_known_by_what_he_delivered(square: Square) -> None:
     }
     square.bazaar.clock.advance(s=91 * 86_400)
     assert await square.get("", "/v1/market/sellers") == []
+
+
+async def test_an_order_at_rest_is_amended_by_its_owner_alone(square: Square) -> None:
+    _, hour = await _opened(square)
+    placed = await square.post("firm", "/v1/market/orders", _order(hour, "buy", 4, "3"))
+    path = f"/v1/market/orders/{placed['order']['id']}"
+    fewer = await square.call("firm", "PATCH", path, {"lots": 2})
+    told = fewer.json()
+    assert (told["kept_place"], told["replaces"], told["order"]["left"]) == (True, None, 2)
+    for who, status in (("centre", 404), ("", 401)):
+        assert (await square.call(who, "PATCH", path, {"lots": 1})).status_code == status
+    for body, field in (
+        ({"lots": 0}, "lots"),
+        ({"lots": 1.5}, "lots"),
+        ({"lots": None, "price": {"yuan": "NaN"}}, "price"),
+        ({"price": {"yuan": "-1"}}, "price"),
+        ({"side": "sell"}, "side"),
+        ({"key": "with space"}, "key"),
+    ):
+        answer = await square.call("firm", "PATCH", path, body)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["field"] == field
+    dearer = (await square.call("firm", "PATCH", path, {"price": {"yuan": "4"}})).json()
+    assert (dearer["kept_place"], dearer["replaces"]) == (False, placed["order"]["id"])
+    assert dearer["order"]["price"]["yuan"] == "4.00"
+    gone = await square.call("firm", "PATCH", path, {"lots": 1})
+    assert (gone.status_code, gone.json()["reason"]) == (409, "OrderEnded")
+    await square.bazaar.check()

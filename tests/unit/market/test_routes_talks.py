@@ -214,7 +214,7 @@ async def test_a_viewer_reads_and_does_not_trade(square: Square, talks: Talks) -
         ({"ceiling": None}, "InvalidEnquiry", "ceiling"),
         ({"ceiling_public": False}, "InvalidEnquiry", "bond"),
         ({"rule": "nicest"}, "InvalidInput", "rule"),
-        ({"invited": ["nobody"]}, "OrganisationNotFound", None),
+        ({"invited": ["nobody"]}, "OrganisationNotFound", "invited"),
         ({"colour": "red"}, "InvalidInput", "colour"),
     ],
 )
@@ -296,7 +296,7 @@ async def test_a_deal_is_turned_down_or_taken_back(square: Square, talks: Talks)
     assert (await square.post("one", f"/v1/deals/{ids[1]}/withdraw", {}))["state"] == "withdrawn"
     assert await talks.account(seller) == (10_000 * YUAN, 0)
     for changes, reason, field in (
-        ({"to": "nobody"}, "OrganisationNotFound", None),
+        ({"to": "nobody"}, "OrganisationNotFound", "to"),
         ({"to": "one"}, "OwnDeal", "to"),
         ({"to_project": seller.project_id}, "OtherOrganisation", "to_project"),
         ({"source": None}, "SourceMissing", "source"),

@@ -199,7 +199,7 @@ def test_what_the_market_may_answer_has_words_in_both_languages() -> None:
         ({"lots": 0}, "lots", "挂牌为 1 至 1000000 手"),
         ({"min_lots": 9}, "min_lots", "最少手数应在 1 手与全部手数之间"),
         ({"min_hours": 30}, "min_hours", "最短小时数至少为 1，且不超过最长小时数与可买时段"),
-        ({"window": Period(1, 24)}, "first_hour", "可买时段应从尚未开始的整点起"),
+        ({"window": Period(1, 24)}, "starts_at", "可买时段应从尚未开始的整点起"),
         ({"price": 0}, "price", "单价在 0.001 至 10,000 元之间，最多三位小数。"),
         ({"terms": Terms(credit_percent=101)}, "credit_percent", "百分比应在 0 到 100 之间"),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from billing_world import HOUR_0, PROJECT, PROVIDER
+from billing_world import HOUR_0, PROJECT, PROVIDER, SITE
 from manual_clock import ManualClock
 from settlement_world import DAY_0, HOURLY, balance, charge_day, found_buyer, top_up
 from suanwang.kernel.errors import SuanwangError
@@ -171,19 +171,83 @@ async def test_what_cannot_be_disputed(inline_database: Any, clock: ManualClock)
     assert await reason_of(decided(inline_database, dispute)) == "EntryReversed"
 
 
-async def test_a_contracts_price_comes_from_its_seller(
-    inline_database: Any, clock: ManualClock
-) -> None:
-    await charged(inline_database, clock)
-    subject = Subject(
-        SubjectKind.CONTRACT, "ctr_1", PROJECT, "org_user", PROVIDER, 5_000_000, HOUR_0, "CNY"
+KEYS = [f"charge:{SITE}/lea_{DAY_0}.1.{HOUR_0 // 3_600_000 + n}" for n in range(3)]
+
+
+def contract(conn: Any, identity: str) -> Subject:
+    """Three hours of one buyer and seller."""
+    return disputes.subject_of_entries(
+        conn, SubjectKind.CONTRACT, identity, PROJECT, PROVIDER, KEYS
     )
-    dispute = inline_database.write_now(
-        lambda tx: disputes.open_dispute(
-            tx, subject, reason=DisputeReason.FAULTY, claimed=None, text="slow", by="usr_1"
+
+
+BOTH = {**FINDERS, SubjectKind.CONTRACT: contract}
+
+
+async def of_contract(database: Any, amount: int | None = None) -> Dispute:
+    def use_case(tx: Tx) -> Dispute:
+        return disputes.open_dispute(
+            tx,
+            contract(tx.conn, "con_1"),
+            reason=DisputeReason.FAULTY,
+            claimed=amount,
+            text="slow",
+            by="usr_1",
+        )
+
+    made: Dispute = await database.write(use_case)
+    await database.write(lambda tx: disputes.answer(tx, made.id, text="yes", by="usr_p"))
+    return made
+
+
+async def upheld(database: Any, dispute: Dispute, amount: int | None = None) -> Dispute:
+    moved: Dispute = await database.write(
+        lambda tx: disputes.uphold(
+            tx, dispute.id, amount=amount, text="right", by="usr_op", finders=BOTH
         )
     )
-    clock.at_ms = dispute.answer_by_ms
-    before = await balance(inline_database)
-    await decided(inline_database, dispute)
-    assert await balance(inline_database) == before - 5_000_000
+    return moved
+
+
+async def test_a_contracts_hours_are_given_back_by_those_who_got_their_price(
+    any_database: Any, clock: ManualClock
+) -> None:
+    """Three hours, five percent of each the platform's."""
+    await charged(any_database, clock)
+    dispute = await of_contract(any_database)
+    assert dispute.claimed_micro_yuan == 3 * HOURLY
+    moved = await upheld(any_database, dispute, HOURLY)
+    assert moved.credited_micro_yuan == HOURLY
+    assert await balance(any_database, project_key(PROJECT)) == 1_000_000_000 - 2 * HOURLY
+    assert await balance(any_database) == 2 * HOURLY * 19 // 20
+    assert await balance(any_database, FEES) == 2 * HOURLY // 20
+    money = await any_database.read(lambda c: invoicing.invoiceable(c, PROJECT, "2026-01"))
+    assert money.charged == 2 * HOURLY
+    assert await any_database.read(reports.verify) == []
+
+
+async def test_an_hour_is_not_given_back_as_itself_and_as_a_contracts(
+    any_database: Any, clock: ManualClock
+) -> None:
+    entry = await charged(any_database, clock)
+    whole, hour = await of_contract(any_database), await opened(any_database, entry)
+    await any_database.write(lambda tx: disputes.answer(tx, hour.id, text="yes", by="usr_p"))
+    await upheld(any_database, hour)
+    assert await reason_of(upheld(any_database, whole)) == "GivenBackMeanwhile"
+    await upheld(any_database, whole, 2 * HOURLY)
+    assert await balance(any_database, project_key(PROJECT)) == 1_000_000_000
+    assert await balance(any_database) == await balance(any_database, FEES) == 0
+    assert await any_database.read(reports.verify) == []
+
+
+async def test_both_decided_at_once_give_back_no_more_than_was_paid(
+    any_database: Any, clock: ManualClock
+) -> None:
+    entry = await charged(any_database, clock)
+    whole, hour = await of_contract(any_database), await opened(any_database, entry)
+    await any_database.write(lambda tx: disputes.answer(tx, hour.id, text="yes", by="usr_p"))
+    await asyncio.gather(
+        upheld(any_database, hour), upheld(any_database, whole), return_exceptions=True
+    )
+    assert await balance(any_database, project_key(PROJECT)) <= 1_000_000_000
+    assert await any_database.read(reports.verify) == []

@@ -18,8 +18,14 @@ from suanwang.platform.database import Tx
 from suanwang.trade.billing.model import Quantities, ReportLine
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.settlement import invoice_rules as rules
-from suanwang.trade.settlement import invoicing
-from suanwang.trade.settlement.model import Invoice, InvoiceState, RedReason, TaxParty
+from suanwang.trade.settlement import invoicing, red_letters
+from suanwang.trade.settlement.model import (
+    Invoice,
+    InvoiceLine,
+    InvoiceState,
+    RedReason,
+    TaxParty,
+)
 
 CODE = "91350100M000100Y43"
 """The example of GB 32100-2015 itself."""
@@ -134,11 +140,58 @@ def test_lines_sum_to_the_fen(amounts: list[int], percent: int, data: st.DataObj
     lines = rules.lines_of(report, names, left, percent)
     gross, net, tax = rules.sums(lines)
     assert gross == left // rules.MICRO_PER_FEN
-    for line in (*lines, *rules.red_lines(lines)):
+    whole = red_letters.lines_of(lines, red_letters.WHOLE, RedReason.WRONG, percent)
+    for line in (*lines, *whole):
         assert line.gross_fen == line.net_fen + line.tax_fen
         # the tax that the channel computes from the net differs by less than a fen
         assert abs(100 * line.tax_fen - percent * line.net_fen) <= 100
-    assert rules.sums(rules.red_lines(lines)) == (-gross, -net, -tax)
+    assert rules.sums(whole) == (-gross, -net, -tax)
+
+
+@given(
+    st.lists(st.integers(1, 10**9), min_size=1, max_size=6),
+    st.sampled_from(rules.TAX_PERCENTS),
+    st.data(),
+)
+def test_parts_undo_an_invoice_to_the_fen(
+    amounts: list[int], percent: int, data: st.DataObject
+) -> None:
+    """However many parts it is undone in, by amount or by line: never more than a line has, each
+    with its own tax to a fen, and all together exactly the invoice."""
+    report = [
+        ReportLine(str(n), Quantities(core_milli_seconds=n * 977_000), amount * 10_000)
+        for n, amount in enumerate(amounts)
+    ]
+    lines = rules.lines_of(report, [one.key for one in report], sum(amounts) * 10_000, percent)
+    letters: list[tuple[InvoiceLine, ...]] = []
+    for _ in range(data.draw(st.integers(0, 5))):
+        left = red_letters.left_of(lines, letters)
+        whole = sum(one.gross_fen for one in left)
+        if whole <= 1:
+            break
+        if data.draw(st.booleans()):
+            part = red_letters.Part(data.draw(st.integers(1, whole - 1)))
+        else:
+            number = data.draw(st.sampled_from([n for n, one in enumerate(left) if one.gross_fen]))
+            part = red_letters.Part(
+                by_line=((number, data.draw(st.integers(1, left[number].gross_fen))),)
+            )
+        reason = data.draw(st.sampled_from(RedReason))
+        made = red_letters.lines_of(left, part, reason, percent)
+        wanted = part.amount_fen or sum(fen for _, fen in part.by_line)
+        assert rules.sums(made)[0] == -wanted
+        letters.append(made)
+        for one in (*made, *red_letters.left_of(lines, letters)):
+            assert one.gross_fen == one.net_fen + one.tax_fen
+            assert abs(100 * one.tax_fen - percent * one.net_fen) <= 100 * (1 + len(letters))
+        assert all(
+            min(one.gross_fen, one.net_fen, one.tax_fen, one.quantity_milli) >= 0
+            for one in red_letters.left_of(lines, letters)
+        )
+    rest = red_letters.left_of(lines, letters)
+    letters.append(red_letters.lines_of(rest, red_letters.WHOLE, RedReason.WRONG, percent))
+    undone = [sum(part) for part in zip(*(rules.sums(one) for one in letters), strict=True)]
+    assert undone == [-sum_ for sum_ in rules.sums(lines)]
 
 
 # --- the life of an invoice --------------------------------------------------------------------
@@ -221,6 +274,77 @@ async def test_red_letter_frees_the_money_when_it_is_issued(
     read = ElementTree.fromstring(rules.xml_of(data))
     assert read.findtext("项目/金额") == "-16.98"
     assert read.findtext("购买方信息/统一社会信用代码") == BUYER.code
+
+
+def issued(tx: Tx, identity: str, number: int) -> Invoice:
+    return invoicing.issue(
+        tx,
+        identity,
+        number=str(24_312_000_000_000_000_000 + number),
+        issued_on="2026-02-03",
+        by="o",
+    )
+
+
+def undo(tx: Tx, identity: str, fen: int | None = None, *lines: tuple[int, int]) -> Invoice:
+    part = red_letters.Part(fen, lines)
+    return invoicing.reverse(tx, identity, reason=RedReason.ALLOWANCE, by="usr_1", part=part)
+
+
+async def test_a_part_of_an_invoice_is_undone(any_database: Any, clock: ManualClock) -> None:
+    await closed_month(any_database, clock)
+    write, read = any_database.write, any_database.read
+    made = await write(ask)
+    await write(lambda tx: issued(tx, made.id, 1))
+    red = await write(lambda tx: undo(tx, made.id, 5_00))
+    again = await write(lambda tx: undo(tx, made.id, 5_00))
+    assert (red.id, red.gross_fen, red.net_fen, red.tax_fen) == (again.id, -5_00, -4_72, -28)
+    assert red.lines[0].quantity_milli == 0  # an allowance takes from the price
+    other = write(lambda tx: undo(tx, made.id, 4_00))
+    assert await reason_of(other) == "RedLetterUnderWay"
+    left = await read(lambda c: invoicing.invoiceable(c, PROJECT, "2026-01"))
+    assert left.left == 0  # nothing is free before it is issued
+    await write(lambda tx: issued(tx, red.id, 2))
+    left = await read(lambda c: invoicing.invoiceable(c, PROJECT, "2026-01"))
+    assert (left.invoiced, left.left) == (13_000_000, 5_000_000)
+    original = await read(lambda c: invoicing.find(c, made.id))
+    assert original.state is InvoiceState.ISSUED
+    assert await read(lambda c: invoicing.issued_over(c, PROJECT, "2026-01")) == made.id
+    data = await read(lambda c: invoicing.data_of(c, invoicing.find(c, red.id)))
+    assert (data["红字"]["冲红范围"], data["项目"][0]["数量"]) == ("部分", "")
+    assert await reason_of(write(lambda tx: undo(tx, made.id, 13_01))) == "AboveInvoice"
+    assert await reason_of(write(lambda tx: undo(tx, made.id, None, (1, 1)))) == "NoSuchLine"
+    assert await reason_of(write(lambda tx: undo(tx, made.id, 0))) == "InvalidRedAmount"
+    assert (await write(ask)).gross_fen == 5_00
+    second = await write(lambda tx: undo(tx, made.id, None, (0, 3_00)))
+    await write(lambda tx: invoicing.reject(tx, second.id, why="no", by="usr_op"))
+    rest = await write(lambda tx: undo(tx, made.id))
+    assert rest.gross_fen == -13_00
+    await write(lambda tx: issued(tx, rest.id, 3))
+    original = await read(lambda c: invoicing.find(c, made.id))
+    assert original.state is InvoiceState.REVERSED
+    assert red.net_fen + rest.net_fen == -made.net_fen
+    left = await read(lambda c: invoicing.invoiceable(c, PROJECT, "2026-01"))
+    assert (left.invoiced, left.left) == (5_000_000, 13_000_000)
+    assert await reason_of(write(lambda tx: undo(tx, made.id, 1))) == "WrongState"
+
+
+async def test_parts_asked_for_at_once_undo_no_more_than_there_is(
+    any_database: Any, clock: ManualClock
+) -> None:
+    await closed_month(any_database, clock)
+    made = await any_database.write(ask)
+    await any_database.write(lambda tx: issued(tx, made.id, 1))
+    found = await asyncio.gather(
+        *(
+            any_database.write(lambda tx, fen=fen: undo(tx, made.id, fen))
+            for fen in range(10_00, 18_00, 1_00)
+        ),
+        return_exceptions=True,
+    )
+    assert len([one for one in found if isinstance(one, Invoice)]) == 1
+    letters = await any_database.read(lambda c: invoicing.red_letters_of(c, made.id))
+    assert len(letters) == 1
 
 
 async def test_what_was_given_back_or_is_owed_is_not_invoiced(

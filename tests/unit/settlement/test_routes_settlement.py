@@ -176,7 +176,8 @@ async def test_a_provider_sees_his_payouts_and_their_lines(desk: Desk) -> None:
     paid = {"bank_reference": "ICBC-1"}
     assert await desk.refused("operator", "POST", f"{path}/paid", paid) == "WrongState"
     await desk.ok("operator", "POST", f"{path}/approve")
-    assert (await desk.ok("operator", "POST", f"{path}/paid", paid))["state"] == "paid"
+    colleague(desk)
+    assert (await desk.ok("colleague", "POST", f"{path}/paid", paid))["state"] == "paid"
     back = await desk.ok("operator", "POST", f"{path}/failed", {"reason": "no such account"})
     assert back["state"] == "failed"
     named = {"organisations": ["provider"]}
@@ -187,6 +188,87 @@ async def test_a_provider_sees_his_payouts_and_their_lines(desk: Desk) -> None:
     mine = await desk.ok("provider", "GET", "/v1/payouts?state=failed")
     assert [one["id"] for one in mine["items"]] == [payout["id"]]
     assert desk.world.sound()
+
+
+def colleague(desk: Desk) -> str:
+    """A second operator; his id."""
+
+    def use_case(tx: Tx) -> str:
+        system = system_principal()
+        user = people.create_user(
+            tx, system, login="colleague", display_name="Colleague", role=Role.OPERATOR,
+            password_hash=None,
+            organisation_id=service.organisation(tx.conn, access.OPERATOR_ORGANISATION).id,
+        )  # fmt: skip
+        principal = access.principal_of(tx.conn, user)
+        desk.tokens["colleague"] = access.issue_token(tx, principal, name="t", days=300).secret
+        return user.id
+
+    return desk.world.database.write_now(use_case)
+
+
+async def approved(desk: Desk, organisations: list[str] | None = None) -> str:
+    """Path of a payout that the operator has proposed and approved."""
+    body = {"organisations": organisations} if organisations else {}
+    (payout,) = (await desk.ok("operator", "POST", "/v1/payouts", body))["items"]
+    await desk.ok("operator", "POST", f"/v1/payouts/{payout['id']}/approve")
+    return f"/v1/payouts/{payout['id']}"
+
+
+async def test_who_prepared_a_payout_does_not_release_it(desk: Desk) -> None:
+    await close_all(desk)
+    path = await approved(desk)
+    paid = {"bank_reference": "ICBC-1"}
+    answer = await desk.call("operator", "POST", f"{path}/paid", paid)
+    assert (answer.status_code, answer.json()["reason"]) == (403, "FourEyes")
+    assert "second operator" in answer.json()["hint"]
+    other = colleague(desk)
+    answer = await desk.call("operator", "POST", f"{path}/paid", paid)
+    assert (answer.json()["reason"], "Another operator" in answer.json()["hint"]) == (
+        "FourEyes",
+        True,
+    )
+    assert (await desk.ok("colleague", "POST", f"{path}/paid", paid))["released_by"] == other
+    again = await desk.ok("operator", "POST", f"{path}/paid", paid)  # it is paid: nothing happens
+    assert again["released_by"] == other
+    assert desk.world.sound()
+
+
+async def test_who_is_alone_may_be_allowed_to_and_it_is_noted(desk: Desk) -> None:
+    await close_all(desk)
+    path = await approved(desk)
+    rule, paid = "/v1/payout-rule", {"bank_reference": "ICBC-1"}
+    for who in ("buyer", "provider"):
+        assert await desk.refused(who, "GET", rule) == "RoleTooLow"
+        allow = {"alone": True, "reason": "me"}
+        assert await desk.refused(who, "PUT", rule, allow) == "RoleTooLow"
+    found = await desk.ok("operator", "GET", rule)
+    assert (found["alone"], found["in_force"], found["operators"]) == (False, True, 1)
+    assert (await desk.call("operator", "PUT", rule, {"alone": True})).status_code == 422
+    allow = {"alone": True, "reason": "no second officer until May"}
+    found = await desk.ok("operator", "PUT", rule, allow)
+    assert (found["alone"], found["in_force"]) == (True, False)
+    log = desk.world.database.read_now(
+        lambda c: [one for one in audit_log(c, system_principal()) if one.action == "payout.rule"]
+    )
+    assert [one.detail["reason"] for one in log] == [allow["reason"]]
+    assert (await desk.ok("operator", "POST", f"{path}/paid", paid))["state"] == "paid"
+
+
+async def test_with_a_second_operator_the_allowance_is_over(desk: Desk) -> None:
+    await close_all(desk)
+    await desk.ok("operator", "PUT", "/v1/payout-rule", {"alone": True, "reason": "alone"})
+    path = await approved(desk)
+    colleague(desk)
+    found = await desk.ok("operator", "GET", "/v1/payout-rule")
+    assert (found["alone"], found["in_force"], found["operators"]) == (True, True, 2)
+    assert await desk.refused("operator", "POST", f"{path}/paid", {"bank_reference": "1"}) == (
+        "FourEyes"
+    )
+    allow = {"alone": True, "reason": "still"}
+    assert await desk.refused("operator", "PUT", "/v1/payout-rule", allow) == "SecondOfficer"
+    back = await desk.ok("operator", "PUT", "/v1/payout-rule", {"alone": False, "reason": "two"})
+    assert (back["alone"], back["in_force"]) == (False, True)
 
 
 async def test_an_invoice_from_the_buyer_to_its_red_letter(desk: Desk) -> None:

@@ -35,6 +35,7 @@ ROUTERS = (
     "suanwang.edge.api.routes_ledger",
     "suanwang.edge.api.routes_market",
     "suanwang.edge.api.routes_market_data",
+    "suanwang.edge.api.routes_alerts",
     "suanwang.edge.api.routes_listings",
     "suanwang.edge.api.routes_contracts",
     "suanwang.edge.api.routes_closes",

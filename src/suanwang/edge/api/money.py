@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, model_validator
@@ -17,7 +19,14 @@ class Money(BaseModel):
 
     @classmethod
     def of(cls, micro_yuan: int) -> Money:
-        return cls(micro_yuan=micro_yuan, yuan=exact_yuan(micro_yuan))
+        return cls(**money_fields(micro_yuan))
+
+
+@lru_cache(maxsize=4_096)
+def money_fields(micro_yuan: int) -> Mapping[str, Any]:
+    """A `Money`, not checked; the same one for the same amount, as batches name a few prices over
+    and over."""
+    return {"micro_yuan": micro_yuan, "yuan": exact_yuan(micro_yuan)}
 
 
 class MoneyGiven(BaseModel):

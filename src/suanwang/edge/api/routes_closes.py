@@ -21,7 +21,8 @@ from suanwang.tenancy.model import Action, Principal
 from suanwang.tenancy.rules import may, not_found, require_may
 from suanwang.trade.billing.rules import date_text, day_number
 from suanwang.trade.ledger.model import CNY
-from suanwang.trade.settlement import closing, payouts
+from suanwang.trade.settlement import closing, four_eyes, payouts
+from suanwang.trade.settlement.four_eyes import FourEyes
 from suanwang.trade.settlement.model import CloseLine, DayClose, Payout, PayoutLine, PayoutState
 
 router = APIRouter(prefix="/v1", tags=["settlement"])
@@ -77,6 +78,7 @@ class PayoutView(BaseModel):
     proposed_at: str
     proposed_by: str
     approved_by: str
+    released_by: str
     ended_at: str | None
     bank_reference: str
     entry_id: str
@@ -97,6 +99,34 @@ class Paid(BaseModel):
 
 class Why(BaseModel):
     reason: Text
+
+
+class PayoutRuleGiven(BaseModel):
+    alone: bool = Field(description="The only operator may release what he prepared.")
+    reason: Text
+
+
+class PayoutRuleView(BaseModel):
+    """Four eyes: who proposed or approved a payout does not release it."""
+
+    alone: bool = Field(description="It was allowed that the only operator does both.")
+    in_force: bool = Field(description="Four eyes are asked for now.")
+    operators: int
+    reason: str
+    changed_at: str | None
+    changed_by: str
+
+
+def rule_view(found: FourEyes) -> PayoutRuleView:
+    rule = found.rule
+    return PayoutRuleView(
+        alone=rule is not None and rule.alone,
+        in_force=not found.alone_allowed,
+        operators=found.officers,
+        reason=rule.why if rule else "",
+        changed_at=views.instant(rule.changed_at_ms) if rule else None,
+        changed_by=rule.changed_by if rule else "",
+    )
 
 
 def line_view(line: CloseLine) -> CloseLineView:
@@ -138,6 +168,7 @@ def payout_view(found: Payout, lines: list[PayoutLine] | None = None) -> PayoutV
         proposed_at=views.instant(found.proposed_at_ms),
         proposed_by=found.proposed_by,
         approved_by=found.approved_by,
+        released_by=found.released_by,
         ended_at=views.instant(found.ended_at_ms) if found.ended_at_ms else None,
         bank_reference=found.bank_reference,
         entry_id=found.entry_id,
@@ -299,13 +330,45 @@ async def approve_payout(payout: Identity, principal: Writer, context: Ctx) -> P
 async def confirm_payout(
     payout: Identity, body: Paid, principal: Writer, context: Ctx
 ) -> PayoutView:
-    """The bank has moved it. The same reference again changes nothing."""
+    """The bank has moved it: entered by who neither proposed nor approved it. The same reference
+    again changes nothing."""
     require_may(principal, Action.CREDIT_MONEY, principal.organisation_id)
 
     def use_case(tx: Tx) -> PayoutView:
-        moved = payouts.confirm(tx, payout, bank_reference=body.bank_reference)
+        moved = payouts.confirm(
+            tx,
+            payout,
+            bank_reference=body.bank_reference,
+            by=principal.user_id,
+            rule=four_eyes.found(tx.conn, principal.organisation_id),
+        )
         _audit(tx, principal, "payout.paid", moved, body.bank_reference)
         return payout_view(moved)
+
+    return await context.database.write(use_case)
+
+
+@router.get("/payout-rule")
+async def get_payout_rule(principal: Reader, context: Ctx) -> PayoutRuleView:
+    """Whether payouts need four eyes. For the operator."""
+    for_operators(principal)
+    return await context.database.read(
+        lambda conn: rule_view(four_eyes.found(conn, principal.organisation_id))
+    )
+
+
+@router.put("/payout-rule")
+async def put_payout_rule(body: PayoutRuleGiven, principal: Writer, context: Ctx) -> PayoutRuleView:
+    """Let the only operator release what he prepared, or ask for four eyes again. It is in force
+    only while there is one."""
+    require_may(principal, Action.CREDIT_MONEY, principal.organisation_id)
+
+    def use_case(tx: Tx) -> PayoutRuleView:
+        whose, by = principal.organisation_id, principal.user_id
+        kept = four_eyes.keep(tx, whose, alone=body.alone, why=body.reason, by=by)
+        detail = {"alone": body.alone, "reason": body.reason, "operators": kept.officers}
+        audit(tx, principal, "payout.rule", "payout", whose, detail, organisation_id=whose)
+        return rule_view(kept)
 
     return await context.database.write(use_case)
 

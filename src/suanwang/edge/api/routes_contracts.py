@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlalchemy.engine import Connection
 
 from suanwang.edge.api import views_contracts as views
@@ -20,6 +21,7 @@ from suanwang.tenancy.model import Action, Principal
 from suanwang.tenancy.rules import may, require_may
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Contract, ContractState, Party
+from suanwang.trade.market import leaving
 
 router = APIRouter(prefix="/v1/contracts", tags=["market"])
 
@@ -40,6 +42,10 @@ async def list_contracts(
     project: Project = None,
     role: As = As.EITHER,
     state: ContractState | None = None,
+    reference: Annotated[
+        str | None,
+        Query(max_length=40, description="What they came of: a listing, round, enquiry or deal."),
+    ] = None,
 ) -> Page[views.ContractView]:
     """One's own contracts, the latest first: of one project, or of all of one's projects."""
     now_ms = context.clock.now_ms()
@@ -51,6 +57,7 @@ async def list_contracts(
             buyers=None if role is As.SELLER else mine,
             sellers=None if role is As.BUYER else mine,
             state=state,
+            reference=reference,
             before=page.after,
             limit=page.fetch,
         )
@@ -121,12 +128,13 @@ async def cancel_contract(contract: Identity, principal: Trader, context: Ctx) -
 
 @router.post("/{contract}/withdraw")
 async def withdraw_contract(contract: Identity, principal: Trader, context: Ctx) -> views.EndedView:
-    """The seller gives up, and pays the credit of every hour left."""
+    """The seller gives up, and pays the credit of every hour left. What its buyer offers from it
+    ends, too (`CapacityGone`)."""
 
     def use_case(tx: Tx) -> views.EndedView:
         found = contracts.get(tx.conn, contract)
         _require(principal, found.seller, contract)
-        paid = contracts.withdraw(tx, contract)
+        paid = leaving.withdraw(tx, context.books, contract)
         audit(tx, principal, "contract.withdraw", "contract", contract, {"micro_yuan": paid})
         return _ended(tx, contract, paid)
 

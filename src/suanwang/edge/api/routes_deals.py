@@ -28,6 +28,7 @@ from suanwang.tenancy.rules import may
 from suanwang.trade.contracts.model import Party
 from suanwang.trade.market import deals
 from suanwang.trade.market.deals_model import Addressee, Deal, DealState
+from suanwang.trade.market.parties import organisation_at
 
 router = APIRouter(prefix="/v1/deals", tags=["market"])
 
@@ -116,7 +117,7 @@ async def propose(body: views.DealRequest, principal: Trader, context: Ctx) -> v
 
 
 def _addressee(conn: Connection, name: str, project_id: str | None) -> Addressee:
-    found = tenancy.organisation(conn, name)
+    found = organisation_at(conn, name, "to")
     if project_id is not None and not _has_project(conn, found.id, project_id):
         raise InvalidInput(
             "OtherOrganisation",

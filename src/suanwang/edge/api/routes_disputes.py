@@ -17,7 +17,6 @@ from suanwang.tenancy.audit import audit
 from suanwang.tenancy.model import Action, Principal
 from suanwang.tenancy.rules import may, not_found, require_may
 from suanwang.trade.contracts import service as contracts
-from suanwang.trade.ledger.model import CNY
 from suanwang.trade.settlement import disputes, rules
 from suanwang.trade.settlement.model import (
     Dispute,
@@ -32,17 +31,15 @@ Words = Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
 def _contract_subject(conn: Connection, contract_id: str) -> Subject:
-    """A contract as its buyer disputes it: what its hours have cost so far."""
+    """A contract as its buyer disputes it: what he has paid of its hours so far."""
     found = contracts.get(conn, contract_id)
-    return Subject(
+    return disputes.subject_of_entries(
+        conn,
         SubjectKind.CONTRACT,
         found.id,
         found.buyer.project_id,
-        found.buyer.organisation_id,
         found.seller.organisation_id,
-        contracts.charged(conn, found.id),
-        found.signed_at_ms,
-        CNY,
+        contracts.charge_keys(conn, found),
     )
 
 
@@ -255,7 +252,7 @@ async def decide_dispute(
     def use_case(tx: Tx) -> DisputeView:
         by, text = principal.user_id, body.text
         if body.upheld:
-            moved = disputes.uphold(tx, dispute, amount=amount, text=text, by=by)
+            moved = disputes.uphold(tx, dispute, amount=amount, text=text, by=by, finders=FINDERS)
         else:
             moved = disputes.reject(tx, dispute, text=text, by=by)
         return _told(tx, principal, f"dispute.{moved.state.value}", moved)

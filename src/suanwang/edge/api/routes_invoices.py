@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -11,7 +12,7 @@ from starlette.responses import Response
 
 from suanwang.edge.api import views_billing as views
 from suanwang.edge.api.context import Context
-from suanwang.edge.api.money import Money
+from suanwang.edge.api.money import Money, MoneyGiven
 from suanwang.edge.api.paging import Page, Paging
 from suanwang.edge.api.routes_billing import Identity, Month, Reader, Writer, organisation_read
 from suanwang.edge.api.routes_jobs import context_of
@@ -27,6 +28,7 @@ from suanwang.tenancy.rules import may, not_found, require_may
 from suanwang.trade.billing import rules as billing_rules
 from suanwang.trade.settlement import invoice_rules, invoicing
 from suanwang.trade.settlement.model import Invoice, InvoiceState, RedReason, TaxParty
+from suanwang.trade.settlement.red_letters import Part
 
 router = APIRouter(prefix="/v1", tags=["settlement"])
 Ctx = Annotated[Context, Depends(context_of)]
@@ -88,6 +90,11 @@ class InvoiceView(BaseModel):
     reverses: str | None
     red_reason: str | None
     lines: list[InvoiceLineView]
+    red_letters: list[str] = Field(
+        default=[], description="Of an invoice: its red letters that are asked for or issued."
+    )
+    undone: str = Field(default="0.00", description="What issued red letters undo of it, in yuan.")
+    undone_fen: int = 0
 
 
 class InvoiceableView(BaseModel):
@@ -118,12 +125,43 @@ class Refusal(BaseModel):
     reason: Annotated[str, Field(min_length=1, max_length=500)]
 
 
+class RedLine(BaseModel):
+    line: Annotated[int, Field(ge=1, le=10_000, description="Its number on the invoice, from 1.")]
+    amount: MoneyGiven | None = Field(default=None, description="All that is left of it if absent.")
+
+    def fen(self) -> int | None:
+        return None if self.amount is None else fen_given(self.amount, f"lines[{self.line}]")
+
+
 class RedRequest(BaseModel):
+    """Of all that is left of the invoice, of an amount spread over its lines, or of some lines;
+    amounts in whole fen, tax included."""
+
     reason: RedReason
+    amount: MoneyGiven | None = None
+    lines: Annotated[list[RedLine], Field(max_length=1_000)] = []
+
+    def part(self) -> Part:
+        amount = None if self.amount is None else fen_given(self.amount, "amount")
+        lines = tuple((one.line - 1, one.fen()) for one in self.lines)
+        return Part(amount, lines)
 
 
-def invoice_view(found: Invoice) -> InvoiceView:
+def fen_given(given: MoneyGiven, field: str) -> int:
+    fen, rest = divmod(given.amount(field), invoice_rules.MICRO_PER_FEN)
+    if rest:
+        raise InvalidInput(
+            "NotWholeFen",
+            "An invoice knows nothing smaller than a fen.",
+            hint="Give yuan with two decimals.",
+            field=field,
+        )
+    return fen
+
+
+def invoice_view(found: Invoice, letters: Sequence[Invoice] = ()) -> InvoiceView:
     text = invoice_rules.fen_text
+    undone = -sum(one.gross_fen for one in letters if one.state is InvoiceState.ISSUED)
     return InvoiceView(
         id=found.id,
         organisation_id=found.organisation_id,
@@ -159,7 +197,15 @@ def invoice_view(found: Invoice) -> InvoiceView:
             )
             for line in found.lines
         ],
+        red_letters=[one.id for one in letters],
+        undone=text(undone),
+        undone_fen=undone,
     )
+
+
+def told(conn: Connection, found: Invoice) -> InvoiceView:
+    """With its red letters."""
+    return invoice_view(found, invoicing.red_letters_of(conn, found.id))
 
 
 def readable(conn: Connection, principal: Principal, invoice_id: str) -> Invoice:
@@ -291,9 +337,7 @@ def _audit(tx: Tx, principal: Principal, action: str, invoice: Invoice) -> None:
 
 @router.get("/invoices/{invoice}")
 async def get_invoice(invoice: Identity, principal: Reader, context: Ctx) -> InvoiceView:
-    return await context.database.read(
-        lambda conn: invoice_view(readable(conn, principal, invoice))
-    )
+    return await context.database.read(lambda conn: told(conn, readable(conn, principal, invoice)))
 
 
 async def _data(context: Context, principal: Principal, invoice: str) -> dict[str, Any]:
@@ -352,12 +396,14 @@ async def reject_invoice(
 async def reverse_invoice(
     invoice: Identity, body: RedRequest, principal: Writer, context: Ctx
 ) -> InvoiceView:
-    """Ask for its red letter; once that is issued, the money may be invoiced anew."""
+    """Ask for a red letter of it, or of a part; once that is issued, the money may be invoiced
+    anew. Asked for again while it waits, the same one is told."""
+    part = body.part()
 
     def use_case(tx: Tx) -> InvoiceView:
         owner = readable(tx.conn, principal, invoice).organisation_id
         require_may(principal, Action.WRITE_BILLING, owner, kind="invoice", identity=invoice)
-        made = invoicing.reverse(tx, invoice, reason=body.reason, by=principal.user_id)
+        made = invoicing.reverse(tx, invoice, reason=body.reason, by=principal.user_id, part=part)
         _audit(tx, principal, "invoice.reverse", made)
         return invoice_view(made)
 

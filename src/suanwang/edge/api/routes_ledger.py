@@ -21,6 +21,7 @@ from suanwang.tenancy.rules import require_may
 from suanwang.trade.billing import reports, rules
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import CNY, AccountLine, OwnerKind, PostResult, project_key
+from suanwang.trade.settlement import corrections
 
 router = APIRouter(prefix="/v1", tags=["billing"])
 Reason = Annotated[str, Field(min_length=1, max_length=500, description="For the statement.")]
@@ -137,11 +138,12 @@ def booked_view(result: PostResult) -> BookedView:
 async def reverse_entry(
     entry: Identity, body: ReversalRequest, principal: Writer, context: Ctx
 ) -> BookedView:
-    """Undo an entry by its negative; both stay on the books. Again, it changes nothing."""
+    """Undo an entry by its negative; both stay on the books, and what programmes paid of a charge
+    goes back to them. Again, it changes nothing."""
     require_may(principal, Action.CREDIT_MONEY, principal.organisation_id)
 
     def use_case(tx: Tx) -> BookedView:
-        booked = booked_view(ledger.reverse(tx, entry, reason=body.reason))
+        booked = booked_view(corrections.reverse(tx, entry, reason=body.reason))
         if not booked.repeated:
             owners = ledger.owners_of(tx.conn, entry)
             projects = [key.owner_id for key in owners if key.owner_kind is OwnerKind.PROJECT]

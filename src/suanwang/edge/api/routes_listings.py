@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from suanwang.edge.api import views_market as views
 from suanwang.edge.api.money import Money
 from suanwang.edge.api.paging import Page, Paging
-from suanwang.edge.api.routes_market import Ctx, Identity, Trader, party_of
+from suanwang.edge.api.routes_market import Ctx, Identity, Trader, Word, party_of
 from suanwang.edge.api.views import instant
 from suanwang.edge.api.views_contracts import ContractView
 from suanwang.kernel.time import MS_PER_HOUR
@@ -22,10 +22,13 @@ from suanwang.tenancy.rules import require_may
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.market import listings
 from suanwang.trade.market.listings import MAX_HOURS, ListingGiven
-from suanwang.trade.market.model import Listing, ListingState
+from suanwang.trade.market.model import Listing, ListingSearch, ListingSort, ListingState, Term
 
 router = APIRouter(prefix="/v1/market/listings", tags=["market"])
 Organisation = Annotated[str | None, Query(max_length=40, description="Id of the seller.")]
+Query_ = Annotated[
+    str, Query(max_length=120, description="Words of title, class, zone or id; all are met.")
+]
 
 
 class Shown(StrEnum):
@@ -34,6 +37,7 @@ class Shown(StrEnum):
     OPEN = "open"
     CLOSED = "closed"
     ENDED = "ended"
+    GONE = "gone"
     ANY = "any"
 
     @property
@@ -47,26 +51,31 @@ async def list_listings(
     page: Paging,
     organisation: Organisation = None,
     state: Shown = Shown.OPEN,
+    q: Query_ = "",
+    unit_class: Word = None,
+    zone: Word = None,
+    sort: ListingSort = ListingSort.NEWEST,
 ) -> Page[views.ListingView]:
-    """What is listed, the latest first. No account is needed."""
+    """What is listed. No account is needed."""
+    terms = tuple(map(Term, words_of(q)))
+    search = ListingSearch(organisation, state.state, unit_class, zone, terms, sort)
 
     def query(conn: Connection) -> Page[views.ListingView]:
-        rows = listings.page(
-            conn,
-            organisation_id=organisation,
-            state=state.state,
-            before=page.after,
-            limit=page.fetch,
-        )
+        rows = listings.page(conn, search, after=page.after, limit=page.fetch)
         left = listings.unsold(conn, rows)
         known = contracts.reputations(conn, context.clock.now_ms())
 
         def view(one: Listing) -> views.ListingView:
             return views.ListingView.of(one, left[one.id], known.get(one.seller.organisation_id))
 
-        return page.of(rows, lambda one: one.id, view)
+        return page.of(rows, lambda one: listings.place_of(one, sort), view)
 
     return await context.database.read(query)
+
+
+def words_of(text: str) -> list[str]:
+    """Of a search; more than eight tell nothing more."""
+    return text.split()[:8]
 
 
 @router.get("/{listing}")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import TypeAdapter
 from sqlalchemy.engine import Connection
 from starlette.responses import Response
 
@@ -15,8 +14,10 @@ from suanwang.edge.api.auth import require_scope
 from suanwang.edge.api.context import Context
 from suanwang.edge.api.paging import Page, Paging
 from suanwang.edge.api.routes_jobs import context_of
-from suanwang.kernel.errors import SuanwangError
+from suanwang.edge.api.views import json_response
+from suanwang.kernel.errors import NotFound, SuanwangError
 from suanwang.platform.database import Tx
+from suanwang.tenancy import model as tenancy_model
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.audit import audit
 from suanwang.tenancy.model import Action, Principal, Scope
@@ -24,6 +25,7 @@ from suanwang.tenancy.rules import require_may
 from suanwang.trade.contracts.model import Party
 from suanwang.trade.market import instruments as naming
 from suanwang.trade.market import reading
+from suanwang.trade.market.amending import amend
 from suanwang.trade.market.model import Answer, Order, OrderState
 from suanwang.trade.market.supply import pools_of
 
@@ -37,9 +39,6 @@ Word = Annotated[str | None, Query(max_length=60)]
 Project = Annotated[str | None, Query(max_length=128, description="The caller's, if absent.")]
 
 
-_ANSWERS = TypeAdapter(list[views.AnswerView])
-
-
 class OrderRefused(SuanwangError):
     """The one order of a request was not taken; its reason is the book's."""
 
@@ -48,14 +47,24 @@ class OrderRefused(SuanwangError):
 
 def party_of(conn: Connection, principal: Principal, project: str | None) -> Party:
     """The caller as one who commits money or capacity of a project."""
-    found = tenancy.project_of(conn, principal, project, Action.TRADE)
+    found = _project(conn, principal, project, Action.TRADE)
     return Party(found.organisation_id, found.id, principal.user_id)
+
+
+def _project(
+    conn: Connection, principal: Principal, project: str | None, action: Action
+) -> tenancy_model.Project:
+    try:
+        return tenancy.project_of(conn, principal, project, action)
+    except NotFound as error:
+        error.field = "project" if project is not None else None
+        raise
 
 
 def projects_read(conn: Connection, principal: Principal, project: str | None) -> Sequence[str]:
     """The projects whose orders and contracts he asks for: one that he names, else all of his."""
     if project is not None:
-        return [tenancy.project_of(conn, principal, project, Action.READ_MARKET).id]
+        return [_project(conn, principal, project, Action.READ_MARKET).id]
     return principal.readable_projects
 
 
@@ -137,9 +146,7 @@ async def place_order(
 async def place_orders(body: views.BatchRequest, principal: Trader, context: Ctx) -> Response:
     """Many orders of one project in their order; each is answered for itself."""
     answers = await _place(context, principal, body.project, body.orders)
-    told = [views.AnswerView.of(one) for one in answers]
-    # FastAPI would check a thousand answers once more, which takes as long as their orders did
-    return Response(_ANSWERS.dump_json(told), media_type="application/json")
+    return json_response([views.answer_fields(one) for one in answers])
 
 
 @router.get("/orders")
@@ -184,6 +191,27 @@ async def get_order(order: Identity, principal: Reader, context: Ctx) -> views.O
         return views.OrderView.of(order_for(conn, principal, order, Action.READ_MARKET))
 
     return await context.database.read(query)
+
+
+@router.patch("/orders/{order}")
+async def amend_order(
+    order: Identity, body: views.AmendRequest, principal: Trader, context: Ctx
+) -> views.AmendedView:
+    """Change an order at rest. Fewer lots keep its place; another price or more lots make a new
+    order behind the others, in one step: refused, the old one stands as it was."""
+    limit = body.price.amount("price") if body.price is not None else None
+
+    def use_case(tx: Tx) -> views.AmendedView:
+        found = order_for(tx.conn, principal, order, Action.TRADE)
+        party = party_of(tx.conn, principal, found.party.project_id)
+        made = amend(tx, context.books, party, found, body.lots, limit, key=body.key)
+        return views.AmendedView(
+            **views.AnswerView.of(made.answer).model_dump(),
+            kept_place=made.kept_place,
+            replaces=None if made.kept_place else order,
+        )
+
+    return await context.database.write(use_case)
 
 
 @router.post("/orders/{order}/cancel")

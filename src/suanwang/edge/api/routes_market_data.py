@@ -1,4 +1,4 @@
-"""Market data for everybody, and surveillance for the operator."""
+"""Market data for everybody: candles, reference prices, reputations."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from fastapi import APIRouter, Query
 from sqlalchemy.engine import Connection
 
 from suanwang.edge.api import views_market_data as views
-from suanwang.edge.api.paging import Page, Paging
-from suanwang.edge.api.routes_market import Ctx, Identity, Reader, Trader, Word
+from suanwang.edge.api.routes_market import Ctx, Word
 from suanwang.kernel.time import MS_PER_DAY
-from suanwang.platform.database import Tx
-from suanwang.tenancy.audit import audit
-from suanwang.tenancy.model import Action
-from suanwang.tenancy.rules import require_may
 from suanwang.trade.contracts import service as contracts
-from suanwang.trade.market import figures, watch
+from suanwang.trade.market import figures
 from suanwang.trade.market import instruments as naming
 
 router = APIRouter(prefix="/v1/market", tags=["market"])
@@ -79,32 +74,3 @@ async def list_sellers(context: Ctx) -> list[views.SellerView]:
     now_ms = context.clock.now_ms()
     found = await context.database.read(lambda conn: contracts.reputations(conn, now_ms))
     return [views.SellerView.of(one) for one in found.values()]
-
-
-@router.get("/alerts")
-async def list_alerts(
-    principal: Reader,
-    context: Ctx,
-    page: Paging,
-    closed: Annotated[bool, Query(description="Those that were closed too.")] = False,
-) -> Page[views.AlertView]:
-    """What looks like abuse, the latest first. For the operator."""
-    require_may(principal, Action.STEER_MARKET, principal.organisation_id)
-    rows = await context.database.read(
-        lambda conn: watch.page(conn, only_open=not closed, before=page.after, limit=page.fetch)
-    )
-    return page.of(rows, lambda one: one.id, views.AlertView.of)
-
-
-@router.post("/alerts/{alert}/close", status_code=204)
-async def close_alert(
-    alert: Identity, body: views.NoteRequest, principal: Trader, context: Ctx
-) -> None:
-    """Say what it was found to be."""
-    require_may(principal, Action.STEER_MARKET, principal.organisation_id)
-
-    def use_case(tx: Tx) -> None:
-        watch.close(tx, alert, body.note)
-        audit(tx, principal, "alert.close", "alert", alert, {"note": body.note})
-
-    await context.database.write(use_case)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from suanwang.edge.api.money import Money, MoneyGiven
 from suanwang.edge.api.views import instant
-from suanwang.edge.api.views_market import Strict
+from suanwang.edge.api.views_market import Plain, Strict
 from suanwang.engines.matching.model import Side
 from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.trade.market.auction_bids import document_of
@@ -84,7 +84,7 @@ class VoidRequest(Strict):
     reason: str = Field(min_length=1, max_length=200)
 
 
-class BidRequest(BaseModel):
+class BidRequest(Plain):
     """A bid as its document, and beside it the project and a key.
 
     What may stand in it: docs/mechanisms/day-ahead.md.

@@ -30,6 +30,10 @@ class ContractView(BaseModel):
     lots: int
     price: Money
     worth: Money
+    rent: Money = Field(
+        description="For a lot and hour beside the price, where the capacity comes from a cheaper "
+        "zone; owed for what is delivered."
+    )
     terms: TermsView
     phase: str
     signed_at: str | None
@@ -59,12 +63,13 @@ class ContractView(BaseModel):
             lots=one.lots,
             price=Money.of(one.price),
             worth=Money.of(one.hourly * one.period.hours),
+            rent=Money.of(one.rent),
             terms=TermsView.of(one.terms),
             phase=phase(one, now_ms).value,
             signed_at=instant(one.signed_at_ms),
             ended_at=instant(one.ended_at_ms),
             settled_hours=one.settled_hours,
-            held=Money.of(one.buyer_held),
+            held=Money.of(one.buyer_held + one.rent_held),
             deposit=Money.of(one.seller_held),
             backing_id=one.backing_id,
         )
@@ -76,6 +81,7 @@ class HourView(BaseModel):
     delivered_percent: int | None = Field(description="Null: nobody looked.")
     charged: Money
     credited: Money
+    rent: Money
     settled: bool
 
     @classmethod
@@ -87,6 +93,7 @@ class HourView(BaseModel):
             delivered_percent=one.delivered * 100 // promised if promised else None,
             charged=Money.of(one.charged),
             credited=Money.of(one.credited),
+            rent=Money.of(one.rent),
             settled=one.settled_at_ms > 0,
         )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from suanwang.edge.api.money import Money, MoneyGiven
+from suanwang.edge.api.money import Money, MoneyGiven, money_fields
 from suanwang.edge.api.views import instant
 from suanwang.engines.matching.model import Side
 from suanwang.engines.matching.order_book import Stay
@@ -31,7 +31,27 @@ Name = Annotated[str, Field(max_length=140, examples=["a100-80g:henan:2026120108
 Lots = Annotated[int, Field(strict=True, ge=-(1 << 31), le=1 << 31, examples=[4])]
 
 
-class Strict(BaseModel):
+Key = Annotated[str | None, Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+
+
+class Plain(BaseModel):
+    """Its texts can be stored: PostgreSQL takes no NUL, and half a character is none."""
+
+    @field_validator("*")
+    @classmethod
+    def _stored(cls, value: Any) -> Any:
+        texts = value if isinstance(value, list) else (value,)
+        for text in texts:
+            if isinstance(text, str) and not is_plain(text):
+                raise ValueError("a character of it cannot be stored")
+        return value
+
+
+def is_plain(text: str) -> bool:
+    return not any(one == "\x00" or "\ud800" <= one <= "\udfff" for one in text)
+
+
+class Strict(Plain):
     model_config = ConfigDict(extra="forbid")
 
 
@@ -44,13 +64,7 @@ class OrderBody(Strict):
     price: MoneyGiven | None = None
     stay: Stay = Stay.REST
     source: str | None = Field(default=None, max_length=40, description="What a seller sells from.")
-    key: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=64,
-        pattern=r"^[!-~]+$",
-        description="The same key of a project is the same order.",
-    )
+    key: Key = Field(default=None, description="The same key of a project is the same order.")
 
     def given(self) -> OrderGiven:
         limit = self.price.amount("price") if self.price is not None else None
@@ -107,23 +121,7 @@ class OrderView(BaseModel):
 
     @classmethod
     def of(cls, one: Order) -> OrderView:
-        return cls(
-            id=one.id,
-            project_id=one.party.project_id,
-            instrument=naming.name_of(one.instrument),
-            side=one.side,
-            price=None if one.limit is None else Money.of(one.limit),
-            lots=one.lots,
-            left=one.left,
-            traded=one.traded,
-            stay=one.stay,
-            state=one.state.value,
-            why=one.why,
-            source=one.source_id,
-            held=Money.of(one.held),
-            placed_at=instant(one.placed_at_ms),
-            key=one.key,
-        )
+        return cls(**order_fields(one))
 
 
 class FillView(BaseModel):
@@ -145,22 +143,66 @@ class AnswerView(BaseModel):
 
     @classmethod
     def of(cls, one: Answer) -> AnswerView:
-        return cls(
-            order=OrderView.of(one.order) if one.order is not None else None,
-            fills=[
-                FillView(
-                    trade_id=trade.id,
-                    contract_id=trade.contract_id,
-                    price=Money.of(trade.price),
-                    lots=trade.lots,
-                )
-                for trade in one.trades
-            ],
-            reason=one.reason,
-            detail=one.detail,
-            field=one.field,
-            repeated=one.repeated,
-        )
+        return cls(**answer_fields(one))
+
+
+def order_fields(one: Order) -> dict[str, Any]:
+    """An `OrderView`, not checked."""
+    return {
+        "id": one.id,
+        "project_id": one.party.project_id,
+        "instrument": naming.name_of(one.instrument),
+        "side": one.side,
+        "price": None if one.limit is None else money_fields(one.limit),
+        "lots": one.lots,
+        "left": one.left,
+        "traded": one.traded,
+        "stay": one.stay,
+        "state": one.state.value,
+        "why": one.why,
+        "source": one.source_id,
+        "held": money_fields(one.held),
+        "placed_at": instant(one.placed_at_ms),
+        "key": one.key,
+    }
+
+
+def answer_fields(one: Answer) -> dict[str, Any]:
+    """An `AnswerView`, not checked: of a thousand, checks take as long as their orders did."""
+    return {
+        "order": None if one.order is None else order_fields(one.order),
+        "fills": [
+            {
+                "trade_id": trade.id,
+                "contract_id": trade.contract_id,
+                "price": money_fields(trade.price),
+                "lots": trade.lots,
+            }
+            for trade in one.trades
+        ],
+        "reason": one.reason,
+        "detail": one.detail,
+        "field": one.field,
+        "repeated": one.repeated,
+    }
+
+
+class AmendRequest(Strict):
+    """What is left out stays. `lots` are all of the order, those traded included."""
+
+    lots: Lots | None = None
+    price: MoneyGiven | None = None
+    key: Key = Field(
+        default=None, description="Of the new order, if it makes one; again: the same change."
+    )
+
+
+class AmendedView(AnswerView):
+    kept_place: bool = Field(
+        description="True: it stands where it stood. False: it is a new order, `order`, behind the "
+        "others at its price, in the place of `replaces`."
+    )
+    replaces: str | None
 
 
 class LevelView(BaseModel):
@@ -411,4 +453,4 @@ class ListingDetail(ListingView):
 class PurchaseRequest(SpanGiven):
     project: str | None = Field(default=None, max_length=128)
     lots: Lots
-    key: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[!-~]+$")
+    key: Key = None

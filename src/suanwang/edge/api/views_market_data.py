@@ -1,4 +1,4 @@
-"""What market data and surveillance look like over HTTP."""
+"""What market data look like over HTTP."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from pydantic import BaseModel, Field
 
 from suanwang.edge.api.money import Money
 from suanwang.edge.api.views import instant
-from suanwang.edge.api.views_market import Strict
 from suanwang.trade.contracts.model import Reputation
 from suanwang.trade.market.figures import Candle, Glance, IndexPoint
-from suanwang.trade.market.surveillance import KnownAlert
 
 
 class CandleView(BaseModel):
@@ -96,35 +94,3 @@ class SellerView(BaseModel):
             hours=one.hours,
             delivered_percent=None if milli is None else milli / 10,
         )
-
-
-class AlertView(BaseModel):
-    id: str
-    kind: str
-    unit_class: str
-    zone: str
-    organisations: list[str]
-    evidence: list[str] = Field(description="Ids of contracts or orders.")
-    detail: str
-    found_at: str | None
-    closed_at: str | None
-    note: str
-
-    @classmethod
-    def of(cls, one: KnownAlert) -> AlertView:
-        return cls(
-            id=one.id,
-            kind=one.alert.kind.value,
-            unit_class=one.alert.product.unit_class,
-            zone=one.alert.product.zone,
-            organisations=list(one.alert.organisations),
-            evidence=list(one.alert.evidence),
-            detail=one.alert.detail,
-            found_at=instant(one.found_at_ms),
-            closed_at=instant(one.closed_at_ms),
-            note=one.note,
-        )
-
-
-class NoteRequest(Strict):
-    note: str = Field(min_length=1, max_length=500, description="What it was found to be.")

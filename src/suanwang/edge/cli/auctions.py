@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from suanwang.edge.cli import errors, figures, tables
@@ -219,10 +220,16 @@ def _results(args: Args) -> int:
     return 0
 
 
+def _part(name: str) -> str:
+    """A block goes by its name, a step by its place in the curve."""
+    step = re.fullmatch(r"curve\[(\d+)\]", name)
+    return say("Curve step {number}", number=int(step[1]) + 1) if step else name
+
+
 def _show_parts(result: BidResult) -> None:
     rows = [
         [
-            one["part"],
+            _part(one["part"]),
             "" if one["hour"] is None else f"{one['hour']:02d}:00",
             say(WORDS[one["outcome"]]),
             str(sum(part["lots"] for part in one["lots"])),

@@ -18,13 +18,23 @@ def _list_options(parser: Parser) -> None:
     parser.common()
     parser.option("-p", "--project", help="Of this project", metavar="NAME")
     parser.option("--as", help="As buyer or seller", choices=("buyer", "seller"), dest="role")
+    parser.option(
+        "--reference", help="Only what came of this listing, round, enquiry or deal", metavar="ID"
+    )
     parser.flag("--all", help="Those that ended too")
 
 
 def _list(args: Args) -> int:
     contracts = client_of(args).contracts
     state: Literal["signed"] | None = None if args.all else "signed"
-    found = list(contracts.search(role=args.role or "either", state=state, project=args.project))
+    found = list(
+        contracts.search(
+            role=args.role or "either",
+            state=state,
+            project=args.project,
+            reference=args.reference,
+        )
+    )
     if args.json:
         print_json(found)
         return 0
@@ -83,6 +93,7 @@ def _show(args: Args) -> int:
             (say("Lots"), str(found["lots"])),
             (say("Price for a lot and hour"), figures.yuan(found["price"])),
             (say("Worth"), figures.yuan(found["worth"])),
+            (say("Rent for a lot and hour"), figures.yuan(found["rent"])),
             (say("Set aside by the buyer"), figures.yuan(found["held"])),
             (say("Deposit of the seller"), figures.yuan(found["deposit"])),
             (say("Credit for what is not delivered"), f"{terms['credit_percent']} %"),
@@ -102,13 +113,14 @@ def _show(args: Args) -> int:
             "" if one["delivered_percent"] is None else f"{one['delivered_percent']} %",
             figures.yuan(one["charged"]),
             figures.yuan(one["credited"]),
+            figures.yuan(one["rent"]),
             say("settled") if one["settled"] else say("being measured"),
         ]
         for one in found["hours_measured"]
     ]
-    headings = [say(h) for h in ("HOUR", "DELIVERED", "CHARGED", "CREDITED", "")]
+    headings = [say(h) for h in ("HOUR", "DELIVERED", "CHARGED", "CREDITED", "RENT", "")]
     print()
-    tables.show(headings, rows, right=(1, 2, 3))
+    tables.show(headings, rows, right=(1, 2, 3, 4))
     return 0
 
 

@@ -14,6 +14,7 @@ from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.projects import reference_of
 from suanwang.edge.cli.words import say
 from suanwang.edge.client.client import Client
+from suanwang.kernel.errors import InvalidInput
 
 if TYPE_CHECKING:
     from suanwang.edge.client.views_settlement import Invoice
@@ -112,6 +113,9 @@ def _shown(args: Args, found: Invoice) -> int:
             (say("Seller"), f"{found['seller']['name']} {found['seller']['code']}"),
             (say("Total"), f"{found['gross']}  {found['capitals']}"),
             (say("Reason"), found["refusal"]),
+            (say("Undone by red letters"), found["undone"] if found["red_letters"] else ""),
+            (say("Red letters"), " ".join(found["red_letters"])),
+            (say("Red letter of"), found["reverses"] or ""),
         ]
     )
     print()
@@ -183,10 +187,43 @@ def _reverse_options(parser: Parser) -> None:
         choices=("wrong", "returned", "stopped", "allowance"),
         default="wrong",
     )
+    parser.option("--amount", help="Undo only so much, tax included", metavar="YUAN")
+    parser.option(
+        "--line", help="Undo so much of a line; may be repeated", action="append", metavar="N=YUAN"
+    )
+
+
+def _lines(given: list[str]) -> dict[int, str]:
+    """The amounts by the lines' numbers."""
+    found = dict(_line(one) for one in given)
+    if len(found) < len(given):
+        raise InvalidInput(
+            "UsageWrong",
+            say("A line is given twice."),
+            hint=say("Write the line's number and yuan: --line 2=12.50."),
+        )
+    return found
+
+
+def _line(text: str) -> tuple[int, str]:
+    number, equals, yuan = text.partition("=")
+    if not equals or not number.strip().isdecimal():
+        raise InvalidInput(
+            "UsageWrong",
+            say("{given} is no line and amount.", given=text),
+            hint=say("Write the line's number and yuan: --line 2=12.50."),
+        )
+    return int(number), yuan.strip()
 
 
 def _reverse(args: Args) -> int:
-    return _shown(args, client_of(args).invoices.reverse(args.invoice, args.reason))
+    found = client_of(args).invoices.reverse(
+        args.invoice,
+        args.reason,
+        amount=args.amount or None,
+        lines=_lines(args.line or []),
+    )
+    return _shown(args, found)
 
 
 def _export_options(parser: Parser) -> None:

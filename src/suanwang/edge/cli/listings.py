@@ -13,14 +13,28 @@ from suanwang.edge.cli.words import say
 if TYPE_CHECKING:
     from suanwang.edge.client.views_market import HourLeft, Terms
 
+SORTS = ("newest", "price", "starts", "lots")
+
 
 def _list_options(parser: Parser) -> None:
+    parser.option("query", help="Words of title, class, zone or id", nargs="*", metavar="WORD")
     parser.common()
+    parser.option("--class", help="Only of this class", metavar="CLASS", dest="unit_class")
+    parser.option("--zone", help="Only in this zone", metavar="ZONE")
+    parser.option("--sort", help="The newest, cheapest, soonest or largest first", choices=SORTS)
     parser.flag("--all", help="Those that ended too")
 
 
 def _list(args: Args) -> int:
-    found = list(client_of(args).listings.search(state="any" if args.all else "open"))
+    found = list(
+        client_of(args).listings.search(
+            " ".join(args.query),
+            state="any" if args.all else "open",
+            unit_class=args.unit_class,
+            zone=args.zone,
+            sort=args.sort or "newest",
+        )
+    )
     if args.json:
         print_json(found)
         return 0

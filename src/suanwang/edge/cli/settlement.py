@@ -9,6 +9,7 @@ from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
+from suanwang.kernel.errors import InvalidInput
 
 if TYPE_CHECKING:
     from suanwang.edge.client.views_settlement import Close, Payout
@@ -202,6 +203,47 @@ def _paid_options(parser: Parser) -> None:
     parser.option("--reference", help="The bank's number of it", required=True, metavar="TEXT")
 
 
+def _rule_options(parser: Parser) -> None:
+    parser.common()
+    parser.option("--alone", help="Let the only operator release alone", action="store_true")
+    parser.option("--four-eyes", help="Ask for two again", action="store_true")
+    parser.option("--reason", help="Why; it stands in the audit log", metavar="TEXT")
+
+
+def _rule(args: Args) -> int:
+    settlement = client_of(args).settlement
+    if args.alone and args.four_eyes:
+        raise InvalidInput(
+            "UsageWrong",
+            say("--alone and --four-eyes are each other's opposite."),
+            hint=say("Give one of them."),
+        )
+    if args.alone or args.four_eyes:
+        if not args.reason:
+            raise InvalidInput(
+                "UsageWrong",
+                say("A change of this rule has its reason."),
+                hint=say("Say why: --reason TEXT; it stands in the audit log."),
+            )
+        found = settlement.set_payout_rule(alone=args.alone, reason=args.reason)
+    else:
+        found = settlement.payout_rule()
+    if args.json:
+        print_json(found)
+        return 0
+    in_force = say("asked for") if found["in_force"] else say("not asked for: one operator")
+    tables.show_fields(
+        [
+            (say("Four eyes over payouts"), in_force),
+            (say("Operators"), str(found["operators"])),
+            (say("The only one may release alone"), say("yes") if found["alone"] else say("no")),
+            (say("Why"), found["reason"]),
+            (say("Since"), figures.local_time(found["changed_at"]) if found["changed_at"] else ""),
+        ]
+    )
+    return 0
+
+
 def _why_options(parser: Parser) -> None:
     _one_options(parser)
     parser.option("--reason", help="Why, for its provider", required=True, metavar="TEXT")
@@ -216,6 +258,7 @@ COMMANDS = {
     "payout show": Doing(_one_options, _payout),
     "payout approve": Doing(_one_options, _approve),
     "payout paid": Doing(_paid_options, _paid),
+    "payout rule": Doing(_rule_options, _rule),
     "payout failed": Doing(_why_options, _failed),
     "payout cancel": Doing(_why_options, _cancel),
 }

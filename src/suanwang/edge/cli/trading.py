@@ -11,7 +11,9 @@ from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
 
 if TYPE_CHECKING:
-    from suanwang.edge.client.views_market import OrderAnswer
+    from collections.abc import Sequence
+
+    from suanwang.edge.client.views_market import Fill, Order, OrderAnswer
 
 STAYS = ("rest", "immediate", "whole", "maker")
 
@@ -150,7 +152,12 @@ def _told(args: Args, answer: OrderAnswer) -> int:
     if args.json or order is None:
         print_json(answer)
         return 0
-    for fill in answer["fills"]:
+    _show(order, answer["fills"])
+    return 0
+
+
+def _show(order: Order, fills: Sequence[Fill]) -> None:
+    for fill in fills:
         text = "{lots} lots at {price} yuan: contract {contract}."
         price = figures.yuan(fill["price"])
         print(say(text, lots=fill["lots"], price=price, contract=fill["contract_id"]))
@@ -158,9 +165,8 @@ def _told(args: Args, answer: OrderAnswer) -> int:
         print(
             say("{lots} lots rest in the book as {order}.", lots=order["left"], order=order["id"])
         )
-    elif not answer["fills"]:
+    elif not fills:
         print(say("Nothing was traded: {why}.", why=order["why"]))
-    return 0
 
 
 def _buy(args: Args) -> int:
@@ -240,6 +246,31 @@ def _cancel(args: Args) -> int:
     return 0
 
 
+def _amend_options(parser: Parser) -> None:
+    parser.option("order", help="Id of the order; see `suan market orders`", metavar="ORDER")
+    parser.common()
+    parser.option("--lots", help="All of it, what was traded included", type=int, metavar="LOTS")
+    parser.option("--price", help="At most or at least so much for a lot and hour", metavar="YUAN")
+    parser.option("--key", help="The same key is the same change", metavar="TEXT")
+
+
+def _amend(args: Args) -> int:
+    market = client_of(args).market
+    answer = market.amend(args.order, lots=args.lots, price=args.price, key=args.key)
+    order = answer["order"]
+    if args.json or order is None:
+        print_json(answer)
+        return 0
+    if answer["kept_place"]:
+        text = "{order} keeps its place; {lots} lots of it rest in the book."
+        print(say(text, order=order["id"], lots=order["left"]))
+        return 0
+    text = "{old} is out of the book; {new} takes its place, behind the others at its price."
+    print(say(text, old=answer["replaces"], new=order["id"]))
+    _show(order, answer["fills"])
+    return 0
+
+
 COMMANDS = {
     "market products": Doing(_products_options, _products),
     "market board": Doing(_board_options, _board),
@@ -248,5 +279,6 @@ COMMANDS = {
     "market buy": Doing(_order_options, _buy),
     "market sell": Doing(_sell_options, _sell),
     "market orders": Doing(_orders_options, _orders),
+    "market amend": Doing(_amend_options, _amend),
     "market cancel": Doing(_cancel_options, _cancel),
 }

@@ -26,10 +26,11 @@ class Contracts(Noun):
         role: Role = "either",
         state: ContractState | None = None,
         project: str | None = None,
+        reference: str | None = None,
         most: int | None = None,
     ) -> Iterator[Contract]:
-        """One's own, the latest first."""
-        query = {"role": role, "state": state, "project": project}
+        """One's own, the latest first; `reference` is the id of what they come from."""
+        query = {"role": role, "state": state, "project": project, "reference": reference}
         yield from self._api.pages(CONTRACTS, query, most=most)
 
     def show(self, contract: str) -> ContractDetail:

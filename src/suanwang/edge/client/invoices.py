@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from suanwang.edge.client.amounts import Amount, money
 from suanwang.edge.client.http import segment
 from suanwang.edge.client.nouns import Day, Noun, given
 
@@ -65,9 +66,19 @@ class Invoices(Noun):
     def data_xml(self, invoice: str) -> bytes:
         return self._api.read(_path(invoice, "/data.xml"))[0]
 
-    def reverse(self, invoice: str, reason: RedReason = "wrong") -> Invoice:
-        """Ask for its red letter; once that is issued, the money may be invoiced anew."""
-        return self._post(invoice, "/reverse", {"reason": reason}, repeat=True)
+    def reverse(
+        self,
+        invoice: str,
+        reason: RedReason = "wrong",
+        *,
+        amount: Amount | None = None,
+        lines: Mapping[int, Amount] | None = None,
+    ) -> Invoice:
+        """Ask for its red letter; once that is issued, the money may be invoiced anew. Of all that
+        is left of it, of an `amount` spread over its lines, or of some `lines` (from 1)."""
+        some = [{"line": at, "amount": money(of)} for at, of in lines.items()] if lines else None
+        body = given(reason=reason, amount=money(amount), lines=some)
+        return self._post(invoice, "/reverse", body, repeat=True)
 
     # --- for the operator --------------------------------------------------------------------
 

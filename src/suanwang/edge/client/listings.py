@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from suanwang.edge.client.views_market import Listing, ListingDetail
 
 LISTINGS = "/v1/market/listings"
-ListingState = Literal["open", "closed", "ended", "any"]
+ListingState = Literal["open", "closed", "ended", "gone", "any"]
+ListingSort = Literal["newest", "price", "starts", "lots"]
 
 
 class Listings(Noun):
@@ -22,13 +23,24 @@ class Listings(Noun):
 
     def search(
         self,
+        words: str = "",
         *,
         organisation: str | None = None,
         state: ListingState = "open",
+        unit_class: str | None = None,
+        zone: str | None = None,
+        sort: ListingSort = "newest",
         most: int | None = None,
     ) -> Iterator[Listing]:
-        """What is listed, the latest first; `organisation` is the seller's id."""
-        query = {"organisation": organisation, "state": state}
+        """`words` of title, class, zone or id; `organisation` is the id of a seller."""
+        query = {
+            "q": words or None,
+            "organisation": organisation,
+            "state": state,
+            "unit_class": unit_class,
+            "zone": zone,
+            "sort": sort,
+        }
         yield from self._api.pages(LISTINGS, query, most=most)
 
     def show(self, listing: str) -> ListingDetail:

@@ -11,8 +11,9 @@ from suanwang.edge.client.http import segment
 from suanwang.edge.client.nouns import Noun, given, key_of
 
 if TYPE_CHECKING:
+    from suanwang.edge.client.views_alerts import Alert, AlertDetail
     from suanwang.edge.client.views_market import (
-        Alert,
+        Amended,
         Book,
         Candle,
         Glance,
@@ -33,6 +34,7 @@ Side = Literal["buy", "sell"]
 Stay = Literal["rest", "immediate", "whole", "maker"]
 OrderState = Literal["open", "filled", "cancelled", "expired"]
 Span = Literal["hour", "day"]
+AlertKind = Literal["RoundTrip", "Spoofing"]
 
 
 class OrderGiven(TypedDict, total=False):
@@ -188,6 +190,21 @@ class Market(Noun):
         found: Order = self._api.get(f"{ORDERS}/{segment(order)}")
         return found
 
+    def amend(
+        self,
+        order: str,
+        *,
+        lots: int | None = None,
+        price: Amount | None = None,
+        key: str | None = None,
+    ) -> Amended:
+        """Change an order at rest. `lots` are all of it, those traded included: fewer keep its
+        place, more or another price make a new order behind the others. The same key again is the
+        same change."""
+        body = given(lots=lots, price=money(price), key=key_of(key))
+        found: Amended = self._api.patch(f"{ORDERS}/{segment(order)}", body)
+        return found
+
     def cancel(self, order: str) -> Order:
         """Take what is left of it out of the book."""
         found: Order = self._api.post(f"{ORDERS}/{segment(order)}/cancel", {})
@@ -214,9 +231,23 @@ class Market(Noun):
         found: Book = self._api.post(f"{BOOKS}/{segment(instrument)}/steer", body)
         return found
 
-    def alerts(self, *, closed: bool = False, most: int | None = None) -> Iterator[Alert]:
+    def alerts(
+        self,
+        *,
+        kind: AlertKind | None = None,
+        unit_class: str | None = None,
+        zone: str | None = None,
+        closed: bool = False,
+        most: int | None = None,
+    ) -> Iterator[Alert]:
         """What looks like abuse, the latest first."""
-        yield from self._api.pages(ALERTS, {"closed": closed}, most=most)
+        query = {"kind": kind, "unit_class": unit_class, "zone": zone, "closed": closed}
+        yield from self._api.pages(ALERTS, query, most=most)
+
+    def alert(self, alert: str) -> AlertDetail:
+        """With the orders, trades and contracts that it rests on."""
+        found: AlertDetail = self._api.get(f"{ALERTS}/{segment(alert)}")
+        return found
 
     def close_alert(self, alert: str, note: str) -> None:
         """Say what it was found to be."""

@@ -10,10 +10,11 @@ from suanwang.edge.client.http import segment
 from suanwang.edge.client.nouns import Day, Noun, given
 
 if TYPE_CHECKING:
-    from suanwang.edge.client.views_settlement import Close, Payout
+    from suanwang.edge.client.views_settlement import Close, Payout, PayoutRule
 
 CLOSES = "/v1/closes"
 PAYOUTS = "/v1/payouts"
+PAYOUT_RULE = "/v1/payout-rule"
 PayoutState = Literal["proposed", "approved", "paid", "failed", "cancelled"]
 PIECE = 1 << 16
 
@@ -102,6 +103,16 @@ class Settlement(Noun):
 
     def cancel_payout(self, payout: str, reason: str) -> Payout:
         return self._move(payout, "cancel", {"reason": reason})
+
+    def payout_rule(self) -> PayoutRule:
+        """Whether payouts need four eyes."""
+        found: PayoutRule = self._api.get(PAYOUT_RULE)
+        return found
+
+    def set_payout_rule(self, *, alone: bool, reason: str) -> PayoutRule:
+        """Let the only operator release what he prepared, or ask for four eyes again."""
+        found: PayoutRule = self._api.put(PAYOUT_RULE, {"alone": alone, "reason": reason})
+        return found
 
     def _move(self, payout: str, verb: str, body: dict[str, Any] | None = None) -> Payout:
         found: Payout = self._api.post(f"{PAYOUTS}/{segment(payout)}/{verb}", body)

@@ -26,6 +26,8 @@ class Contract(TypedDict):
     lots: int
     price: Money
     worth: Money
+    rent: Money
+    """For a lot and hour beside the price, owed for what is delivered."""
     terms: Terms
     phase: str
     signed_at: str | None
@@ -45,6 +47,7 @@ class DeliveryHour(TypedDict):
     """Null: nobody looked."""
     charged: Money
     credited: Money
+    rent: Money
     settled: bool
 
 

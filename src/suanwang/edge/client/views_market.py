@@ -105,6 +105,13 @@ class OrderAnswer(TypedDict):
     repeated: bool
 
 
+class Amended(OrderAnswer):
+    """`kept_place`: it stands where it stood; else `order` stands in the place of `replaces`."""
+
+    kept_place: bool
+    replaces: str | None
+
+
 class Candle(TypedDict):
     at: str | None
     opened: Money
@@ -145,20 +152,6 @@ class Seller(TypedDict):
     """Of contracts, settled."""
     delivered_percent: float | None
     """Null: nobody looked."""
-
-
-class Alert(TypedDict):
-    id: str
-    kind: str
-    unit_class: str
-    zone: str
-    organisations: list[str]
-    evidence: list[str]
-    """Ids of contracts or orders."""
-    detail: str
-    found_at: str | None
-    closed_at: str | None
-    note: str
 
 
 class Terms(TypedDict):

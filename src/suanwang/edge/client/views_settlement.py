@@ -55,12 +55,25 @@ Payout = TypedDict(
         "proposed_at": str,
         "proposed_by": str,
         "approved_by": str,
+        "released_by": str,
         "ended_at": str | None,
         "bank_reference": str,
         "entry_id": str,
         "lines": list[PayoutLine] | None,
     },
 )
+
+
+class PayoutRule(TypedDict):
+    """Four eyes: who proposed or approved a payout does not release it."""
+
+    alone: bool
+    """It was allowed that the only operator does both."""
+    in_force: bool
+    operators: int
+    reason: str
+    changed_at: str | None
+    changed_by: str
 
 
 class Party(TypedDict):
@@ -125,6 +138,11 @@ class Invoice(TypedDict):
     reverses: str | None
     red_reason: str | None
     lines: list[InvoiceLine]
+    red_letters: list[str]
+    """Of an invoice: ids of those that are asked for or issued."""
+    undone: str
+    """What issued red letters undo of it, in yuan."""
+    undone_fen: int
 
 
 class DisputeEvent(TypedDict):

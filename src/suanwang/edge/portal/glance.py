@@ -12,7 +12,7 @@ from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import ContractState
 from suanwang.trade.contracts.rules import Phase, phase
 from suanwang.trade.market import figures, listings, reading
-from suanwang.trade.market.model import ListingState, OrderState
+from suanwang.trade.market.model import OrderState
 
 BOARD, MOST = 400, 200
 
@@ -47,8 +47,7 @@ def glance_rows(conn: Connection, now_ms: int) -> list[GlanceRow]:
         for one in reading.board(conn, limit=BOARD)
         if one.ask is not None and not one.halted
     ]
-    listed = listings.page(conn, state=ListingState.OPEN, limit=MOST)
-    for product, price in (*asks, *((one.product, one.price) for one in listed)):
+    for product, price in (*asks, *listings.cheapest(conn).items()):
         offered[product] = min(price, offered.get(product, price))
     lately = {one.product: one for one in figures.glances(conn, now_ms)}
     rows = []

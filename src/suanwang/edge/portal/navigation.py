@@ -51,6 +51,7 @@ GROUPS = (
             Place("/quotations", "quotations", "quotations", "r"),
             Place("/deals", "deals", "deals", "e"),
             Place("/contracts", "contracts", "contracts", "d"),
+            Place("/market/alerts", "alerts", "alerts", "w", for_operators=True),
         ),
     ),
     Group(

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from suanwang.edge.portal import (
     routes_admin,
+    routes_alerts,
     routes_auctions,
     routes_board,
     routes_books,
@@ -51,6 +52,7 @@ PARTS = (
     routes_offers,
     routes_board,
     routes_listings,  # before an instrument's page: /market/listings is none
+    routes_alerts,  # nor is /market/alerts
     routes_trading,
     routes_contracts,
     routes_catalogue,

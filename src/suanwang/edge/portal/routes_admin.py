@@ -31,6 +31,17 @@ from suanwang.trade.ledger import service as ledger
 router = APIRouter(route_class=PortalRoute, prefix="/admin")
 MOST = 500
 AUDIT_PAGE = 100
+AUDIT_KINDS = (
+    "job",
+    "site",
+    "session",
+    "token",
+    "user",
+    "project",
+    "organisation",
+    "pool",
+    "alert",
+)
 Cursor = Annotated[str, Query(max_length=400)]
 
 
@@ -277,6 +288,6 @@ async def audit(
         organisation=organisation,
         action=action,
         cursor=cursor,
-        kinds=("job", "site", "session", "token", "user", "project", "organisation", "pool"),
+        kinds=AUDIT_KINDS,
         **await page.context.database.read(query),
     )

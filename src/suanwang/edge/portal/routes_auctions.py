@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import yaml
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from suanwang.edge.api import routes_auctions as api
 from suanwang.edge.api import views_auctions as views
 from suanwang.edge.portal import reasons
+from suanwang.edge.portal.bid_parts import part_text, place_text, summary
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn, owners_of
 from suanwang.edge.portal.routes_admin import answered, given
@@ -152,6 +154,9 @@ async def _round(
         problem=problem,
         form=form or {},
         most_parts=MOST_PARTS,
+        documents={one.id: document_of(one.bid) for one in shown["orders"]},
+        part_text=partial(part_text, page.language),
+        summary=partial(summary, page.language),
     )
 
 
@@ -250,23 +255,28 @@ async def place(page: SignedIn, name: str) -> Response:
             await api.place_order(name, body, principal, context)
 
     async def show(problem: reasons.Problem, form: dict[str, str]) -> Response:
-        problem = _at_its_field(problem, simple="document" not in form)
+        problem = _at_its_field(page.language, problem, form)
         return await _round(page, name, edit=form.get("replace", ""), problem=problem, form=form)
 
     done = "bid_replaced" if replaced else "bid_placed"
     return await answered(page, change, f"/auctions/{name}?done={done}", show)
 
 
-def _at_its_field(problem: reasons.Problem, *, simple: bool) -> reasons.Problem:
+def _at_its_field(language: str, problem: reasons.Problem, form: dict[str, str]) -> reasons.Problem:
     """A bid's fields are `curve[0].lots`; the form has `lots`, or the whole document."""
-    if simple:
+    if "document" not in form:
         told = {name.rpartition(".")[2]: text for name, text in problem.fields.items()}
-        fields = {FORM.get(name, name): text for name, text in told.items()}
-    else:
-        told = {f"{name}: ": text for name, text in problem.fields.items()}
-        first = "; ".join(name.removeprefix("document: ") + text for name, text in told.items())
-        fields = {"document": first} if first else {}
-    return replace(problem, fields=fields)
+        return replace(problem, fields={FORM.get(name, name): text for name, text in told.items()})
+    try:
+        document = _yaml(form["document"])
+    except InvalidInput:
+        document = {}
+    colon = ": " if language == "en" else "："
+    texts = [
+        text if name == "document" else place_text(language, name, document) + colon + text
+        for name, text in problem.fields.items()
+    ]
+    return replace(problem, fields={"document": "; ".join(texts)} if texts else {})
 
 
 def _document(form: dict[str, str]) -> dict[str, Any]:

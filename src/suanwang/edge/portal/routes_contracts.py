@@ -14,22 +14,22 @@ from starlette.responses import Response, StreamingResponse
 from suanwang.edge.api import routes_contracts as api
 from suanwang.edge.api.paging import decode_cursor, encode_cursor
 from suanwang.edge.api.routes_contracts import As
-from suanwang.edge.portal import reasons
+from suanwang.edge.portal import choices, reasons
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.formats import local
+from suanwang.edge.portal.origins import came_of
 from suanwang.edge.portal.rendering import Page, SignedIn
 from suanwang.edge.portal.routes_admin import answered
 from suanwang.edge.portal.routes_overview import changes
-from suanwang.edge.portal.trading import place_names, url_of, words
+from suanwang.edge.portal.trading import place_names, words
 from suanwang.grid.sites import service as sites
 from suanwang.kernel.time import hour_of
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import Action
 from suanwang.trade.contracts import rules
 from suanwang.trade.contracts import service as contracts
-from suanwang.trade.contracts.model import Contract, ContractState, Hour, Origin
+from suanwang.trade.contracts.model import Contract, ContractState, Hour
 from suanwang.trade.market import instruments as naming
-from suanwang.trade.market.model import Instrument
 
 router = APIRouter(route_class=PortalRoute, prefix="/contracts")
 PAGE, CELLS, HOURS_SHOWN = 50, 168, 48
@@ -66,6 +66,7 @@ async def list_contracts(
     page: SignedIn,
     role: As = As.EITHER,
     state: Annotated[str, Query(max_length=20)] = "",
+    reference: Annotated[str, Query(max_length=40)] = "",
     cursor: Annotated[str, Query(max_length=400)] = "",
 ) -> Response:
     wanted = ContractState(state) if state in [one.value for one in ContractState] else None
@@ -77,6 +78,7 @@ async def list_contracts(
             buyers=None if role is As.SELLER else mine,
             sellers=None if role is As.BUYER else mine,
             state=wanted,
+            reference=reference or None,
             before=decode_cursor(cursor) if cursor else None,
             limit=PAGE + 1,
         )
@@ -92,6 +94,7 @@ async def list_contracts(
         role=role.value,
         roles=[one.value for one in As],
         state=state,
+        reference=reference,
         states=[one.value for one in ContractState],
         **words(page),
     )
@@ -190,9 +193,12 @@ def _read(conn: Connection, page: Page, contract_id: str) -> dict[str, Any]:
         "site": names.get(found.site_id, ""),
         "site_title": place_names(conn).get(found.site_id, found.site_id),
         "pool": names.get(found.pool_id, found.pool_id),
-        "origin_url": _origin(found),
+        "origin": came_of(conn, page, found),
+        "names": choices.names_of(conn, (buyer.organisation_id, seller.organisation_id)),
+        "may_dispute": page.may(Action.WRITE_BILLING, buyer.organisation_id),
         "why_not_cancel": rules.may_cancel(found, page.now_ms, bool(resold)),
         "fee": rules.cancel_fee(found),
+        "rent_of_cancelled": rules.rent_of_cancelled(found),
         "credit": rules.withdrawal_credit(found),
         "may_cancel": buys and is_signed,
         "may_withdraw": sells and is_signed,
@@ -200,15 +206,6 @@ def _read(conn: Connection, page: Page, contract_id: str) -> dict[str, Any]:
         "sellable": sellable,
         "month": local(found.period.from_ms).strftime("%Y-%m"),
     }
-
-
-def _origin(found: Contract) -> str:
-    """Where it comes from, if that has a page."""
-    if found.origin is Origin.LISTING:
-        return f"/market/listings/{found.reference}"
-    if found.origin is Origin.BOOK:
-        return url_of(Instrument(found.product, found.period))
-    return ""
 
 
 async def _page(

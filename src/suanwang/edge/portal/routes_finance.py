@@ -19,7 +19,8 @@ from suanwang.tenancy import people
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import Action
 from suanwang.trade.billing import rules
-from suanwang.trade.settlement.model import DisputeReason, RedReason
+from suanwang.trade.contracts.service import CONTRACT
+from suanwang.trade.settlement.model import DisputeReason, RedReason, SubjectKind
 
 router = APIRouter(route_class=PortalRoute, prefix="/finance")
 PAGE = 50
@@ -117,6 +118,8 @@ async def _payouts(
 ) -> Response:
     principal, context = page.principal, page.context
     found = await routes_closes.list_payouts(principal, context, _wanted(cursor))
+    operates = principal.is_operator
+    rule = await routes_closes.get_payout_rule(principal, context) if operates else None
     return page.render(
         "payouts.html",
         problem.status if problem else 200,
@@ -125,7 +128,8 @@ async def _payouts(
         cursor=cursor,
         problem=problem,
         form=form or {},
-        **await _names(page, set()),
+        rule=rule,
+        **await _names(page, {rule.changed_by} - {""} if rule else set()),
     )
 
 
@@ -147,6 +151,19 @@ async def propose(page: SignedIn) -> Response:
     return await answered(page, change, "/finance/payouts?done=proposed", show)
 
 
+@router.post("/payouts/rule")
+async def set_rule(page: SignedIn) -> Response:
+    async def change(form: dict[str, str]) -> None:
+        told = {"alone": form.get("rule") == "alone", **given(form, "reason")}
+        body = routes_closes.PayoutRuleGiven.model_validate(told)
+        await routes_closes.put_payout_rule(body, page.principal, page.context)
+
+    async def show(problem: reasons.Problem, form: dict[str, str]) -> Response:
+        return await _payouts(page, problem=problem, form=form)
+
+    return await answered(page, change, "/finance/payouts?done=saved", show)
+
+
 async def _payout(
     page: Page,
     payout: str,
@@ -155,15 +172,20 @@ async def _payout(
 ) -> Response:
     found = await routes_closes.get_payout(payout, page.principal, page.context)
     pools = await page.context.database.read(routes_invoices.pool_names)
+    principal = page.principal
+    is_his = principal.user_id in (found.proposed_by, found.approved_by)
+    if is_his and principal.is_operator and found.state == "approved":
+        is_his = (await routes_closes.get_payout_rule(principal, page.context)).in_force
     return page.render(
         "payout.html",
         problem.status if problem else 200,
         payout=found,
+        is_his=is_his and found.state == "approved",
         pools=pools,
         decimals=formats.exact_decimals([one.amount.micro_yuan for one in found.lines or ()]),
         problem=problem,
         form=form or {},
-        **await _names(page, {found.proposed_by, found.approved_by} - {""}),
+        **await _names(page, {found.proposed_by, found.approved_by, found.released_by} - {""}),
     )
 
 
@@ -290,6 +312,7 @@ async def _invoice(
         "invoice.html",
         problem.status if problem else 200,
         invoice=found,
+        left_fen=found.gross_fen - found.undone_fen,
         red_reasons=[one.value for one in RedReason],
         may_reverse=page.may(Action.WRITE_BILLING, found.organisation_id),
         problem=problem,
@@ -303,6 +326,18 @@ async def show_invoice(page: SignedIn, invoice: str) -> Response:
     return await _invoice(page, invoice)
 
 
+def _part(form: dict[str, str]) -> dict[str, Any]:
+    """An amount of one line, or of all of them; without one all that is left."""
+    fields = given(form, "reason", "amount", "line")
+    amount = {"yuan": fields["amount"]} if "amount" in fields else None
+    told: dict[str, Any] = {"reason": fields.get("reason", "")}
+    if "line" in fields:
+        told["lines"] = [{"line": fields["line"], "amount": amount}]
+    elif amount:
+        told["amount"] = amount
+    return told
+
+
 @router.post("/invoices/{invoice}/{verb}")
 async def move_invoice(page: SignedIn, invoice: str, verb: str) -> Response:
     async def change(form: dict[str, str]) -> None:
@@ -314,7 +349,7 @@ async def move_invoice(page: SignedIn, invoice: str, verb: str) -> Response:
             refusal = routes_invoices.Refusal.model_validate(given(form, "reason"))
             await routes_invoices.reject_invoice(invoice, refusal, principal, context)
         else:
-            red = routes_invoices.RedRequest.model_validate(given(form, "reason"))
+            red = routes_invoices.RedRequest.model_validate(_part(form))
             await routes_invoices.reverse_invoice(invoice, red, principal, context)
 
     async def show(problem: reasons.Problem, form: dict[str, str]) -> Response:
@@ -362,7 +397,11 @@ async def open_dispute(page: SignedIn) -> Response:
         amount = form.get("amount", "").strip()
         fields = given(form, "subject", "reason", "text")
         claim = {"amount": {"yuan": amount}} if amount else {}
-        body = routes_disputes.DisputeRequest.model_validate({**fields, **claim})
+        is_contract = fields.get("subject", "").startswith(CONTRACT)
+        kind = SubjectKind.CONTRACT if is_contract else SubjectKind.ENTRY
+        body = routes_disputes.DisputeRequest.model_validate(
+            {**fields, **claim, "subject_kind": kind}
+        )
         await routes_disputes.open_dispute(body, page.principal, page.context)
 
     async def show(problem: reasons.Problem, form: dict[str, str]) -> Response:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from suanwang.edge.api import routes_listings as api
 from suanwang.edge.api import views_market as views
+from suanwang.edge.api.paging import decode_cursor, encode_cursor
 from suanwang.edge.portal import reasons
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import AnyPage, Page, SignedIn
@@ -25,7 +26,6 @@ from suanwang.edge.portal.trading import (
     field_time,
     instant_of,
     place_names,
-    product_text,
     seat,
     sources,
     words,
@@ -38,13 +38,22 @@ from suanwang.trade.catalogue.model import Period
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Party, Reputation
 from suanwang.trade.market import listings
-from suanwang.trade.market.model import STANDARD, Listing, ListingState
+from suanwang.trade.market.model import (
+    STANDARD,
+    Listing,
+    ListingSearch,
+    ListingSort,
+    ListingState,
+    Term,
+)
+from suanwang.trade.market.supply import products
 
 router = APIRouter(route_class=PortalRoute, prefix="/market/listings")
-MOST = 500
-SORTS = ("newest", "price", "starts", "lots")
+PAGE = 50
+SORTS = [one.value for one in ListingSort]
 BARS, SMALL_BARS = 168, 24
 Project = Annotated[str, Query(alias="project", max_length=128)]
+Word = Annotated[str, Query(max_length=60)]
 
 
 @dataclass(frozen=True)
@@ -91,45 +100,55 @@ def _rows(conn: Connection, page: Page, found: list[Listing]) -> list[ListingRow
 async def list_listings(
     page: AnyPage,
     q: Annotated[str, Query(max_length=120)] = "",
-    sort: Annotated[str, Query(max_length=20)] = "newest",
+    unit_class: Word = "",
+    zone: Word = "",
+    sort: Annotated[str, Query(max_length=20)] = "",
     mine: Annotated[str, Query(max_length=5)] = "",
+    cursor: Annotated[str, Query(max_length=400)] = "",
 ) -> Response:
     """No account is needed, as the API needs none; the sites' names are for those signed in."""
     own = page.principal.organisation_id if mine == "yes" and page.known is not None else None
-    state = None if own else ListingState.OPEN
+    by = ListingSort(sort) if sort in SORTS else ListingSort.NEWEST
 
-    def query(conn: Connection) -> list[ListingRow]:
-        found = listings.page(conn, organisation_id=own, state=state, limit=MOST)
-        return _rows(conn, page, found)
+    def query(conn: Connection) -> dict[str, Any]:
+        names = place_names(conn) if page.known is not None else {}
+        search = ListingSearch(
+            organisation_id=own,
+            state=None if own else ListingState.OPEN,
+            unit_class=unit_class or None,
+            zone=zone or None,
+            terms=tuple(Term(word, _places(names, word)) for word in api.words_of(q)),
+            sort=by,
+        )
+        after = decode_cursor(cursor) if cursor else None
+        found = listings.page(conn, search, after=after, limit=PAGE + 1)
+        known = sorted({*products(conn), *listings.cheapest(conn)})
+        more = listings.place_of(found[PAGE - 1], by) if len(found) > PAGE else None
+        return {
+            "rows": _rows(conn, page, found[:PAGE]),
+            "next_cursor": encode_cursor(more) if more else None,
+            "classes": sorted({one.unit_class for one in known}),
+            "zones": sorted({one.zone for one in known}),
+        }
 
-    rows = await page.context.database.read(query)
-    text, chosen = q.strip().casefold(), sort if sort in SORTS else "newest"
-    shown = [row for row in rows if text in _text(page, row)]
     return page.render(
         "listings.html",
-        rows=_sorted(shown, chosen),
-        any_listing=bool(rows),
         listing_search=q,
-        sort=chosen,
+        unit_class=unit_class,
+        zone=zone,
+        sort=by.value,
         sorts=SORTS,
         mine=mine,
+        cursor=cursor,
+        is_narrowed=bool(q.strip() or unit_class or zone or own),
         **words(page),
+        **await page.context.database.read(query),
     )
 
 
-def _text(page: Page, row: ListingRow) -> str:
-    one = row.listing
-    return f"{one.title} {product_text(page.language, one.product)} {row.site} {one.id}".casefold()
-
-
-def _sorted(rows: list[ListingRow], by: str) -> list[ListingRow]:
-    if by == "price":
-        return sorted(rows, key=lambda row: (row.listing.price, row.listing.id))
-    if by == "starts":
-        return sorted(rows, key=lambda row: (row.listing.window.first_hour, row.listing.id))
-    if by == "lots":
-        return sorted(rows, key=lambda row: (-row.most, row.listing.id))
-    return rows
+def _places(names: dict[str, str], word: str) -> tuple[str, ...]:
+    """Sites and pools whose names have the word."""
+    return tuple(id_ for id_, name in names.items() if word.casefold() in name.casefold())
 
 
 # --- put one up --------------------------------------------------------------------------------
@@ -216,8 +235,11 @@ async def _page(
         found = listings.get(conn, listing)
         (row,) = _rows(conn, page, [found])
         owner = found.seller
+        mine = page.principal.readable_projects if page.known is not None else []
         return {
             "row": row,
+            "signed": bool(mine)
+            and contracts.page(conn, buyers=mine, sellers=mine, reference=found.id, limit=1),
             "seat": seat(conn, page, project),
             "own": page.may(Action.TRADE, owner.organisation_id, owner.project_id),
         }

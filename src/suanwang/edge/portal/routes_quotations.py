@@ -120,6 +120,7 @@ async def _show(
         return {
             "projects": his.projects,
             "sources": [(id_, name) for id_, name, of in his.sources if of in wanted],
+            "source_names": {id_: name for id_, name, _ in his.sources},
             "names": choices.names_of(conn, ids),
         }
 

@@ -30,7 +30,6 @@ from suanwang.trade.contracts import service as contracts
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import CNY, AccountLine, EntryKind, OwnerKind
 from suanwang.trade.market.model import Instrument
-from suanwang.trade.market.supply import CONTRACT
 from suanwang.trade.policy import service as policy
 
 router = APIRouter(route_class=PortalRoute)
@@ -120,7 +119,7 @@ def _named(conn: Connection, page: Page, lines: tuple[ReportLine, ...], by: Grou
 def _name(conn: Connection, page: Page, key: str, by: GroupBy) -> tuple[str, str]:
     """(name, address); an id stands for itself when its object is gone."""
     try:
-        if by is GroupBy.JOB and key.startswith(CONTRACT):
+        if by is GroupBy.JOB and key.startswith(contracts.CONTRACT):
             found = contracts.get(conn, key)
             traded = Instrument(found.product, found.period)
             what = instrument_text(page.language, page.now_ms, traded)

@@ -31,6 +31,10 @@ class Side(StrEnum):
         """Of what the order takes out of the market."""
         return 1 if self is Side.BUY else -1
 
+    @property
+    def other(self) -> Side:
+        return Side.SELL if self is Side.BUY else Side.BUY
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

@@ -14,10 +14,10 @@ A vector here is (cpu, memory, disk, accelerator), then each card where they are
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from heapq import heapify, heappop
-from itertools import chain
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
 
 from suanwang.engines.scheduling.eviction import Bed, choose_leavers
 from suanwang.engines.scheduling.lots import (
@@ -26,7 +26,6 @@ from suanwang.engines.scheduling.lots import (
     added,
     at_least_zero,
     by_cards,
-    lots_in,
     lots_needed,
     of_lots,
     smaller,
@@ -34,6 +33,7 @@ from suanwang.engines.scheduling.lots import (
     vector_of,
 )
 from suanwang.engines.scheduling.model import Node, Part, Pool, Prices, Running
+from suanwang.engines.scheduling.seats import Seat, Seats, Slice
 from suanwang.kernel.resources import ZERO, Resources
 from suanwang.kernel.time import MS_PER_SECOND
 
@@ -70,29 +70,6 @@ class Carved:
     """Preemptible leases that stand in a claim's way."""
 
 
-@dataclass(slots=True)
-class _Slice:
-    """A claim on one node."""
-
-    lots: int
-    claimed: Vector
-    """All of its lots there."""
-    guarded: Vector
-    """Of them, what is free now."""
-
-
-@dataclass(slots=True)
-class _Bench:
-    """A node at work: what is free of it for everybody, and the slices cut from it."""
-
-    node: Node
-    free: Vector
-    leases: list[tuple[Running, Vector]] = field(default_factory=list)
-    slices: dict[str, _Slice] = field(default_factory=dict)
-    fits: dict[bool, int] = field(default_factory=dict)
-    """By kind of lot (whether a core): how many are in `free`; emptied where that changes."""
-
-
 def carve(
     pool: Pool,
     claims: Sequence[Claim],
@@ -115,25 +92,32 @@ class _Carving:
     ) -> None:
         self._pool = pool
         self._claims = sorted(claims, key=lambda c: (max(c.from_ms, now_ms), c.from_ms, c.part_id))
-        self._by_part = {claim.part_id: claim for claim in claims}
         self._held = held
         self._now_ms = now_ms
-        self._benches = [_Bench(node, vector_of(node.free, node.cards)) for node in pool.nodes]
-        by_id = {bench.node.node_id: bench for bench in self._benches}
+        self._seats = [Seat(node, vector_of(node.free, node.cards)) for node in pool.nodes]
+        self._working: dict[str, list[int]] = defaultdict(list)
+        """Part → the seats where its own leases are."""
         self._moved = dict(held)
-        for lease in running:
-            for at, (node_id, members) in enumerate(lease.node_members):
-                bench = by_id.get(node_id)
-                if bench is not None:
-                    cards = lease.cards[at] if lease.cards else ()
-                    size = len(bench.node.cards)
-                    amount = taken(lease.member_resources, members, cards, size)
-                    bench.leases.append((lease, amount))
+        self._seat_leases(running)
         self._lots = {
-            by_core: [Lot.of(bench.node.capacity, by_core) for bench in self._benches]
-            for by_core in {claim.by_core for claim in claims}
+            by_core: _lots_of(pool.nodes, by_core) for by_core in {one.by_core for one in claims}
         }
+        self._rooms = Seats(self._seats, self._lots, held)
         self._leave: list[str] = []
+
+    def _seat_leases(self, running: Iterable[Running]) -> None:
+        by_id = {seat.node.node_id: at for at, seat in enumerate(self._seats)}
+        for lease in running:
+            for number, (node_id, members) in enumerate(lease.node_members):
+                at = by_id.get(node_id)
+                if at is None:
+                    continue
+                cards = lease.cards[number] if lease.cards else ()
+                size = len(self._seats[at].node.cards)
+                amount = taken(lease.member_resources, members, cards, size)
+                self._seats[at].leases.append((lease, amount))
+                if lease.lease_id in self._held:
+                    self._working[self._held[lease.lease_id]].append(at)
 
     def done(self) -> Carved:
         now = [claim for claim in self._claims if claim.from_ms <= self._now_ms]
@@ -154,126 +138,55 @@ class _Carving:
 
     def _round_up(self, claim: Claim) -> None:
         """Whole lots for what the claim's own leases hold; what they leave of them is its own."""
-        for bench, lot in zip(self._benches, self._lots[claim.by_core], strict=True):
-            own = [
-                a for lease, a in bench.leases if self._held.get(lease.lease_id) == claim.part_id
-            ]
-            if not own or lot is None:
+        for at in sorted(set(self._working.get(claim.part_id, ()))):
+            seat, lot = self._seats[at], self._lots[claim.by_core][at]
+            if lot is None:
                 continue
-            used = added(*own)
+            used = added(
+                *(a for lease, a in seat.leases if self._held.get(lease.lease_id) == claim.part_id)
+            )
             lots = lots_needed(used, lot)
-            claimed = of_lots(lot, lots, used, bench.free)
-            guarded = smaller(bench.free, at_least_zero(added(claimed, used, sign=-1)))
-            self._cut(bench, claim, _Slice(lots, claimed, by_cards(guarded)))
+            claimed = of_lots(lot, lots, used, seat.free)
+            guarded = smaller(seat.free, at_least_zero(added(claimed, used, sign=-1)))
+            self._cut(at, claim, lots, claimed, by_cards(guarded))
 
     def _fill(self, claim: Claim) -> None:
         """The lots that its leases do not need: free ones, on the roomiest nodes."""
-        more = claim.lots - self._lots_of(claim)
-        rooms = [bench.free for bench in self._benches]
-        for at, lot, count in self._roomiest(claim, rooms, more):
-            bench = self._benches[at]
-            nothing = [0] * len(bench.free)
-            cut = of_lots(lot, count, nothing, bench.free)
-            self._cut(bench, claim, _Slice(count, cut, cut))
+        more = claim.lots - sum(count for _, count in self._there(claim))
+        for at, lot, count in self._rooms.roomiest(claim.by_core, more):
+            free = self._seats[at].free
+            cut = of_lots(lot, count, [0] * len(free), free)
+            self._cut(at, claim, count, cut, cut)
             more -= count
         if more > 0:
-            self._make_way(claim, more, [bench.free for bench in self._benches])
+            self._make_way(claim, more)
 
     def _reserve(self, claim: Claim) -> None:
         """What of the free capacity has to be free again when the claim begins."""
-        # most nodes have neither work nor claims: nothing comes back there
-        back = [
-            self._back(bench, claim) if bench.leases or bench.slices else None
-            for bench in self._benches
-        ]
-        rooms = [
-            bench.free if more is None else added(bench.free, more)
-            for bench, more in zip(self._benches, back, strict=True)
-        ]
+        self._rooms.move_to(claim.from_ms)
         missing = claim.lots
-        for at, lot, count in self._roomiest(claim, rooms, missing):
-            bench = self._benches[at]
-            claimed = of_lots(lot, count, [0] * len(bench.free), rooms[at], last=bench.free)
-            coming = at_least_zero(back[at] or [0] * len(bench.free))
+        for at, lot, count in self._rooms.roomiest(claim.by_core, missing):
+            seat = self._seats[at]
+            nothing = [0] * len(seat.free)
+            claimed = of_lots(lot, count, nothing, seat.room, last=seat.free)
+            coming = at_least_zero(seat.back or nothing)
             guarded = at_least_zero(added(claimed, coming, sign=-1))
-            guarded = by_cards(smaller(bench.free, guarded))
-            self._cut(bench, claim, _Slice(count, claimed, guarded))
-            self._rely(bench, claim, added(claimed, guarded, sign=-1))
-            rooms[at] = added(rooms[at], claimed, sign=-1)
+            guarded = by_cards(smaller(seat.free, guarded))
+            self._cut(at, claim, count, claimed, guarded)
+            self._rely(seat, claim, added(claimed, guarded, sign=-1))
             missing -= count
         if missing > 0 and claim.from_ms - self._now_ms <= MAKE_WAY_MS:
-            self._make_way(claim, missing, rooms)
+            self._make_way(claim, missing)
 
-    def _back(self, bench: _Bench, claim: Claim) -> Vector:
-        """What comes free by the claim's beginning, less what other claims count on."""
-        out = [0] * len(bench.free)
-        begins_ms = claim.from_ms
-        for lease, amount in bench.leases:
-            if lease.ends_by_ms <= begins_ms:
-                out = added(out, amount)
-        for part_id, part in bench.slices.items():
-            other = self._by_part[part_id]
-            if other.until_ms <= begins_ms:
-                out = added(out, part.guarded)
-                continue
-            stays = [
-                amount
-                for lease, amount in bench.leases
-                if self._held.get(lease.lease_id) == other.part_id and lease.ends_by_ms > begins_ms
-            ]
-            counted_on = added(part.claimed, part.guarded, *stays, sign=-1)
-            out = added(out, at_least_zero(counted_on), sign=-1)
-        return out
+    def _cut(self, at: int, claim: Claim, lots: int, claimed: Vector, guarded: Vector) -> None:
+        self._rooms.cut(at, claim.part_id, Slice(lots, claim.until_ms, claimed, guarded))
 
-    def _roomiest(
-        self, claim: Claim, rooms: Sequence[Vector], most: int
-    ) -> list[tuple[int, Lot, int]]:
-        """(node, its lot, how many lots of the claim): as few nodes as can be."""
-        lots = self._lots[claim.by_core]
-        fits = [
-            (-fit, at)
-            for at, (bench, room) in enumerate(zip(self._benches, rooms, strict=True))
-            if (fit := self._fit(bench, room, lots[at], claim.by_core)) > 0
-        ]
-        heapify(fits)  # few of thousands of nodes are looked at
-        out = []
-        while fits and most > 0:
-            fit, at = heappop(fits)
-            lot = lots[at]
-            if lot is not None:
-                out.append((at, lot, min(-fit, most)))
-            most += fit
-        return out
-
-    @staticmethod
-    def _fit(bench: _Bench, room: Vector, lot: Lot | None, by_core: bool) -> int:
-        if lot is None or not bench.node.schedulable:
-            return 0
-        if room is not bench.free:
-            return lots_in(room, lot)
-        fit = bench.fits.get(by_core)
-        if fit is None:
-            fit = bench.fits[by_core] = lots_in(room, lot)
-        return fit
-
-    def _cut(self, bench: _Bench, claim: Claim, cut: _Slice) -> None:
-        known = bench.slices.get(claim.part_id)
-        bench.free = added(bench.free, cut.guarded, sign=-1)
-        bench.fits.clear()
-        if known is not None:
-            cut = _Slice(
-                known.lots + cut.lots,
-                added(known.claimed, cut.claimed),
-                added(known.guarded, cut.guarded),
-            )
-        bench.slices[claim.part_id] = cut
-
-    def _rely(self, bench: _Bench, claim: Claim, counted_on: Vector) -> None:
+    def _rely(self, seat: Seat, claim: Claim, counted_on: Vector) -> None:
         """Leases whose end the claim counts on free capacity of its part, not of the pool."""
         left = at_least_zero(counted_on)
         ending = [
             (lease, amount)
-            for lease, amount in bench.leases
+            for lease, amount in seat.leases
             if lease.ends_by_ms <= claim.from_ms and lease.lease_id not in self._moved
         ]
         for lease, amount in sorted(ending, key=lambda one: (-one[0].ends_by_ms, one[0].lease_id)):
@@ -281,45 +194,39 @@ class _Carving:
                 left = at_least_zero(added(left, amount, sign=-1))
                 self._moved[lease.lease_id] = closing_id(self._pool, claim.from_ms)
 
-    def _make_way(self, claim: Claim, missing: int, rooms: Sequence[Vector]) -> None:
+    def _make_way(self, claim: Claim, missing: int) -> None:
         beds = [
-            Bed(room, lot, [one for one in bench.leases if one[0].lease_id not in self._held])
-            for bench, lot, room in zip(
-                self._benches, self._lots[claim.by_core], rooms, strict=True
-            )
-            if lot is not None and bench.node.schedulable
+            Bed(seat.room, lot, [one for one in seat.leases if one[0].lease_id not in self._held])
+            for seat, lot in zip(self._seats, self._lots[claim.by_core], strict=True)
+            if lot is not None and seat.node.schedulable
         ]
         self._leave += choose_leavers(
             beds, missing, max(claim.from_ms, self._now_ms), self._now_ms, self._leave
         )
 
-    def _lots_of(self, claim: Claim) -> int:
-        return sum(count for _, count in self._there(claim))
-
     def _there(self, claim: Claim) -> tuple[tuple[str, int], ...]:
-        return tuple(
-            (bench.node.node_id, bench.slices[claim.part_id].lots)
-            for bench in self._benches
-            if claim.part_id in bench.slices
-        )
+        cut = [self._seats[at] for at in self._rooms.of_part(claim.part_id)]
+        return tuple((seat.node.node_id, seat.slices[claim.part_id].lots) for seat in cut)
 
     def _rest(self) -> Pool:
-        nodes = [_node(b.node, b.node.capacity, b.free) for b in self._benches]
+        nodes = [_node(s.node, s.node.capacity, s.free) for s in self._seats]
         return replace(self._pool, nodes=tuple(nodes))
 
     def _closing(self, claims: Sequence[Claim]) -> Iterable[Pool]:
         """For each instant at which claims begin, what is free until then."""
-        for begins_ms in sorted({claim.from_ms for claim in claims}):
-            mine = [claim.part_id for claim in claims if claim.from_ms == begins_ms]
+        relied_on = set(self._moved.values())
+        for begins_ms, beginning in groupby(claims, key=lambda claim: claim.from_ms):
+            cuts: dict[int, list[Slice]] = defaultdict(list)
+            for claim in beginning:
+                for at in self._rooms.of_part(claim.part_id):
+                    cuts[at].append(self._seats[at].slices[claim.part_id])
             nodes = []
-            for bench in self._benches:
-                cuts = [bench.slices[part] for part in mine if part in bench.slices]
-                if cuts:
-                    claimed = added(*(cut.claimed for cut in cuts))
-                    guarded = added(*(cut.guarded for cut in cuts))
-                    nodes.append(_node(bench.node, Resources(*claimed[:4]), guarded))
+            for at in sorted(cuts):
+                claimed = added(*(cut.claimed for cut in cuts[at]))
+                guarded = added(*(cut.guarded for cut in cuts[at]))
+                nodes.append(_node(self._seats[at].node, Resources(*claimed[:4]), guarded))
             name = closing_id(self._pool, begins_ms)
-            if name not in self._moved.values() and all(n.free == ZERO for n in nodes):
+            if name not in relied_on and all(n.free == ZERO for n in nodes):
                 continue
             yield replace(
                 self._pool,
@@ -333,16 +240,14 @@ class _Carving:
         begun = claim.from_ms <= self._now_ms
         ideal = self._ideal(claim)
         nodes = []
-        for bench in self._benches:
-            cut = bench.slices.get(claim.part_id)
-            shape = ideal.get(bench.node.node_id)
-            if cut is None and shape is None:
-                continue
-            nothing = [0] * len(bench.free)
+        for at in sorted(ideal.keys() | set(self._rooms.of_part(claim.part_id))):
+            seat = self._seats[at]
+            cut, shape = seat.slices.get(claim.part_id), ideal.get(at)
+            nothing = [0] * len(seat.free)
             claimed = cut.claimed if cut is not None else nothing
             free = cut.guarded if cut is not None and begun else nothing
             largest = [max(pair) for pair in zip(claimed, shape or nothing, strict=True)]
-            nodes.append(_node(bench.node, Resources(*largest[:4]), free))
+            nodes.append(_node(seat.node, Resources(*largest[:4]), free))
         seconds = (claim.until_ms - max(self._now_ms, claim.from_ms)) // MS_PER_SECOND
         limit = self._pool.max_runtime_s
         return replace(
@@ -360,22 +265,22 @@ class _Carving:
             ),
         )
 
-    def _ideal(self, claim: Claim) -> dict[str, Vector]:
+    def _ideal(self, claim: Claim) -> dict[int, Vector]:
         """Its lots on as few nodes as they could lie: that a piece of work is too large for the
         contract must not be said because of how they lie today."""
-        own = [at for at, bench in enumerate(self._benches) if claim.part_id in bench.slices]
-        others = (at for at in range(len(self._benches)) if at not in own)
+        own = self._rooms.of_part(claim.part_id)
+        mine = set(own)
         left = claim.lots
-        out: dict[str, Vector] = {}
-        for at in chain(own, others):
+        out: dict[int, Vector] = {}
+        for at in chain(own, (at for at in range(len(self._seats)) if at not in mine)):
             if left <= 0:
                 break
             lot = self._lots[claim.by_core][at]
             count = min(left, lot.units) if lot is not None else 0
             if lot is not None and count > 0:
-                bench = self._benches[at]
-                whole = vector_of(bench.node.capacity, [1_000] * len(bench.node.cards))
-                out[bench.node.node_id] = of_lots(lot, count, [0] * len(whole), whole)
+                node = self._seats[at].node
+                whole = vector_of(node.capacity, [1_000] * len(node.cards))
+                out[at] = of_lots(lot, count, [0] * len(whole), whole)
                 left -= count
         return out
 
@@ -383,6 +288,12 @@ class _Carving:
 def closing_id(pool: Pool, at_ms: int) -> str:
     """The id of what is free of a pool until then."""
     return f"{pool.pool_id}<{at_ms // MS_PER_SECOND}"
+
+
+def _lots_of(nodes: Sequence[Node], by_core: bool) -> list[Lot | None]:
+    """The lot of each; nodes of one kind share theirs."""
+    kinds = {capacity: Lot.of(capacity, by_core) for capacity in {one.capacity for one in nodes}}
+    return [kinds[node.capacity] for node in nodes]
 
 
 def _node(node: Node, capacity: Resources, free: Vector) -> Node:

@@ -8,7 +8,7 @@ way of whoever bought the hours after it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ from suanwang.trade.catalogue.model import CORE, Period
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Contract, ContractState
 
-HORIZON_HOURS = 7 * 24
+HORIZON_MS = 7 * 24 * MS_PER_HOUR
 """Contracts that begin later bind no capacity yet: longer runs than that meet none of them."""
 
 
@@ -31,45 +31,85 @@ class Contracted:
 
     claims: Mapping[str, Sequence[Claim]] = field(default_factory=dict)
     held: Mapping[str, str] = field(default_factory=dict)
-    contracts: Mapping[str, Contract] = field(default_factory=dict)
-    """Those alive, by id: signed, their backing signed, their time not over."""
 
 
 def contracted(
-    conn: Connection, leases: Iterable[OpenLease], now_ms: int, named: Collection[str] = ()
+    conn: Connection,
+    leases: Iterable[OpenLease],
+    now_ms: int,
+    named: Collection[str] = (),
+    *,
+    until_ms: int | None = None,
 ) -> Contracted:
-    """`named`: contracts that waiting work asks for, looked at however late they begin."""
-    alive = living(conn, now_ms, named)
-    if not alive:
-        return Contracted()
+    """Claims that begin by `until_ms`: of contracts that have begun and of those that waiting work
+    names each by itself, of all others one for each time, as until then only their sum matters.
+    What is sold on of those others is theirs already."""
+    until_ms = now_ms + HORIZON_MS if until_ms is None else until_ms
+    hour, until_hour = hour_of(now_ms), hour_of(until_ms) + 1
+    apart = living(conn, now_ms, until_hour, named)
+    claims: dict[str, list[Claim]] = defaultdict(list)
+    sums: Counter[tuple[str, int, int, bool]] = Counter()
+    for pool_id, claim in _claims_apart(conn, apart, hour):
+        if claim.from_ms <= now_ms or claim.contract_id in named:
+            claims[pool_id].append(claim)
+        elif claim.from_ms <= until_ms:
+            sums[pool_id, claim.from_ms, claim.until_ms, claim.by_core] += claim.lots
+    ahead = [one.id for one in apart.values() if one.period.first_hour > hour]
+    for booked in contracts.booked(conn, hour + 1, until_hour, sorted(ahead)):
+        first_ms, end_ms = booked.period.from_ms, booked.period.until_ms
+        sums[booked.pool_id, first_ms, end_ms, booked.unit_class == CORE] += booked.lots
+    for (pool_id, from_ms, end_ms, by_core), lots in sorted(sums.items()):
+        unit = "cores" if by_core else "cards"
+        part = f"{pool_id}#{unit}@{hour_of(from_ms)}-{hour_of(end_ms)}"
+        claims[pool_id].append(Claim(part, "", "", lots, from_ms, end_ms, by_core))
+    on_contract = [lease for lease in leases if lease.contract_id]
+    return Contracted(claims, _held(on_contract, claims, now_ms))
+
+
+def living(
+    conn: Connection, now_ms: int, until_hour: int, named: Collection[str]
+) -> dict[str, Contract]:
+    """By id the signed contracts that have begun, the named ones, what these come from, and what
+    is sold on of any of them."""
     hour = hour_of(now_ms)
-    ahead = Period(hour, max(one.period.end_hour for one in alive.values()) - hour)
-    pledged = contracts.pledged(conn, sorted(alive), ahead)
+    found = {one.id: one for one in contracts.signed(conn, hour + 1)}
+    missing = set(named) - set(found)
+    while missing:
+        more = contracts.by_ids(conn, sorted(missing))
+        found |= {one.id: one for one in more if one.state is ContractState.SIGNED}
+        missing = {one.backing_id for one in more if one.backing_id is not None} - set(found)
+    found = {key: one for key, one in found.items() if one.period.until_ms > now_ms}
+    sold_on: dict[str, list[Contract]] = defaultdict(list)
+    for one in contracts.sold_on(conn, hour + 1, until_hour):
+        sold_on[one.backing_id or ""].append(one)
+    look_at = list(found)
+    while look_at:
+        more = [one for one in sold_on[look_at.pop()] if one.id not in found]
+        found |= {one.id: one for one in more}
+        look_at += [one.id for one in more]
+    return {
+        key: one
+        for key, one in sorted(found.items())
+        if one.backing_id is None or one.backing_id in found
+    }
+
+
+def _claims_apart(
+    conn: Connection, apart: Mapping[str, Contract], hour: int
+) -> Iterable[tuple[str, Claim]]:
+    """Each with its pool."""
+    if not apart:
+        return
+    ahead = Period(hour, max(one.period.end_hour for one in apart.values()) - hour)
+    pledged = contracts.pledged(conn, sorted(apart), ahead)
     sold: dict[tuple[str, int], int] = defaultdict(int)
-    for one in alive.values():
+    for one in apart.values():
         if one.backing_id is not None:
             for at in range(one.period.first_hour, one.period.end_hour):
                 sold[one.backing_id, at] += one.lots
-    claims: dict[str, list[Claim]] = defaultdict(list)
-    for one in alive.values():
-        claims[one.pool_id] += claims_of(one, hour, pledged, sold)
-    on_contract = [lease for lease in leases if lease.contract_id]
-    return Contracted(claims, _held(on_contract, claims, now_ms), alive)
-
-
-def living(conn: Connection, now_ms: int, named: Collection[str] = ()) -> dict[str, Contract]:
-    """Signed contracts that bind capacity now or soon, by id."""
-    found = {one.id: one for one in contracts.signed(conn, hour_of(now_ms) + HORIZON_HOURS)}
-    late = sorted(set(named) - set(found))
-    if late:
-        found |= {
-            one.id: one for one in contracts.by_ids(conn, late) if one.state is ContractState.SIGNED
-        }
-    found = {key: one for key, one in found.items() if one.period.until_ms > now_ms}
-    backing = {one.backing_id for one in found.values() if one.backing_id is not None}
-    others = contracts.by_ids(conn, sorted(backing - set(found)))
-    signed = set(found) | {one.id for one in others if one.state is ContractState.SIGNED}
-    return {key: one for key, one in sorted(found.items()) if one.backing_id in (None, *signed)}
+    for one in apart.values():
+        for claim in claims_of(one, hour, pledged, sold):
+            yield one.pool_id, claim
 
 
 def claims_of(

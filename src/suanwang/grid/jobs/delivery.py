@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Connection
 
+from suanwang.engines.scheduling.carving import MAKE_WAY_MS
 from suanwang.engines.scheduling.model import Prices
 from suanwang.grid.jobs import leases_store
 from suanwang.grid.jobs.contracted import Contracted, contracted
@@ -52,8 +53,8 @@ def look(conn: Connection, now_ms: int, listening_since_ms: int = 0) -> Look:
         one for one in contracts.signed(conn, hour_of(now_ms) + 1) if one.period.until_ms > now_ms
     ]
     leases = leases_store.occupying(conn)
-    bound = contracted(conn, leases, now_ms)
-    if not bound.contracts and not running:
+    bound = contracted(conn, leases, now_ms, until_ms=now_ms + MAKE_WAY_MS)
+    if not bound.claims and not running:
         return Look()
     all_sites = {site.site_id: site for site in sites.sites(conn)}
     rows = {
@@ -79,7 +80,7 @@ def look(conn: Connection, now_ms: int, listening_since_ms: int = 0) -> Look:
         for node in row.nodes
         if node.up
     }
-    there = delivered(running, bound, cut.there, up)
+    there = delivered(running, bound, cut.there, up, now_ms)
     if now_ms - listening_since_ms <= UNREACHABLE_AFTER_MS:
         heard = {one.site_id for one in all_sites.values() if is_reachable(one, now_ms)}
         there = {one.id: there[one.id] for one in running if one.site_id in heard}
@@ -91,11 +92,14 @@ def delivered(
     bound: Contracted,
     parts: Mapping[str, tuple[tuple[str, int], ...]],
     up: set[tuple[str, str]],
+    now_ms: int,
 ) -> dict[str, int]:
     """Contract → lots that are there, of those that run. `up`: (pool, node) that can be used."""
     own: dict[str, int] = defaultdict(int)
     for pool_id, claims in bound.claims.items():
         for claim in claims:
+            if claim.from_ms > now_ms:
+                continue
             for node, lots in parts.get(claim.part_id, ()):
                 own[claim.contract_id] += lots if (pool_id, node) in up else 0
     sold_on: dict[str, list[str]] = defaultdict(list)

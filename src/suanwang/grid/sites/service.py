@@ -217,9 +217,14 @@ def settle_rotation(tx: Tx, secret: str) -> None:
         store.end_credentials(tx.conn, row.site_id, tx.now_ms, keep=row.digest, kind="credential")
 
 
-def require_site(conn: Connection, site_id: str) -> Site:
+def site_if_there(conn: Connection, site_id: str) -> Site | None:
     site = store.site_by_id(conn, site_id)
-    if site is None or site.state is SiteState.REMOVED:
+    return site if site is not None and site.state is not SiteState.REMOVED else None
+
+
+def require_site(conn: Connection, site_id: str) -> Site:
+    site = site_if_there(conn, site_id)
+    if site is None:
         raise NotFound("SiteNotFound", f"There is no site {site_id}.", hint="See `suan site ls`.")
     return site
 
@@ -441,6 +446,12 @@ def last_contacts(conn: Connection) -> dict[str, int]:
 
 def pools(conn: Connection) -> list[PoolRow]:
     return store.present_pools(conn)
+
+
+def pools_by_id(conn: Connection, pool_ids: Sequence[str]) -> list[PoolRow]:
+    """Those of them that are there, by id."""
+    found = store.pools_by_id(conn, pool_ids)
+    return [pool for _, pool in sorted(found.items()) if pool.present]
 
 
 def vendors_of(conn: Connection, pool_ids: Sequence[str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from suanwang.trade.billing.model import (
     ReportLine,
     UsageRecord,
 )
-from suanwang.trade.billing.store import charges, price_lists, reliefs, usage
+from suanwang.trade.billing.store import IN_LIMIT, charges, price_lists, reliefs, usage
 
 _CHARGE_OF_USAGE = (charges.c.source == usage.c.source) & (charges.c.usage_id == usage.c.id)
 
@@ -215,6 +215,20 @@ def relieved_of_grant(conn: Connection, grant_id: str, limit: int) -> list[tuple
         .limit(limit)
     )
     return [(row[0], row[1], int(row[2])) for row in conn.execute(query)]
+
+
+def reliefs_of_charges(
+    conn: Connection, wanted: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], dict[str, int]]:
+    """(source, usage id) → grant → amount."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    place = sa.tuple_(reliefs.c.source, reliefs.c.usage_id)
+    columns = (reliefs.c.source, reliefs.c.usage_id, reliefs.c.grant_id, reliefs.c.amount)
+    for start in range(0, len(wanted), IN_LIMIT):
+        query = sa.select(*columns).where(place.in_(wanted[start : start + IN_LIMIT]))
+        for source, usage_id, grant_id, amount in conn.execute(query):
+            found.setdefault((source, usage_id), {})[grant_id] = int(amount)
+    return found
 
 
 def past_charges(conn: Connection, from_ms: int, until_ms: int, limit: int) -> list[PastCharge]:

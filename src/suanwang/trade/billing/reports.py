@@ -204,6 +204,20 @@ def relieved_of_grant(
     return report_store.relieved_of_grant(conn, grant_id, limit)
 
 
+CHARGE_KEY = "charge:"
+
+
+def reliefs_of_charges(conn: Connection, entry_keys: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Key of a charge's entry → grant → what it paid, for those of which grants paid a part."""
+    wanted = [
+        tuple(key.removeprefix(CHARGE_KEY).split("/", 1))
+        for key in entry_keys
+        if key.startswith(CHARGE_KEY)
+    ]
+    found = report_store.reliefs_of_charges(conn, [(one[0], one[1]) for one in wanted])
+    return {f"{CHARGE_KEY}{source}/{usage}": by for (source, usage), by in found.items()}
+
+
 def verify(conn: Connection) -> list[Discrepancy]:
     """The ledger's own audit, and whether each project was booked exactly its charges."""
     booked = {

@@ -84,11 +84,30 @@ class Contract:
     """The deposit that is left; credits are paid out of it."""
     backing_id: str | None = None
     """The contract that the seller sells on; None: the pool is his own."""
+    rent: int = 0
+    """Micro-yuan for a lot and hour that the buyer pays beside the price, to the platform: what his
+    own zone's price is above the seller's."""
+    rent_held: int = 0
+    """Still set aside for it."""
 
     @property
     def hourly(self) -> int:
         """Micro-yuan for an hour, fully delivered."""
         return self.lots * self.price
+
+    @property
+    def hourly_rent(self) -> int:
+        return self.lots * self.rent
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """Lots of a pool that its contracts have for one time, together."""
+
+    pool_id: str
+    unit_class: str
+    period: Period
+    lots: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +128,17 @@ class Draft:
     deposit: int = 0
     """Micro-yuan that the seller has set aside."""
     backing_id: str | None = None
+    rent: int = 0
+    """Micro-yuan for a lot and hour, beside the price."""
 
     @property
     def worth(self) -> int:
-        """Micro-yuan for all of it."""
+        """Micro-yuan for all of it, without rent."""
         return self.lots * self.price * self.period.hours
+
+    @property
+    def whole_rent(self) -> int:
+        return self.lots * self.rent * self.period.hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +172,5 @@ class Hour:
     """Micro-yuan."""
     credited: int
     settled_at_ms: int
+    rent: int = 0
+    """Paid to the platform for what was delivered."""

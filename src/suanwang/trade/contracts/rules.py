@@ -55,13 +55,18 @@ class Delivered:
     """From the seller to the buyer."""
     seller_released: int
     """Of the seller's deposit."""
+    rent: int = 0
+    """From the buyer to the platform."""
+    rent_released: int = 0
+    """Of what the buyer has set aside for it."""
 
 
 def settle_hour(contract: Contract, samples: int, delivered: int, price_list_id: str) -> Delivered:
     """The next unsettled hour: paid in proportion to what was there, credited for the rest.
 
     `delivered` is lots summed over the samples. An hour at which nobody looked (the platform was
-    down) is neither paid nor credited: what is not measured is nobody's debt.
+    down) is neither paid nor credited: what is not measured is nobody's debt. Rent goes with the
+    price: for what was not delivered none is owed.
     """
     require(contract.state is ContractState.SIGNED, "ContractEnded", f"{contract.id} has ended.")
     require(
@@ -84,6 +89,8 @@ def settle_hour(contract: Contract, samples: int, delivered: int, price_list_id:
         charged=charged,
         credited=credited,
         seller_released=contract.seller_held - keep,
+        rent=scale(contract.rent * units, 1, MILLI * SECONDS),
+        rent_released=contract.rent_held if last else min(contract.hourly_rent, contract.rent_held),
     )
 
 
@@ -121,6 +128,12 @@ def cancel_fee(contract: Contract) -> int:
     """What the buyer who cancels in time owes the seller."""
     worth = contract.hourly * contract.period.hours
     return min(contract.buyer_held, scale(worth, contract.terms.cancel_percent, 100))
+
+
+def rent_of_cancelled(contract: Contract) -> int:
+    """What the buyer who cancels owes of rent: all of it. The link was kept for him, and nobody
+    else was let onto it; capacity of a link that its holder does not use is paid for."""
+    return contract.rent_held
 
 
 def may_cancel(contract: Contract, now_ms: int, pledged: bool) -> str | None:

@@ -14,9 +14,11 @@ from suanwang.platform.outbox import Outbox
 from suanwang.tenancy.rules import not_found
 from suanwang.trade.billing import service as billing
 from suanwang.trade.billing.model import Rates
+from suanwang.trade.billing.rules import booking_ms
 from suanwang.trade.catalogue.model import CORE, Period, Product
 from suanwang.trade.contracts import rules, store
 from suanwang.trade.contracts.model import (
+    Booked,
     Contract,
     ContractState,
     Draft,
@@ -26,6 +28,7 @@ from suanwang.trade.contracts.model import (
 )
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import (
+    RENT,
     AccountKey,
     EntryDraft,
     EntryKind,
@@ -34,6 +37,8 @@ from suanwang.trade.ledger.model import (
 )
 
 SETTLE_AT_ONCE = 500
+CONTRACT = "con_"
+"""So begin the ids of sources that are contracts."""
 REPUTATION_MS = 90 * MS_PER_DAY
 """So long a seller's hours count: what is older was another hall, another crew."""
 
@@ -50,6 +55,8 @@ class Source:
 def try_pledge(tx: Tx, source: Source, period: Period, lots: int) -> int:
     """Set capacity aside so that it is not sold twice; in how many hours there was too little of
     it. Then nothing is set aside."""
+    if source.id.startswith(CONTRACT) and not store.share_signed(tx.conn, source.id):
+        return period.hours
     moves = {(source.id, period.first_hour + at): lots for at in range(period.hours)}
     full = store.move_capacity(tx.conn, moves, {source.id: source.lots})
     if full:
@@ -118,17 +125,39 @@ def page(
     buyers: Sequence[str] | None = None,
     sellers: Sequence[str] | None = None,
     state: ContractState | None = None,
+    reference: str | None = None,
     before: str | None = None,
     limit: int = 100,
 ) -> list[Contract]:
     """The latest first: those bought by the one projects or sold by the other; all, if neither is
-    given."""
-    return store.page(conn, buyers=buyers, sellers=sellers, state=state, before=before, limit=limit)
+    given. `reference`: only those that came of this listing, round, enquiry, deal or order."""
+    return store.page(
+        conn,
+        buyers=buyers,
+        sellers=sellers,
+        state=state,
+        reference=reference,
+        before=before,
+        limit=limit,
+    )
 
 
 def signed(conn: Connection, until_hour: int) -> list[Contract]:
     """Signed contracts that begin before an hour, in order of id."""
     return store.signed(conn, until_hour)
+
+
+def sold_on(conn: Connection, first_hour: int, until_hour: int) -> list[Contract]:
+    """Signed contracts out of other contracts that begin in [first, until), in order of id."""
+    return store.sold_on(conn, first_hour, until_hour)
+
+
+def booked(
+    conn: Connection, first_hour: int, until_hour: int, but: Sequence[str] = ()
+) -> list[Booked]:
+    """What signed contracts out of pools themselves that begin in [first, until) come to; `but`:
+    ids that do not count."""
+    return store.booked(conn, first_hour, until_hour, but)
 
 
 def prices(
@@ -151,6 +180,14 @@ def hours_of(conn: Connection, contract_id: str, limit: int = 200) -> list[Hour]
 def charged(conn: Connection, contract_id: str) -> int:
     """What its hours have cost so far, in micro-yuan."""
     return store.charged(conn, contract_id)
+
+
+def charge_keys(conn: Connection, contract: Contract) -> list[str]:
+    """Keys of the entries that charged its hours, and their rent."""
+    hours = store.hours_of(conn, contract.id, contract.period.hours)
+    names = [f"{contract.id}.0.{one.hour}" for one in hours if one.charged]
+    rents = [f"rent:{contract.id}.{one.hour}" for one in hours if one.rent]
+    return [*(f"charge:{contract.site_id}/{name}" for name in names), *rents]
 
 
 def reputations(conn: Connection, now_ms: int) -> dict[str, Reputation]:
@@ -187,9 +224,10 @@ def settle(tx: Tx, outbox: Outbox, *, limit: int = SETTLE_AT_ONCE) -> bool:
             settled_hours=contract.settled_hours + 1,
             buyer_held=contract.buyer_held - found.record.hold_release_micro_yuan,
             seller_held=contract.seller_held - found.seller_released,
+            rent_held=contract.rent_held - found.rent_released,
             **(_ended(tx, ContractState.COMPLETED) if last else {}),
         )
-        amounts = found.charged, found.credited
+        amounts = found.charged, found.credited, found.rent
         store.settle_hour(tx.conn, contract.id, found.record.hour, amounts, tx.now_ms)
     return True
 
@@ -216,13 +254,16 @@ def _price_lists(tx: Tx, due: Sequence[Contract]) -> dict[tuple[bool, int], str]
 
 
 def _credit(tx: Tx, settled: Sequence[tuple[Contract, rules.Delivered]]) -> None:
-    """Deposits released, and what undelivered hours cost the seller, paid to the buyer."""
+    """Deposits released, what undelivered hours cost the seller, paid to the buyer, and rent."""
     keys = {
         project_key(party.project_id)
         for contract, _ in settled
         for party in (contract.buyer, contract.seller)
     }
+    if any(found.rent for _, found in settled):
+        keys.add(RENT)
     accounts = ledger.ensure_accounts(tx, sorted(keys))
+    open_ms = ledger.open_from_ms(tx)
     holds: dict[str, int] = {}
     entries = []
     for contract, found in settled:
@@ -240,11 +281,27 @@ def _credit(tx: Tx, settled: Sequence[tuple[Contract, rules.Delivered]]) -> None
                     f"Undelivered capacity of contract {contract.id}",
                 )
             )
+        if found.rent_released:
+            holds[buyer] = holds.get(buyer, 0) - found.rent_released
+        if found.rent:
+            # on the day of its hour, as the charge is
+            at_ms = booking_ms(found.record.start_ms, tx.now_ms, open_ms)
+            key = f"rent:{contract.id}.{found.record.hour}"
+            entries.append(_rent(contract, key, at_ms, buyer, accounts[RENT].id, found.rent))
     ledger.post(tx, entries, holds=holds)
 
 
+def _rent(
+    contract: Contract, key: str, at_ms: int, buyer: str, platform: str, amount: int
+) -> EntryDraft:
+    text = f"Capacity of contract {contract.id} from another zone"
+    postings = ((buyer, -amount), (platform, amount))
+    return EntryDraft(key, EntryKind.RENT, at_ms, postings, text)
+
+
 def cancel(tx: Tx, contract_id: str) -> int:
-    """The buyer steps back in time; the fee that he pays the seller, in micro-yuan."""
+    """The buyer steps back in time; what it costs him in micro-yuan: the fee, which the seller
+    gets, and the rent."""
     contract = _locked(tx, contract_id)
     sold_on = bool(
         store.pledged(tx.conn, [contract.id], contract.period.first_hour, _end(contract))
@@ -256,11 +313,20 @@ def cancel(tx: Tx, contract_id: str) -> int:
             why_not,
             hint="Sell the hours that you do not need on the market instead.",
         )
-    fee = rules.cancel_fee(contract)
+    fee, rent = rules.cancel_fee(contract), rules.rent_of_cancelled(contract)
     payee = revenue_key(contract.seller.organisation_id)
     payer = project_key(contract.buyer.project_id)
-    _end_early(tx, contract, ContractState.CANCELLED, payer, payee, fee, EntryKind.CANCELLATION)
-    return fee
+    _end_early(
+        tx,
+        contract,
+        ContractState.CANCELLED,
+        payer,
+        payee,
+        fee,
+        EntryKind.CANCELLATION,
+        rent=rent,
+    )
+    return fee + rent
 
 
 def withdraw(tx: Tx, contract_id: str) -> int:
@@ -300,18 +366,29 @@ def _end_early(
     payee: AccountKey,
     amount: int,
     kind: EntryKind,
+    *,
+    rent: int = 0,
 ) -> None:
-    """Release what is held, pay what the leaving costs, free the capacity; all at once."""
+    """Release what is held, pay what the leaving costs and rent that is owed all the same, free
+    the capacity; all at once."""
     buyer, seller = (project_key(one.project_id) for one in (contract.buyer, contract.seller))
-    accounts = ledger.ensure_accounts(tx, sorted({buyer, seller, payer, payee}))
+    keys = {buyer, seller, payer, payee} | ({RENT} if rent else set())
+    accounts = ledger.ensure_accounts(tx, sorted(keys))
     holds: dict[str, int] = {}
-    for key, held in ((buyer, contract.buyer_held), (seller, contract.seller_held)):
+    bought = contract.buyer_held + contract.rent_held
+    for key, held in ((buyer, bought), (seller, contract.seller_held)):
         holds[accounts[key].id] = holds.get(accounts[key].id, 0) - held
     entries = []
     if amount and payer != payee:
         postings = ((accounts[payer].id, -amount), (accounts[payee].id, amount))
         text = f"Contract {contract.id} {state.value}"
         entries.append(EntryDraft(f"end:{contract.id}", kind, tx.now_ms, postings, text))
+    if rent:
+        text = f"rent:{contract.id}"
+        entries.append(
+            _rent(contract, text, tx.now_ms, accounts[buyer].id, accounts[RENT].id, rent)
+        )
     ledger.post(tx, entries, holds=holds)
     give_back(tx, contract.backing_id or contract.pool_id, contract.period, contract.lots)
-    store.update(tx.conn, contract.id, buyer_held=0, seller_held=0, **_ended(tx, state))
+    nothing = {"buyer_held": 0, "seller_held": 0, "rent_held": 0}
+    store.update(tx.conn, contract.id, **nothing, **_ended(tx, state))

@@ -14,6 +14,7 @@ from suanwang.platform.prepared import Prepared
 from suanwang.platform.schema import Id, Money, Ms, metadata
 from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts.model import (
+    Booked,
     Contract,
     ContractState,
     Draft,
@@ -56,6 +57,8 @@ contracts = sa.Table(
     sa.Column("buyer_held", Money, nullable=False),
     sa.Column("seller_held", Money, nullable=False),
     sa.Column("backing_id", Id, nullable=True),
+    sa.Column("rent", Money, nullable=False, server_default="0"),
+    sa.Column("rent_held", Money, nullable=False, server_default="0"),
     sa.CheckConstraint("buyer_held >= 0 AND seller_held >= 0", name="contracts_held"),
     sa.Index("ix_contracts_buyer_project_id", "buyer_project_id", "id"),
     sa.Index("ix_contracts_seller_project_id", "seller_project_id", "id"),
@@ -73,6 +76,7 @@ hours = sa.Table(
     sa.Column("charged", Money, nullable=False),
     sa.Column("credited", Money, nullable=False),
     sa.Column("settled_at_ms", Ms, nullable=False),
+    sa.Column("rent", Money, nullable=False, server_default="0"),
 )
 
 capacity = sa.Table(
@@ -105,6 +109,7 @@ _SAMPLE = Prepared(
         delivered=hours.c.delivered + sa.bindparam("lots_there"),
     )
 )
+_UNSETTLED = (0, 0, 0, 0, 0, 0)
 MOST = 2_000_000_000
 """A pledge that only gives back has no bound above."""
 
@@ -130,6 +135,8 @@ def _contract(row: Row[Any]) -> Contract:
         buyer_held=row.buyer_held,
         seller_held=row.seller_held,
         backing_id=row.backing_id,
+        rent=row.rent,
+        rent_held=row.rent_held,
     )
 
 
@@ -166,6 +173,8 @@ def insert(tx: Tx, drafts: Sequence[Draft]) -> list[str]:
             one.worth,
             one.deposit,
             one.backing_id,
+            one.rent,
+            one.whole_rent,
         )
         for id_, one in zip(ids, drafts, strict=True)
     ]
@@ -177,6 +186,16 @@ def by_id(conn: Connection, contract_id: str, *, lock: bool = False) -> Contract
     query = sa.select(contracts).where(contracts.c.id == contract_id)
     row = conn.execute(query.with_for_update() if lock else query).first()
     return _contract(row) if row is not None else None
+
+
+def share_signed(conn: Connection, contract_id: str) -> bool:
+    """Whether it is signed, and stays so until the transaction ends."""
+    query = (
+        sa.select(contracts.c.id)
+        .where(contracts.c.id == contract_id, contracts.c.state == ContractState.SIGNED.value)
+        .with_for_update(read=True)
+    )
+    return conn.execute(query).first() is not None
 
 
 def by_ids(conn: Connection, ids: Sequence[str]) -> list[Contract]:
@@ -193,6 +212,7 @@ def page(
     buyers: Sequence[str] | None,
     sellers: Sequence[str] | None,
     state: ContractState | None,
+    reference: str | None,
     before: str | None,
     limit: int,
 ) -> list[Contract]:
@@ -208,6 +228,8 @@ def page(
         query = query.where(sa.or_(*sides))
     if state is not None:
         query = query.where(contracts.c.state == state.value)
+    if reference is not None:
+        query = query.where(contracts.c.reference == reference)
     if before is not None:
         query = query.where(contracts.c.id < before)
     return [_contract(row) for row in conn.execute(query)]
@@ -224,6 +246,46 @@ def signed(conn: Connection, until_hour: int) -> list[Contract]:
         .order_by(contracts.c.id)
     )
     return [_contract(row) for row in conn.execute(query)]
+
+
+def sold_on(conn: Connection, first_hour: int, until_hour: int) -> list[Contract]:
+    """Signed ones out of other contracts that begin in [first, until), by id."""
+    query = sa.select(contracts).where(
+        *_signed_between(first_hour, until_hour), contracts.c.backing_id.is_not(None)
+    )
+    return [_contract(row) for row in conn.execute(query.order_by(contracts.c.id))]
+
+
+def booked(conn: Connection, first_hour: int, until_hour: int, but: Sequence[str]) -> list[Booked]:
+    """Signed ones out of pools themselves that begin in [first, until), but those named."""
+    time = (
+        contracts.c.pool_id,
+        contracts.c.unit_class,
+        contracts.c.first_hour,
+        contracts.c.hours,
+    )
+    query = (
+        sa.select(*time, sa.func.sum(contracts.c.lots))
+        .where(
+            *_signed_between(first_hour, until_hour),
+            contracts.c.backing_id.is_(None),
+            contracts.c.id.not_in(but),
+        )
+        .group_by(*time)
+        .order_by(*time)
+    )
+    return [
+        Booked(pool_id, unit_class, Period(first, hours), int(lots))
+        for pool_id, unit_class, first, hours, lots in conn.execute(query)
+    ]
+
+
+def _signed_between(first_hour: int, until_hour: int) -> tuple[Any, ...]:
+    return (
+        contracts.c.state == ContractState.SIGNED.value,
+        contracts.c.first_hour >= first_hour,
+        contracts.c.first_hour < until_hour,
+    )
 
 
 def prices(
@@ -303,13 +365,16 @@ def pledged(
     conn: Connection, source_ids: Sequence[str], first_hour: int, end_hour: int
 ) -> dict[tuple[str, int], int]:
     """(source, hour) → lots, where any are pledged."""
-    query = sa.select(capacity).where(
-        capacity.c.source_id.in_(source_ids),
-        capacity.c.hour >= first_hour,
-        capacity.c.hour < end_hour,
-        capacity.c.lots > 0,
-    )
-    return {(source, hour): lots for source, hour, lots in conn.execute(query)}
+    found: dict[tuple[str, int], int] = {}
+    for start in range(0, len(source_ids), IN_LIMIT):
+        query = sa.select(capacity).where(
+            capacity.c.source_id.in_(source_ids[start : start + IN_LIMIT]),
+            capacity.c.hour >= first_hour,
+            capacity.c.hour < end_hour,
+            capacity.c.lots > 0,
+        )
+        found |= {(source, hour): lots for source, hour, lots in conn.execute(query)}
+    return found
 
 
 def forget_capacity(conn: Connection, before_hour: int) -> int:
@@ -319,7 +384,7 @@ def forget_capacity(conn: Connection, before_hour: int) -> int:
 def add_samples(conn: Connection, hour: int, there: Mapping[str, int]) -> None:
     """One look at contracts: contract id → lots that were there."""
     ids = sorted(there)
-    insert_new_rows(conn, hours, [(id_, hour, 0, 0, 0, 0, 0) for id_ in ids], ())
+    insert_new_rows(conn, hours, [(id_, hour, *_UNSETTLED) for id_ in ids], ())
     _SAMPLE.run_all(
         conn,
         [{"contract": id_, "at_hour": hour, "lots_there": there[id_]} for id_ in ids],
@@ -340,15 +405,16 @@ def sampled(conn: Connection, wanted: Iterable[tuple[str, int]]) -> dict[str, tu
 
 
 def settle_hour(
-    conn: Connection, contract_id: str, hour: int, amounts: tuple[int, int], at_ms: int
+    conn: Connection, contract_id: str, hour: int, amounts: tuple[int, int, int], at_ms: int
 ) -> None:
-    """`amounts`: charged and credited, micro-yuan. Where nobody looked there is no row yet."""
-    insert_new_rows(conn, hours, [(contract_id, hour, 0, 0, 0, 0, 0)], ())
-    charged, credited = amounts
+    """`amounts`: charged, credited and rent, micro-yuan. Where nobody looked there is no row
+    yet."""
+    insert_new_rows(conn, hours, [(contract_id, hour, *_UNSETTLED)], ())
+    charged, credited, rent = amounts
     conn.execute(
         sa.update(hours)
         .where(hours.c.contract_id == contract_id, hours.c.hour == hour)
-        .values(charged=charged, credited=credited, settled_at_ms=at_ms)
+        .values(charged=charged, credited=credited, rent=rent, settled_at_ms=at_ms)
     )
 
 

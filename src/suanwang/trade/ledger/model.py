@@ -68,7 +68,8 @@ class EntryKind(StrEnum):
     SLA_CREDIT = "sla_credit"
     """From a seller to a buyer, for capacity of a contract that was not there."""
     RENT = "rent"
-    """From a buyer to the platform: what capacity from a cheaper zone costs more in his own."""
+    """From a buyer to the platform: what capacity from a cheaper zone costs more in his own, hour
+    by hour as it is delivered."""
     CANCELLATION = "cancellation"
     """From a buyer who steps back from a contract, to its seller."""
     REVERSAL = "reversal"
@@ -124,6 +125,8 @@ def vouchers_key(project_id: str, currency: str) -> AccountKey:
 
 CASH = AccountKey(OwnerKind.PLATFORM, PLATFORM_ID, AccountKind.CASH)
 FEES = AccountKey(OwnerKind.PLATFORM, PLATFORM_ID, AccountKind.FEES)
+RENT = AccountKey(OwnerKind.PLATFORM, f"{PLATFORM_ID}:rent", AccountKind.FEES)
+"""What buyers paid for capacity that came to them from cheaper zones."""
 
 
 @dataclass(frozen=True, slots=True)

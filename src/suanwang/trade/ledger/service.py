@@ -175,6 +175,24 @@ def entry_of_key(conn: Connection, key: str) -> str | None:
     return found[0].id if found else None
 
 
+def entries(conn: Connection, entry_ids: Sequence[str]) -> tuple[list[Entry], dict[str, Account]]:
+    """Those that exist, and the accounts that they touched, by id."""
+    found = store.entries_by(conn, "id", entry_ids)
+    ids = sorted({account for one in found for account, _ in one.postings})
+    return found, {one.id: one for one in store.accounts_by_id(conn, ids)}
+
+
+def entries_of_keys(conn: Connection, keys: Sequence[str]) -> list[str]:
+    """Ids of the entries that book these events, in order of id."""
+    return sorted(one.id for one in store.entries_by(conn, "key", keys))
+
+
+def reversed_of(conn: Connection, entry_ids: Sequence[str]) -> set[str]:
+    """Those of the entries that have been undone."""
+    found = store.entries_by(conn, "reversal_of", entry_ids)
+    return {one.reversal_of for one in found if one.reversal_of is not None}
+
+
 def reversal_of(conn: Connection, entry_id: str) -> str | None:
     """The entry that undid it."""
     found = store.entries_by(conn, "reversal_of", [entry_id])

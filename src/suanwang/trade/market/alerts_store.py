@@ -12,7 +12,7 @@ from suanwang.platform.bulk import insert_new_rows, tuples_of
 from suanwang.platform.database import Tx
 from suanwang.platform.schema import Id, Ms, Packed, metadata
 from suanwang.trade.catalogue.model import Product
-from suanwang.trade.market.surveillance import Alert, AlertKind, KnownAlert
+from suanwang.trade.market.surveillance import Alert, AlertKind, KnownAlert, Wanted
 
 alerts = sa.Table(
     "market_alerts",
@@ -65,14 +65,31 @@ def _known(row: Row[Any]) -> KnownAlert:
     return KnownAlert(row.id, alert, row.found_at_ms, row.closed_at_ms, row.note)
 
 
-def page(conn: Connection, *, only_open: bool, before: str | None, limit: int) -> list[KnownAlert]:
+def by_id(conn: Connection, alert_id: str) -> KnownAlert | None:
+    row = conn.execute(sa.select(alerts).where(alerts.c.id == alert_id)).first()
+    return _known(row) if row is not None else None
+
+
+def page(conn: Connection, wanted: Wanted, *, before: str | None, limit: int) -> list[KnownAlert]:
     """The latest first."""
     query = sa.select(alerts).order_by(alerts.c.id.desc()).limit(limit)
-    if only_open:
+    if wanted.only_open:
         query = query.where(alerts.c.closed_at_ms.is_(None))
+    if wanted.kind is not None:
+        query = query.where(alerts.c.kind == wanted.kind.value)
+    if wanted.unit_class is not None:
+        query = query.where(alerts.c.unit_class == wanted.unit_class)
+    if wanted.zone is not None:
+        query = query.where(alerts.c.zone == wanted.zone)
     if before is not None:
         query = query.where(alerts.c.id < before)
     return [_known(row) for row in conn.execute(query)]
+
+
+def products(conn: Connection) -> list[Product]:
+    """What there are alerts of."""
+    query = sa.select(alerts.c.unit_class, alerts.c.zone).distinct()
+    return sorted(Product(*row) for row in conn.execute(query))
 
 
 def close(conn: Connection, alert_id: str, at_ms: int, note: str) -> bool:

@@ -2,7 +2,8 @@
 
 Everybody pays and is paid the price of his own product-hour. A contract is between two at the
 seller's price; where the buyer's zone is dearer, he owes the difference, the rent, to the
-platform at once. So what buyers pay is what sellers are to get and the rent, to the micro-yuan.
+platform, for what is delivered. So what buyers pay is what sellers are to get and the rent, to
+the micro-yuan.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ def _signings(
     clearing: Clearing,
 ) -> list[Signing]:
     """One contract for each run of hours in which the same two meet for the same lots at the same
-    price; deposits out of what the sellers set aside, in proportion to worth."""
+    price and rent; deposits out of what the sellers set aside, in proportion to worth."""
     whole = _runs(pairs, clearing.prices)
     worths: dict[str, list[int]] = {}
     for one, hours in whole:
@@ -201,6 +202,7 @@ def _signings(
             terms=STANDARD,
             deposit=deposit,
             backing_id=seller.source_id if seller.source_id != seller.pool_id else None,
+            rent=clearing.prices[one.bought] - clearing.prices[one.sold],
         )
         made.append(Signing(one.buy_id, one.sell_id, draft))
     return made
@@ -217,6 +219,7 @@ def _runs(pairs: Sequence[Pair], prices: Sequence[int]) -> list[tuple[Pair, int]
                 and (first.sold + hours, first.bought + hours) == (one.sold, one.bought)
                 and first.sold // HOURS == one.sold // HOURS
                 and prices[first.sold] == prices[one.sold]
+                and prices[first.bought] == prices[one.bought]
             )
             if goes_on:
                 found[-1] = (first, hours + 1)

@@ -32,9 +32,11 @@ MAX_INSTEAD = 8
 MAX_OPTIONS = 300
 """Over all blocks of a bid."""
 MAX_LINES = 2_400
+SOURCE = re.compile(r"[0-9A-Za-z_]{1,40}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,29}")
 PRODUCT = re.compile(r"([a-z0-9][a-z0-9._-]{0,58})[@:]([^:@/\s]{1,60})")
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
+_UNKNOWN = re.compile(r"unknown field `(.*?)`")
 
 
 class _InsteadGiven(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,13 +85,14 @@ def parse(document: Any) -> Bid:
         given = msgspec.convert(document, _BidGiven)
     except (msgspec.ValidationError, ValueError, OverflowError) as error:
         text = str(error)
-        found = _PATH.search(text)
-        raise _invalid(_PATH.sub("", text)[:200] + ".", found[1][:200] if found else "") from None
+        found, unknown = _PATH.search(text), _UNKNOWN.search(text)
+        names = [one[1] for one in (found, unknown) if one is not None and one[1]]
+        raise _invalid(_PATH.sub("", text)[:200] + ".", ".".join(names)[:200]) from None
     if given.side is Side.SELL and not given.source:
         raise _invalid("Who sells says what from: a pool or a contract.", "source")
     if given.side is Side.BUY and given.source:
         raise _invalid("A bid to buy has no source.", "source")
-    if len(given.source) > 40:
+    if given.source and not SOURCE.fullmatch(given.source):
         raise _invalid("That is no id of a pool or contract.", "source")
     _at_most(len(given.curve), MAX_STEPS, "steps", "curve")
     _at_most(len(given.blocks), MAX_BLOCKS, "blocks", "blocks")

@@ -8,6 +8,7 @@ round closed, and it is cleared again, to the same outcome.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -24,15 +25,7 @@ from suanwang.kernel.time import Clock
 from suanwang.platform.database import Database, Tx
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.ledger import service as ledger
-from suanwang.trade.ledger.model import (
-    PLATFORM_ID,
-    AccountKey,
-    AccountKind,
-    EntryDraft,
-    EntryKind,
-    OwnerKind,
-    project_key,
-)
+from suanwang.trade.ledger.model import project_key
 from suanwang.trade.market import auction_rules as rules
 from suanwang.trade.market import auction_store as store
 from suanwang.trade.market import auctions
@@ -51,9 +44,9 @@ from suanwang.trade.market.auctions import Timetable
 if TYPE_CHECKING:
     from suanwang.engines.matching.call_auction import Effort
 
-RENT = AccountKey(OwnerKind.PLATFORM, f"{PLATFORM_ID}:rent", AccountKind.FEES)
-"""What buyers paid for lots from other zones."""
 DECIDING = ("auction_awards.py", "auction_pairing.py", "auction_rules.py")
+TRIES = 3
+"""What is offered may go while a round is cleared."""
 NOTHING = Clearing((), {}, {}, welfare=0, bound=0, rent=0, rounds=0)
 """Of a round without orders."""
 BEGUN = "The day began before the round was cleared."
@@ -100,6 +93,17 @@ def gather(conn: Connection, name: str) -> Gathered:
     return Gathered(found, orders, rules.orders_digest(found, orders))
 
 
+def _offers_gone(conn: Connection, name: str) -> list[Standing]:
+    gathered = gather(conn, name)
+    return auctions.gone(conn, gathered.round, gathered.orders)
+
+
+def _lose_gone(tx: Tx, name: str) -> None:
+    """What cannot be delivered is not cleared."""
+    for order in _offers_gone(tx.conn, name):
+        auctions.lose(tx, order)
+
+
 def _require_closed(found: Round) -> None:
     if found.state is not RoundState.CLOSED:
         raise Conflict(
@@ -129,6 +133,8 @@ def apply(tx: Tx, made: Decided, *, engine: str, took_ms: int) -> Round:
     orders = store.orders_in(tx.conn, found.id, BidState.STANDING)
     if rules.orders_digest(found, orders) != gathered.digest:
         raise StaleWrite("RoundChanged", "The round has changed.", hint="Clear it again.")
+    if auctions.gone(tx.conn, found, orders):
+        raise StaleWrite("SourceGone", "What was offered has changed.", hint="Clear it again.")
     if found.period.from_ms <= tx.now_ms:
         raise Conflict("DeliveryBegun", BEGUN, hint="It is void: everything is given back.")
     signed = contracts.sign(tx, [one.draft for one in settlement.signings])
@@ -183,32 +189,21 @@ def _cleared(made: Decided, engine: str, took_ms: int) -> Cleared:
 
 
 def _move_money(tx: Tx, found: Round, orders: list[Standing], settlement: Settlement) -> None:
-    """What orders held passes to their contracts; what is left of it is given back, and rents are
-    paid."""
-    passed = dict(settlement.rents)
+    """What orders held passes to their contracts, rents among it; what is left is given back."""
+    passed: dict[str, int] = {}
     for one in settlement.signings:
-        passed[one.buy_id] = passed.get(one.buy_id, 0) + one.draft.worth
+        bought = one.draft.worth + one.draft.whole_rent
+        passed[one.buy_id] = passed.get(one.buy_id, 0) + bought
         passed[one.sell_id] = passed.get(one.sell_id, 0) + one.draft.deposit
     keys = [project_key(order.party.project_id) for order in orders]
-    accounts = ledger.ensure_accounts(tx, [*keys, RENT])
+    accounts = ledger.ensure_accounts(tx, keys)
     holds: dict[str, int] = {}
-    entries = []
     for order, key in zip(orders, keys, strict=True):
-        account, rent = accounts[key].id, settlement.rents.get(order.id, 0)
+        account = accounts[key].id
         left = order.held - passed.get(order.id, 0)
         require(left >= 0, "HeldTooLittle", f"{order.id} lacks {-left} micro-yuan.")
-        holds[account] = holds.get(account, 0) - left - rent
-        if rent:
-            entries.append(
-                EntryDraft(
-                    f"rent:{order.id}",
-                    EntryKind.RENT,
-                    tx.now_ms,
-                    ((account, -rent), (accounts[RENT].id, rent)),
-                    f"Capacity from other zones, auction of {found.day}",
-                )
-            )
-    ledger.post(tx, entries, holds={account: held for account, held in holds.items() if held})
+        holds[account] = holds.get(account, 0) - left
+    ledger.hold(tx, {account: held for account, held in holds.items() if held})
 
 
 # --- again ---------------------------------------------------------------------------------------
@@ -315,6 +310,14 @@ class Auctioneer:
 
     async def clear(self, name: str, *, guard: Callable[[Tx], None] = lambda _tx: None) -> Round:
         """Raises Conflict unless the round is closed."""
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(StaleWrite):
+                return await self._clear(name, guard)
+        return await self._clear(name, guard)
+
+    async def _clear(self, name: str, guard: Callable[[Tx], None]) -> Round:
+        if await self._database.read(lambda conn: _offers_gone(conn, name)):
+            await self._database.write(lambda tx: _lose_gone(tx, name))
         gathered = await self._database.read(lambda conn: gather(conn, name))
         began_ms = self._clock.now_ms()
         made = await self._offload(lambda: decide(gathered, self.effort))

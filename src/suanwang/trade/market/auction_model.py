@@ -152,6 +152,8 @@ class BidState(StrEnum):
     CLEARED = "cleared"
     RETURNED = "returned"
     """The round was void."""
+    GONE = "gone"
+    """What it was sold from is: everything was given back."""
 
 
 class PartResult(msgspec.Struct, frozen=True):

@@ -239,6 +239,14 @@ def orders_in(conn: Connection, round_id: str, state: BidState) -> list[Standing
     return [_order(row) for row in conn.execute(query.order_by(orders.c.id))]
 
 
+def standing_of(conn: Connection, project_id: str) -> list[Standing]:
+    """Of a project in all rounds, in order of id."""
+    query = sa.select(orders).where(
+        orders.c.project_id == project_id, orders.c.state == BidState.STANDING.value
+    )
+    return [_order(row) for row in conn.execute(query.order_by(orders.c.id))]
+
+
 def orders_page(
     conn: Connection,
     project_ids: Sequence[str],

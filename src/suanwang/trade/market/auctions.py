@@ -23,8 +23,8 @@ from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Party
 from suanwang.trade.market import auction_rules as rules
 from suanwang.trade.market import auction_store as store
-from suanwang.trade.market import money
-from suanwang.trade.market.auction_bids import with_product
+from suanwang.trade.market import money, parties
+from suanwang.trade.market.auction_bids import product_of, with_product
 from suanwang.trade.market.auction_model import (
     MOVES,
     Bid,
@@ -80,6 +80,7 @@ def open_round(
             hint="Choose another day.",
             field="day",
         )
+    tx.serialise("auction-rounds")
     if store.hours_with_round(tx.conn, [rules.first_hour_of(number)]):
         raise Conflict("RoundExists", f"{day} has a round already.", hint="See it.")
     return _open(tx, number, timetable, links)
@@ -235,6 +236,8 @@ def place(
         tx.serialise(f"auction-order:{party.project_id}:{key}")
         earlier = store.order_by_key(tx.conn, party.project_id, key)
         if earlier is not None:
+            if earlier.round_id != round_of(tx.conn, name).id:
+                raise parties.key_reused("another round")
             return earlier, True
     found = _open_round(tx, name)
     if store.count_standing(tx.conn, found.id, party.project_id) >= MAX_ORDERS:
@@ -275,6 +278,30 @@ def withdraw(tx: Tx, order: Standing) -> Standing:
     )
     store.update_order(tx.conn, made)
     return made
+
+
+def lose(tx: Tx, order: Standing) -> None:
+    """End an order whose source is gone, in a round that is open or closed. One that does not
+    stand any more stays as it is."""
+    found = locked(tx, order.round_id)
+    now = store.order_by_id(tx.conn, order.id, lock=True)
+    if now is None or now.state is not BidState.STANDING:
+        return
+    _give_back(tx, found, now)
+    gone = replace(
+        now, state=BidState.GONE, version=now.version + 1, held=0, changed_at_ms=tx.now_ms
+    )
+    store.update_order(tx.conn, gone)
+
+
+def gone(conn: Connection, found: Round, orders: Sequence[Standing]) -> list[Standing]:
+    """Sellers' orders that could not be delivered: their sources are not what they were."""
+    sells = [one for one in orders if one.bid.side is Side.SELL]
+    lost: set[str] = set()
+    offered = {one.source_id or "": product_of(next(rules.named_in(one.bid))[1]) for one in sells}
+    if offered:
+        lost.update(parties.gone(conn, offered, found.period))
+    return [one for one in sells if one.source_id in lost]
 
 
 def _still(tx: Tx, order: Standing) -> Standing:

@@ -15,14 +15,14 @@ from typing import Any
 from suanwang.engines.matching import order_book
 from suanwang.engines.matching.model import Side
 from suanwang.engines.matching.order_book import OrderBook, Placed
-from suanwang.kernel.errors import Conflict, InvariantViolated, require
+from suanwang.kernel.errors import InvariantViolated, require
 from suanwang.kernel.time import hour_of
 from suanwang.platform.database import Tx
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Draft, Origin, Party
 from suanwang.trade.contracts.service import Source
 from suanwang.trade.market import instruments as naming
-from suanwang.trade.market import money, rules
+from suanwang.trade.market import money, parties, rules
 from suanwang.trade.market import orders_store as store
 from suanwang.trade.market.model import (
     STANDARD,
@@ -34,7 +34,7 @@ from suanwang.trade.market.model import (
     Supply,
     Trade,
 )
-from suanwang.trade.market.supply import require_covers, source_of, supply
+from suanwang.trade.market.supply import require_covers, require_known, source_of, supply
 
 INSUFFICIENT = "InsufficientFunds"
 SOLD = "CapacitySold"
@@ -97,13 +97,15 @@ class Books:
         """
         answers: list[Answer | None] = [None] * len(given)
         keys = [one.key for _, one in given if one.key is not None]
+        if keys:  # sent again before the first answer came, it waits for that
+            tx.serialise(f"orders:{party.project_id}")
         earlier = store.orders_by_key(tx.conn, party.project_id, sorted(set(keys))) if keys else {}
         groups: dict[Instrument, list[int]] = {}
         seen: set[str] = set()
         for at, (instrument, one) in enumerate(given):
             fault = rules.fault_of(one, instrument.period.hours)
             if one.key is not None and one.key in earlier:
-                answers[at] = Answer(earlier[one.key], repeated=True)
+                answers[at] = rules.again(earlier[one.key], instrument, one.side)
             elif one.key is not None and one.key in seen:
                 answers[at] = Answer(
                     None, (), "KeyTwice", "This key is in the batch already.", "key"
@@ -115,8 +117,11 @@ class Books:
                 seen.add(one.key or "")
         for instrument in sorted(groups):  # locks in one order, so nobody waits in a ring
             session = self._open(tx, instrument)
+            if not session.row.version:  # nobody has traded it: is it a thing at all?
+                require_known(tx.conn, instrument.product)
             funded = self._funded(tx, session, party, groups[instrument], given, answers)
-            placed = {at: _place(tx, session, party, given[at][1]) for at in funded}
+            orders = [(at, given[at][1]) for at in funded]
+            session, placed = _matched(tx, session, party, orders)
             made = self._close(tx, session)
             for at, answer in placed.items():
                 fills = made.get(answer.order.id, ()) if answer.order is not None else ()
@@ -127,17 +132,32 @@ class Books:
 
     def cancel(self, tx: Tx, order: Order, why: str = "Cancelled") -> Order:
         """Take what is left of an order out of its book. Raises Conflict if nothing is."""
-        session = self._open(tx, order.instrument, tradable=False)
-        resting = session.kept.resting.get(order.id)
-        if resting is None:
-            raise Conflict(
-                "OrderEnded",
-                f"The order {order.id} is not in the book any more.",
-                hint="See what came of it with your orders and contracts.",
-            )
+        session, resting = self._at_rest(tx, order)
         self._end(session, resting, OrderState.CANCELLED, why, tx.now_ms)
         self._close(tx, session)
         return resting
+
+    def reduce(self, tx: Tx, order: Order, lots: int) -> Order:
+        """No more than so many lots of an order at rest, those traded included; it keeps its
+        place. Raises Conflict if nothing is left of it."""
+        session, resting = self._at_rest(tx, order)
+        off = resting.lots - lots
+        if off > 0:
+            taken = session.kept.book.reduce(resting.id, resting.left - off)
+            require(taken == off, "BookOutOfStep", f"{resting.id}: {taken} of {off} lots.")
+            session.drop(resting, off)
+            resting.lots, resting.left = lots, resting.left - off
+            session.changed[resting.id] = resting
+            store.set_lots(tx.conn, resting.id, lots)
+        self._close(tx, session)
+        return resting
+
+    def _at_rest(self, tx: Tx, order: Order) -> tuple[_Session, Order]:
+        session = self._open(tx, order.instrument, tradable=False)
+        resting = session.kept.resting.get(order.id)
+        if resting is None:
+            raise rules.ended(order.id)
+        return session, resting
 
     def steer(
         self,
@@ -183,10 +203,7 @@ class Books:
         kept = self._kept.pop(row.name, None)
         if kept is None or kept.version != row.version:
             kept = _rebuilt(row.version, store.resting(tx.conn, row.name))
-        low, high = rules.band(row.last_price, row.low, row.high)
-        kept.book.terms = order_book.Terms(low=low, high=high, most_resting=MOST_RESTING)
-        kept.book.halted = row.halted
-        return _Session(instrument, row.name, row, kept, (low, high), row.sequence)
+        return _begun(instrument, row, kept)
 
     def _funded(
         self,
@@ -264,6 +281,14 @@ class Books:
         return made
 
 
+def _begun(instrument: Instrument, row: Any, kept: _Kept) -> _Session:
+    """Nothing has happened yet."""
+    low, high = rules.band(row.last_price, row.low, row.high)
+    kept.book.terms = order_book.Terms(low=low, high=high, most_resting=MOST_RESTING)
+    kept.book.halted = row.halted
+    return _Session(instrument, row.name, row, kept, (low, high), row.sequence)
+
+
 def _rebuilt(version: int, resting: Sequence[Order]) -> _Kept:
     """Raises InvariantViolated where what rests would trade with one another."""
     terms = order_book.Terms(most_resting=MOST_RESTING)
@@ -300,6 +325,31 @@ def _pledged(
     if not contracts.try_pledge(tx, source, period, sum(given[at][1].lots for at in offered)):
         return []
     return [at for at in offered if contracts.try_pledge(tx, source, period, given[at][1].lots)]
+
+
+def _matched(
+    tx: Tx, session: _Session, party: Party, given: Sequence[tuple[int, OrderGiven]]
+) -> tuple[_Session, dict[int, Answer]]:
+    """Orders into the book, by their places. Where they met one whose source is gone, all of its
+    source's orders end and it is done again without them."""
+    released, gone = dict(session.released), set[str | None]()
+    while True:
+        placed = {at: _place(tx, session, party, one) for at, one in given}
+        offered = {
+            seller.source_id or "": session.instrument.product
+            for _, _, seller, side in session.trades
+            if side is Side.BUY  # who sells now has been looked at
+        }
+        found = parties.gone(tx.conn, offered, session.instrument.period) if offered else []
+        if not found:
+            return session, placed
+        gone.update(found)
+        kept = _rebuilt(session.row.version, store.resting(tx.conn, session.name))
+        again = _begun(session.instrument, session.row, kept)
+        again.supplies, again.released = session.supplies, dict(released)
+        for order in [one for one in kept.resting.values() if one.source_id in gone]:
+            Books._end(again, order, OrderState.CANCELLED, parties.CAPACITY_GONE, tx.now_ms)
+        session = again
 
 
 def _place(tx: Tx, session: _Session, party: Party, given: OrderGiven) -> Answer:

@@ -30,7 +30,7 @@ from suanwang.trade.market.deals_model import (
 )
 from suanwang.trade.market.listings import check_terms
 from suanwang.trade.market.model import Supply
-from suanwang.trade.market.parties import capacity_gone, standing_of
+from suanwang.trade.market.parties import capacity_gone, key_reused, standing_of
 from suanwang.trade.market.quotations_rules import require_amounts, require_price
 from suanwang.trade.market.supply import require_covers, source_of, supply
 
@@ -60,6 +60,8 @@ def propose(
         tx.serialise(f"deal:{party.project_id}:{key}")
         earlier = store.by_key(tx.conn, party.project_id, key)
         if earlier is not None:
+            if (earlier.other.organisation_id, earlier.first_side) != (to.organisation_id, side):
+                raise key_reused("another deal")
             return earlier
     if to.organisation_id == party.organisation_id:
         raise InvalidInput(
@@ -251,7 +253,7 @@ def _require_standing(tx: Tx, last: Proposal) -> None:
             hint="Reject the proposal, or wait for its end; nothing of yours is set aside.",
         )
     if last.source_id is not None and capacity_gone(
-        tx.conn, last.by, last.source_id, last.product, last.period
+        tx.conn, last.source_id, last.product, last.period
     ):
         raise Conflict(
             "CapacityGone",

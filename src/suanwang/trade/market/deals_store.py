@@ -241,6 +241,25 @@ def last_proposals(conn: Connection, deal_ids: Sequence[str]) -> dict[str, Propo
     return {row.deal_id: _proposal(row) for row in conn.execute(query)}
 
 
+def offering(conn: Connection, organisation_id: str, source_id: str) -> list[str]:
+    """Open deals whose last proposal is that organisation's, to sell from a source."""
+    query = (
+        sa.select(deals.c.id)
+        .join(
+            proposals, (proposals.c.deal_id == deals.c.id) & (proposals.c.number == deals.c.number)
+        )
+        .where(
+            deals.c.state == DealState.OPEN.value,
+            sa.or_(
+                deals.c.organisation_id == organisation_id,
+                deals.c.other_organisation_id == organisation_id,
+            ),
+            proposals.c.source_id == source_id,
+        )
+    )
+    return [row.id for row in conn.execute(query.order_by(deals.c.id))]
+
+
 def end_proposal(conn: Connection, one: Proposal, state: ProposalState) -> None:
     """Nothing is set aside for it any more."""
     conn.execute(

@@ -27,6 +27,7 @@ MONDAY_DAYS = 4
 
 
 @lru_cache(maxsize=16_384)
+@lru_cache(maxsize=16_384)
 def name_of(instrument: Instrument) -> str:
     product = instrument.product
     return f"{product.unit_class}:{product.zone}:{suffix_of(instrument.period)}"

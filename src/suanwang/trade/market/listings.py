@@ -6,6 +6,7 @@ capacity. What it has sold, hour by hour, is pledged of the listing itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,18 +16,30 @@ from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, NotFou
 from suanwang.kernel.money import MAX_AMOUNT
 from suanwang.kernel.time import hour_of
 from suanwang.platform.database import Tx
-from suanwang.trade.catalogue.model import Period
+from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Draft, Origin, Party, Terms
 from suanwang.trade.contracts.rules import deposit_of
 from suanwang.trade.contracts.service import Source
 from suanwang.trade.market import listings_store as store
 from suanwang.trade.market import money
-from suanwang.trade.market.model import MAX_LOTS, STANDARD, TICK, Listing, ListingState, Supply
+from suanwang.trade.market.model import (
+    MAX_LOTS,
+    STANDARD,
+    TICK,
+    Listing,
+    ListingSearch,
+    ListingSort,
+    ListingState,
+    Supply,
+)
+from suanwang.trade.market.parties import capacity_gone, key_reused, no_capacity
 from suanwang.trade.market.rules import MAX_PRICE
 from suanwang.trade.market.supply import require_covers, source_of, supply
 
 MAX_HOURS = 366 * 24
+FARTHEST_HOURS = 3 * MAX_HOURS
+"""Nothing is traded that begins later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +107,13 @@ def check(given: ListingGiven, now_ms: int) -> None:
         ),
         (
             given.window.first_hour > hour_of(now_ms),
-            "first_hour",
+            "starts_at",
             "The window begins with a full hour to come.",
+        ),
+        (
+            given.window.first_hour <= hour_of(now_ms) + FARTHEST_HOURS,
+            "starts_at",
+            "The window begins within three years.",
         ),
         (
             TICK <= given.price <= MAX_PRICE and given.price % TICK == 0,
@@ -143,9 +161,13 @@ def buy(
         tx.serialise(f"purchase:{buyer.project_id}:{key}")
         earlier = store.contract_of_key(tx.conn, buyer.project_id, key)
         if earlier is not None:
+            if contracts.get(tx.conn, earlier).reference != listing_id:
+                raise key_reused("another listing")
             return earlier
     listing = _locked(tx, listing_id)
     check_purchase(listing, buyer, period, lots, tx.now_ms)
+    if capacity_gone(tx.conn, listing.source_id, listing.product, period):
+        raise no_capacity()
     if contracts.try_pledge(tx, Source(listing.id, listing.lots), period, lots):
         raise LimitExceeded(
             "SoldOut",
@@ -206,12 +228,12 @@ def check_purchase(listing: Listing, buyer: Party, period: Period, lots: int, no
         ),
         (
             listing.window.covers(period),
-            "first_hour",
+            "starts_at",
             "These hours are not within the listing's window.",
         ),
         (
             period.first_hour > hour_of(now_ms),
-            "first_hour",
+            "starts_at",
             "A purchase begins with a full hour to come.",
         ),
     )
@@ -240,16 +262,46 @@ def get(conn: Connection, listing_id: str) -> Listing:
 
 def page(
     conn: Connection,
+    search: ListingSearch = ListingSearch(),  # noqa: B008 it is frozen
     *,
-    organisation_id: str | None = None,
-    state: ListingState | None = ListingState.OPEN,
-    before: str | None = None,
+    after: str | None = None,
     limit: int = 100,
 ) -> list[Listing]:
-    """The latest first."""
-    return store.found(
-        conn, organisation_id=organisation_id, state=state, before=before, limit=limit
-    )
+    """`after`: `place_of` the last one that the caller has. Raises InvalidInput."""
+    return store.found(conn, search, after=_place(after, search.sort), limit=limit)
+
+
+def cheapest(conn: Connection) -> dict[Product, int]:
+    """The lowest price of each product among open listings."""
+    return store.cheapest(conn)
+
+
+def place_of(listing: Listing, sort: ListingSort) -> str:
+    """Where a listing stands in a sorted list: 'price:9000000:lst_…'."""
+    value = {
+        ListingSort.NEWEST: listing.listed_at_ms,
+        ListingSort.PRICE: listing.price,
+        ListingSort.STARTS: listing.window.first_hour,
+        ListingSort.LOTS: listing.lots,
+    }[sort]
+    return f"{sort.value}:{value}:{listing.id}"
+
+
+_PLACE = re.compile(r"(\w+):(\d{1,18}):(\w{1,40})")
+
+
+def _place(text: str | None, sort: ListingSort) -> tuple[int, str] | None:
+    if text is None:
+        return None
+    found = _PLACE.fullmatch(text)
+    if found is None or found[1] != sort.value:
+        raise InvalidInput(
+            "InvalidCursor",
+            "This cursor is not one of this list, sorted so.",
+            hint="Begin at the first page, or keep the sort of the page before.",
+            field="cursor",
+        )
+    return int(found[2]), found[3]
 
 
 def unsold(conn: Connection, found: Sequence[Listing]) -> dict[str, list[tuple[int, int]]]:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Row
 from suanwang.platform.schema import Id, Money, Ms, metadata
 from suanwang.trade.catalogue.model import Period, Product
 from suanwang.trade.contracts.model import Party, Terms
-from suanwang.trade.market.model import Listing, ListingState
+from suanwang.trade.market.model import Listing, ListingSearch, ListingSort, ListingState
 
 listings = sa.Table(
     "listings",
@@ -113,22 +113,68 @@ def close(conn: Connection, listing_id: str, state: ListingState) -> None:
 
 
 def found(
-    conn: Connection,
-    *,
-    organisation_id: str | None,
-    state: ListingState | None,
-    before: str | None,
-    limit: int,
+    conn: Connection, search: ListingSearch, *, after: tuple[int, str] | None, limit: int
 ) -> list[Listing]:
-    """The latest first."""
-    query = sa.select(listings).order_by(listings.c.id.desc()).limit(limit)
-    if organisation_id is not None:
-        query = query.where(listings.c.organisation_id == organisation_id)
-    if state is not None:
-        query = query.where(listings.c.state == state.value)
-    if before is not None:
-        query = query.where(listings.c.id < before)
+    """`after` is what the last row that the caller has is sorted by, and its id."""
+    query = sa.select(listings).where(*_met(search)).limit(limit)
+    column, is_falling = _SORTS[search.sort]
+    if search.sort is ListingSort.NEWEST:
+        query = query.order_by(listings.c.id.desc())
+        if after is not None:
+            query = query.where(listings.c.id < after[1])
+    else:
+        query = query.order_by(column.desc() if is_falling else column, listings.c.id)
+        if after is not None:
+            further = column < after[0] if is_falling else column > after[0]
+            same = (column == after[0]) & (listings.c.id > after[1])
+            query = query.where(further | same)
     return [_listing(row) for row in conn.execute(query)]
+
+
+def open_from(conn: Connection, organisation_id: str, source_id: str) -> list[str]:
+    """Of an organisation, those that sell from a source."""
+    query = sa.select(listings.c.id).where(
+        listings.c.organisation_id == organisation_id,
+        listings.c.source_id == source_id,
+        listings.c.state == ListingState.OPEN.value,
+    )
+    return [row.id for row in conn.execute(query.order_by(listings.c.id))]
+
+
+_SORTS: dict[ListingSort, tuple[sa.Column[Any], bool]] = {
+    ListingSort.NEWEST: (listings.c.listed_at_ms, True),
+    ListingSort.PRICE: (listings.c.price, False),
+    ListingSort.STARTS: (listings.c.first_hour, False),
+    ListingSort.LOTS: (listings.c.lots, True),
+}
+"""What a sort goes by, and whether the greatest comes first."""
+
+
+def _met(search: ListingSearch) -> list[sa.ColumnElement[bool]]:
+    stated = {
+        listings.c.organisation_id: search.organisation_id,
+        listings.c.state: search.state.value if search.state is not None else None,
+        listings.c.unit_class: search.unit_class,
+        listings.c.zone: search.zone,
+    }
+    met = [column == value for column, value in stated.items() if value is not None]
+    texts = (listings.c.title, listings.c.unit_class, listings.c.zone, listings.c.id)
+    for term in search.terms:
+        said = [column.icontains(term.text, autoescape=True) for column in texts]
+        met.append(sa.or_(*said, listings.c.site_id.in_(term.site_ids)))
+    return met
+
+
+def cheapest(conn: Connection) -> dict[Product, int]:
+    """Of the open ones."""
+    query = (
+        sa.select(listings.c.unit_class, listings.c.zone, sa.func.min(listings.c.price))
+        .where(listings.c.state == ListingState.OPEN.value)
+        .group_by(listings.c.unit_class, listings.c.zone)
+    )
+    return {
+        Product(unit_class, zone): int(price) for unit_class, zone, price in conn.execute(query)
+    }
 
 
 def ended(conn: Connection, hour: int) -> list[str]:

@@ -131,12 +131,23 @@ class Answer:
     """The key had been used: this is the order of then, as it is now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """What came of a change to an order at rest."""
+
+    answer: Answer
+    kept_place: bool
+    """It stands where it stood; else it is a new order, behind the others at its price."""
+
+
 class ListingState(StrEnum):
     OPEN = "open"
     CLOSED = "closed"
     """Taken back by its seller; what was sold stays sold."""
     ENDED = "ended"
     """Its window is over."""
+    GONE = "gone"
+    """What it was sold from is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +174,32 @@ class Listing:
     @property
     def backing_id(self) -> str | None:
         return self.source_id if self.source_id != self.pool_id else None
+
+
+class ListingSort(StrEnum):
+    NEWEST = "newest"
+    PRICE = "price"
+    """The cheapest lot and hour first."""
+    STARTS = "starts"
+    LOTS = "lots"
+    """The largest first, by what was listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A word that a listing has in its title, class, zone or id, or one of these sites."""
+
+    text: str
+    site_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListingSearch:
+    """Which listings, in which order; None: of any. Every term must be met."""
+
+    organisation_id: str | None = None
+    state: ListingState | None = ListingState.OPEN
+    unit_class: str | None = None
+    zone: str | None = None
+    terms: tuple[Term, ...] = ()
+    sort: ListingSort = ListingSort.NEWEST

@@ -194,6 +194,10 @@ def update_orders(conn: Connection, changed: Sequence[Order]) -> None:
     update_rows(conn, orders, "id", columns, rows)
 
 
+def set_lots(conn: Connection, order_id: str, lots: int) -> None:
+    conn.execute(sa.update(orders).where(orders.c.id == order_id).values(lots=lots))
+
+
 def resting(conn: Connection, name: str) -> list[Order]:
     """In order of arrival."""
     query = (
@@ -204,9 +208,28 @@ def resting(conn: Connection, name: str) -> list[Order]:
     return [_order(row) for row in conn.execute(query)]
 
 
+def open_from(conn: Connection, project_id: str, source_id: str) -> list[Order]:
+    """Of a project, what rests that is sold from a source."""
+    query = sa.select(orders).where(
+        orders.c.project_id == project_id,
+        orders.c.source_id == source_id,
+        orders.c.state == OrderState.OPEN.value,
+    )
+    return [_order(row) for row in conn.execute(query.order_by(orders.c.instrument, orders.c.id))]
+
+
 def order_by_id(conn: Connection, order_id: str) -> Order | None:
     row = conn.execute(sa.select(orders).where(orders.c.id == order_id)).first()
     return _order(row) if row is not None else None
+
+
+def orders_by_ids(conn: Connection, ids: Sequence[str]) -> list[Order]:
+    """Those that there are, by id."""
+    found: list[Order] = []
+    for start in range(0, len(ids), IN_LIMIT):
+        query = sa.select(orders).where(orders.c.id.in_(ids[start : start + IN_LIMIT]))
+        found += [_order(row) for row in conn.execute(query.order_by(orders.c.id))]
+    return found
 
 
 def orders_by_key(conn: Connection, project_id: str, keys: Sequence[str]) -> dict[str, Order]:
@@ -290,10 +313,17 @@ def trades_page(
 
 
 def trades_since(
-    conn: Connection, at_ms: int, *, instrument: str | None = None, limit: int = 100_000
+    conn: Connection,
+    at_ms: int,
+    *,
+    until_ms: int | None = None,
+    instrument: str | None = None,
+    limit: int = 100_000,
 ) -> list[Trade]:
     """In the order they were made; of more than the limit, the latest."""
     query = sa.select(trades).where(trades.c.at_ms >= at_ms)
+    if until_ms is not None:
+        query = query.where(trades.c.at_ms <= until_ms)
     if instrument is not None:
         query = query.where(trades.c.instrument == instrument)
     rows = conn.execute(query.order_by(trades.c.id.desc()).limit(limit)).all()
@@ -301,7 +331,7 @@ def trades_since(
 
 
 def cancelled_since(conn: Connection, at_ms: int, limit: int = 100_000) -> list[Order]:
-    """Orders that their owners took back since then, in the order of their end."""
+    """Orders that ended untraded or in part since then, for whatever reason, in that order."""
     query = (
         sa.select(orders)
         .where(orders.c.ended_at_ms >= at_ms, orders.c.state == OrderState.CANCELLED.value)

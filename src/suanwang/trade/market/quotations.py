@@ -16,7 +16,6 @@ from sqlalchemy.engine import Connection
 from suanwang.kernel.errors import Conflict, InvalidInput, NotFound
 from suanwang.kernel.money import MAX_AMOUNT, allot
 from suanwang.platform.database import Tx
-from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.rules import not_found
 from suanwang.tenancy.secrets_box import SecretsBox
 from suanwang.trade.contracts import service as contracts
@@ -27,6 +26,7 @@ from suanwang.trade.market import money
 from suanwang.trade.market import quotations_rules as rules
 from suanwang.trade.market import quotations_store as store
 from suanwang.trade.market.model import Supply
+from suanwang.trade.market.parties import key_reused, organisation_at
 from suanwang.trade.market.quotations_model import (
     Enquiry,
     EnquiryGiven,
@@ -63,7 +63,7 @@ def ask(
         if earlier is not None:
             return earlier
     rules.check(given, tx.now_ms)
-    invited = {tenancy.organisation(tx.conn, name).id for name in given.invited}
+    invited = {organisation_at(tx.conn, name, "invited").id for name in given.invited}
     if given.invited and not invited - {buyer.organisation_id}:
         raise InvalidInput(
             "InvalidEnquiry",
@@ -115,11 +115,7 @@ def quote(tx: Tx, box: SecretsBox, seller: Party, enquiry_id: str, given: QuoteG
     earlier = store.quote_by_key(tx.conn, seller.project_id, given.key) if given.key else None
     if earlier is not None:
         if earlier.enquiry_id != enquiry_id:
-            raise Conflict(
-                "KeyReused",
-                "This key has been used for another enquiry.",
-                hint="Give each quote a key of its own; repeat a key only to try again.",
-            )
+            raise key_reused("another enquiry")
         return earlier
     _require_open(enquiry, tx.now_ms)
     lots = enquiry.lots if given.lots is None else given.lots
@@ -225,6 +221,14 @@ def withdraw(tx: Tx, enquiry_id: str, quote_id: str) -> Quote:
         raise Conflict("QuoteEnded", f"The quote is {found.state.value}.", hint="See your quotes.")
     drop(tx, enquiry, found, QuoteState.WITHDRAWN)
     return replace(found, state=QuoteState.WITHDRAWN, held=0, sealed=b"")
+
+
+def lose(tx: Tx, one: Quote) -> None:
+    """End a quote whose source is gone; one that is not sealed any more stays as it is."""
+    enquiry = locked(tx, one.enquiry_id)
+    now = store.quote_by_id(tx.conn, one.id)
+    if now is not None and now.state is QuoteState.SEALED:
+        drop(tx, enquiry, now, QuoteState.LOST, Why.CAPACITY_GONE)
 
 
 def drop(

@@ -194,5 +194,5 @@ def _fault_of_seller(tx: Tx, enquiry: Enquiry, one: Quote) -> Why | None:
         return Why.SELLER_SUSPENDED
     if closed:
         return Why.SELLER_PROJECT_CLOSED
-    gone = capacity_gone(tx.conn, one.seller, one.source_id, one.product, enquiry.period)
+    gone = capacity_gone(tx.conn, one.source_id, one.product, enquiry.period)
     return Why.CAPACITY_GONE if gone else None

@@ -10,7 +10,7 @@ from suanwang.kernel.errors import InvalidInput
 from suanwang.kernel.money import MAX_AMOUNT, scale
 from suanwang.kernel.time import hour_of
 from suanwang.trade.contracts.rules import deposit_of
-from suanwang.trade.market.listings import MAX_HOURS, check_terms
+from suanwang.trade.market.listings import FARTHEST_HOURS, MAX_HOURS, check_terms
 from suanwang.trade.market.model import MAX_LOTS, TICK
 from suanwang.trade.market.quotations_model import (
     Alternative,
@@ -56,6 +56,11 @@ def require_amounts(lots: int, period_hours: int, first_hour: int, now_ms: int) 
             first_hour > hour_of(now_ms),
             "starts_at",
             "It begins with a full hour to come.",
+        ),
+        (
+            first_hour <= hour_of(now_ms) + FARTHEST_HOURS,
+            "starts_at",
+            "It begins within three years.",
         ),
     )
     for good, field, message in faults:

@@ -302,6 +302,16 @@ def quotes_of(conn: Connection, enquiry_id: str, state: QuoteState | None = None
     return [_quote(row) for row in conn.execute(query.order_by(quotes.c.id))]
 
 
+def sealed_from(conn: Connection, organisation_id: str, source_id: str) -> list[Quote]:
+    """Of an organisation, those that are sold from a source."""
+    query = sa.select(quotes).where(
+        quotes.c.organisation_id == organisation_id,
+        quotes.c.source_id == source_id,
+        quotes.c.state == QuoteState.SEALED.value,
+    )
+    return [_quote(row) for row in conn.execute(query.order_by(quotes.c.enquiry_id, quotes.c.id))]
+
+
 def sealed_counts(conn: Connection, enquiry_ids: Sequence[str]) -> dict[str, int]:
     query = (
         sa.select(quotes.c.enquiry_id, sa.func.count())

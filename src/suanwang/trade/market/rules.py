@@ -6,9 +6,18 @@ from dataclasses import dataclass
 
 from suanwang.engines.matching.model import Side
 from suanwang.engines.matching.order_book import Refusal, Stay
+from suanwang.kernel.errors import Conflict, InvalidInput
 from suanwang.kernel.money import MAX_AMOUNT, scale
 from suanwang.trade.contracts.rules import deposit_of
-from suanwang.trade.market.model import MAX_LOTS, STANDARD, TICK, OrderGiven
+from suanwang.trade.market.model import (
+    MAX_LOTS,
+    STANDARD,
+    TICK,
+    Answer,
+    Instrument,
+    Order,
+    OrderGiven,
+)
 
 MAX_PRICE = 10_000 * 1_000_000
 """Ten thousand yuan for a lot and hour."""
@@ -50,6 +59,51 @@ def fault_of(given: OrderGiven, hours: int) -> Fault | None:
     if (given.limit or MAX_PRICE) * given.lots * hours > MAX_AMOUNT:
         return Fault("OrderTooLarge", "The order is worth more than can be booked.", "lots")
     return None
+
+
+def again(order: Order, instrument: Instrument, side: Side) -> Answer:
+    """What a key that was used before gives: its order, if it could be that."""
+    if (order.instrument, order.side) == (instrument, side):
+        return Answer(order, repeated=True)
+    return Answer(None, (), "KeyReused", f"This key is that of {order.id}.", "key")
+
+
+def ended(order_id: str) -> Conflict:
+    return Conflict(
+        "OrderEnded",
+        f"The order {order_id} is not in the book any more.",
+        hint="See what came of it with your orders and contracts.",
+    )
+
+
+def amended(order: Order, lots: int | None, limit: int | None) -> OrderGiven:
+    """What an order would be; None: as it is. `lots` are all of it, those traded included.
+
+    Raises InvalidInput, Conflict (so many are traded already).
+    """
+    given = OrderGiven(
+        order.side,
+        order.lots if lots is None else lots,
+        order.limit if limit is None else limit,
+        order.stay,
+        order.source_id,
+    )
+    fault = fault_of(given, order.instrument.period.hours)
+    if fault is not None:
+        raise InvalidInput(fault.reason, fault.detail, hint="Correct it.", field=fault.field)
+    if given.lots <= order.traded:
+        raise Conflict(
+            "TradedAlready",
+            f"{order.traded} lots of the order are traded.",
+            hint="Give more lots than that, those traded included, or cancel the order.",
+            field="lots",
+        )
+    return given
+
+
+def keeps_place(order: Order, given: OrderGiven) -> bool:
+    """Whether nobody is put at a disadvantage by the change: no more lots, the same price."""
+    return given.limit == order.limit and given.lots <= order.lots
 
 
 def band(last: int | None, low: int | None, high: int | None) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy.engine import Connection
 
 from suanwang.grid.sites import service as sites
@@ -10,11 +12,10 @@ from suanwang.kernel.errors import InvalidInput
 from suanwang.trade.catalogue.cards import class_of
 from suanwang.trade.catalogue.model import CORE, Period, Product
 from suanwang.trade.contracts import service as contracts
-from suanwang.trade.contracts.model import ContractState, Party
+from suanwang.trade.contracts.model import Contract, ContractState, Party
 from suanwang.trade.contracts.service import Source
 from suanwang.trade.market.model import Supply
 
-CONTRACT = "con_"
 MILLI = 1_000
 
 
@@ -60,12 +61,29 @@ def supply(conn: Connection, seller: Party, source_id: str | None) -> Supply:
             hint="Give the id of a pool of yours or of a contract that you hold as `source`.",
             field="source",
         )
-    if source_id.startswith(CONTRACT):
+    if source_id.startswith(contracts.CONTRACT):
         return _of_contract(conn, seller, source_id)
-    for one in pools_of(conn, seller.organisation_id):
-        if one.source_id == source_id:
-            return one
-    raise _not_yours(source_id)
+    found = supplies(conn, [source_id]).get(source_id)
+    if found is None or found.organisation_id != seller.organisation_id:
+        raise _not_yours(source_id)
+    return found
+
+
+def supplies(conn: Connection, source_ids: Collection[str]) -> dict[str, Supply]:
+    """Those of the sources that are there, whosever they are."""
+    held = contracts.by_ids(
+        conn, sorted(one for one in source_ids if one.startswith(contracts.CONTRACT))
+    )
+    found = {one.id: resold(one) for one in held if one.state is ContractState.SIGNED}
+    pools = sites.pools_by_id(conn, sorted(set(source_ids) - set(found)))
+    places: dict[str, Site | None] = {}
+    for pool in pools:
+        if pool.site_id not in places:
+            places[pool.site_id] = sites.site_if_there(conn, pool.site_id)
+        site = places[pool.site_id]
+        if site is not None:
+            found[pool.pool_id] = of_pool(pool, site)
+    return found
 
 
 def _of_contract(conn: Connection, seller: Party, contract_id: str) -> Supply:
@@ -80,9 +98,14 @@ def _of_contract(conn: Connection, seller: Party, contract_id: str) -> Supply:
             hint="Sell from a pool or from another contract.",
             field="source",
         )
+    return resold(contract)
+
+
+def resold(contract: Contract) -> Supply:
+    """What its buyer may sell on."""
     return Supply(
         source_id=contract.id,
-        organisation_id=seller.organisation_id,
+        organisation_id=contract.buyer.organisation_id,
         site_id=contract.site_id,
         pool_id=contract.pool_id,
         product=contract.product,
@@ -98,6 +121,17 @@ def _not_yours(source_id: str) -> InvalidInput:
         hint="Sell from a pool of your organisation, or from a contract of this project.",
         field="source",
     )
+
+
+def require_known(conn: Connection, product: Product) -> None:
+    """Raises unless some pool delivers it."""
+    if product not in products(conn):
+        raise InvalidInput(
+            "UnknownProduct",
+            f"Nobody delivers {product}.",
+            hint="See what is delivered: GET /v1/market/products.",
+            field="instrument",
+        )
 
 
 def require_covers(found: Supply, product: Product, period: Period) -> None:

@@ -26,6 +26,8 @@ TIMES_LARGER = 5
 AT_LEAST = 3
 """So many of them make a pattern."""
 SHORT_MS = MS_PER_MINUTE
+TAKEN_BACK = ("Cancelled", "Amended")
+"""By its owner. What the market ended, or never stood in the book, was no bait."""
 
 
 class AlertKind(StrEnum):
@@ -53,6 +55,27 @@ class KnownAlert:
     found_at_ms: int
     closed_at_ms: int | None
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which alerts; None: of any."""
+
+    only_open: bool = True
+    kind: AlertKind | None = None
+    unit_class: str | None = None
+    zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an alert rests on, in the order of time; what was cleared away since is left out."""
+
+    orders: tuple[Order, ...] = ()
+    trades: tuple[Trade, ...] = ()
+    """Of a spoof: what the owner of the orders traded meanwhile on the other side."""
+    contracts: tuple[Contract, ...] = ()
+    """Of a spoof: what these trades became; they name both parties."""
 
 
 def round_trips(contracts: Iterable[Contract], day: str) -> list[Alert]:
@@ -91,6 +114,12 @@ def _volume(way: Sequence[Contract]) -> int:
     return sum(one.lots * one.period.hours for one in way)
 
 
+def span_of(order: Order) -> tuple[int, int]:
+    """From when until when (ms) what its owner traded on the other side tells of it."""
+    until_ms = order.placed_at_ms if order.ended_at_ms is None else order.ended_at_ms
+    return order.placed_at_ms - SHORT_MS, until_ms + SHORT_MS
+
+
 def spoofs(
     cancelled: Iterable[Order], trades: Iterable[Trade], owners: dict[str, str], day: str
 ) -> list[Alert]:
@@ -105,15 +134,19 @@ def spoofs(
             traded.setdefault((trade.instrument, owner, side), []).append(trade)
     suspects: dict[tuple[Product, str], list[Order]] = {}
     for order in cancelled:
+        if order.why not in TAKEN_BACK:
+            continue
         if order.traded * 10 > order.lots or order.ended_at_ms is None:
             continue
         if order.ended_at_ms - order.placed_at_ms > SHORT_MS:
             continue
-        other = Side.SELL if order.side is Side.BUY else Side.BUY
+        begin_ms, end_ms = span_of(order)
         meanwhile = [
             one
-            for one in traded.get((order.instrument, order.party.organisation_id, other), ())
-            if order.placed_at_ms - SHORT_MS <= one.at_ms <= order.ended_at_ms + SHORT_MS
+            for one in traded.get(
+                (order.instrument, order.party.organisation_id, order.side.other), ()
+            )
+            if begin_ms <= one.at_ms <= end_ms
         ]
         lots = sum(one.lots for one in meanwhile)
         if lots and order.lots >= TIMES_LARGER * lots:

@@ -41,6 +41,7 @@ grants = sa.Table(
     sa.Index("ix_policy_grants_project_id_state", "project_id", "state"),
     sa.Index("ix_policy_grants_organisation_id_id", "organisation_id", "id"),
     sa.Index("ix_policy_grants_state_expires_at_ms", "state", "expires_at_ms"),
+    sa.Index("ix_policy_grants_programme_id_year", "programme_id", "year"),
     sa.CheckConstraint("redeemed >= 0 AND redeemed <= amount", name="redeemed_within_amount"),
 )
 
@@ -51,7 +52,6 @@ budgets = sa.Table(
     sa.Column("year", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("pool", Money, nullable=False),
     sa.Column("committed", Money, nullable=False),
-    sa.Column("redeemed", Money, nullable=False),
     sa.CheckConstraint("committed >= 0 AND committed <= pool", name="committed_within_pool"),
 )
 
@@ -108,10 +108,7 @@ _DRAW = Prepared(
         budgets.c.year == sa.bindparam("of_year"),
         budgets.c.committed + sa.bindparam("commit_now") <= budgets.c.pool,
     )
-    .values(
-        committed=budgets.c.committed + sa.bindparam("commit_now"),
-        redeemed=budgets.c.redeemed + sa.bindparam("redeem_now"),
-    )
+    .values(committed=budgets.c.committed + sa.bindparam("commit_now"))
 )
 
 
@@ -231,6 +228,26 @@ def end_grant(
     return conn.execute(statement).rowcount == 1
 
 
+def restore(
+    conn: Connection, before: Grant, amount: int, *, state: GrantState, reclaimed: int = 0
+) -> bool:
+    """Undo a redemption, and so much of a clawback. Whoever calls has the grant's lock."""
+    statement = (
+        sa.update(grants)
+        .where(
+            grants.c.id == before.id,
+            grants.c.state == before.state.value,
+            grants.c.redeemed >= amount,
+        )
+        .values(
+            redeemed=grants.c.redeemed - amount,
+            reclaimed=grants.c.reclaimed - reclaimed,
+            state=state.value,
+        )
+    )
+    return conn.execute(statement).rowcount == 1
+
+
 def note_audit(tx: Tx, grant_id: str, finding: Finding, remark: str) -> None:
     tx.conn.execute(
         sa.update(grants)
@@ -239,19 +256,32 @@ def note_audit(tx: Tx, grant_id: str, finding: Finding, remark: str) -> None:
     )
 
 
-def _budget(row: Any) -> Budget:
-    return Budget(row.programme_id, row.year, row.pool, row.committed, row.redeemed)
-
-
 def find_budgets(conn: Connection, programme_id: str | None = None) -> list[Budget]:
-    query = sa.select(budgets).order_by(budgets.c.programme_id, budgets.c.year)
+    """What was redeemed is told by the grants: nothing is guarded by it, so no redemption of a
+    voucher need write the row that all of a programme's have in common."""
+    query = (
+        sa.select(
+            budgets.c.programme_id,
+            budgets.c.year,
+            budgets.c.pool,
+            budgets.c.committed,
+            sa.func.coalesce(sa.func.sum(grants.c.redeemed), 0),
+        )
+        .outerjoin(
+            grants,
+            (grants.c.programme_id == budgets.c.programme_id) & (grants.c.year == budgets.c.year),
+        )
+        .group_by(budgets.c.programme_id, budgets.c.year, budgets.c.pool, budgets.c.committed)
+        .order_by(budgets.c.programme_id, budgets.c.year)
+    )
     if programme_id is not None:
         query = query.where(budgets.c.programme_id == programme_id)
-    return [_budget(row) for row in conn.execute(query)]
+    return [Budget(*row[:4], int(row[4])) for row in conn.execute(query)]
 
 
-def lock_budgets(conn: Connection, keys: Sequence[tuple[str, int]]) -> list[Budget]:
-    """In order of key, so that two who need the same ones never wait in a ring."""
+def lock_budgets(conn: Connection, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """Programme and year → micro-yuan left. In order of key, so that two who need the same ones
+    never wait in a ring."""
     wanted = sorted(set(keys))
     query = (
         sa.select(budgets)
@@ -259,12 +289,12 @@ def lock_budgets(conn: Connection, keys: Sequence[tuple[str, int]]) -> list[Budg
         .order_by(budgets.c.programme_id, budgets.c.year)
         .with_for_update()
     )
-    return [_budget(row) for row in conn.execute(query)]
+    return {(row.programme_id, row.year): row.pool - row.committed for row in conn.execute(query)}
 
 
 def open_budget(conn: Connection, programme_id: str, year: int, pool: int) -> bool:
     """Opened, or changed: never below what is committed. False if it would be."""
-    if insert_new_rows(conn, budgets, [(programme_id, year, pool, 0, 0)], ("year",)):
+    if insert_new_rows(conn, budgets, [(programme_id, year, pool, 0)], ("year",)):
         return True
     statement = (
         sa.update(budgets)
@@ -278,20 +308,10 @@ def open_budget(conn: Connection, programme_id: str, year: int, pool: int) -> bo
     return conn.execute(statement).rowcount == 1
 
 
-def draw(conn: Connection, programme_id: str, year: int, committed: int, redeemed: int) -> bool:
-    """Commit (and redeem) from a budget; False if it does not hold so much, or is not open."""
-    return (
-        _DRAW.run(
-            conn,
-            {
-                "programme": programme_id,
-                "of_year": year,
-                "commit_now": committed,
-                "redeem_now": redeemed,
-            },
-        )
-        == 1
-    )
+def draw(conn: Connection, programme_id: str, year: int, committed: int) -> bool:
+    """Commit from a budget, or give back; False if it does not hold so much, or is not open."""
+    wanted = {"programme": programme_id, "of_year": year, "commit_now": committed}
+    return _DRAW.run(conn, wanted) == 1
 
 
 def allow(

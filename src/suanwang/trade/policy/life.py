@@ -4,12 +4,14 @@
                               ├───────▶ refused
                               └───────▶ withdrawn
 
-    grant (发放)           active ──▶ spent           by redemption (核销) or payout (兑付)
+    grant (发放)           active ◀─▶ spent           by redemption (核销) or payout (兑付);
+                              │                       back when a charge that it paid is undone
                               ├─────▶ expired         what is left goes back to the budget
                               └─────▶ reclaimed       after an audit (审计): clawback (追回)
                            spent, expired ─▶ reclaimed
 
-Both only move forward; the transitions are the two tables below.
+But for a spent grant that gets something back, both only move forward; the transitions are the
+two tables below.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ APPLICATION_MOVES: Mapping[ApplicationState, tuple[ApplicationState, ...]] = {
 }
 GRANT_MOVES: Mapping[GrantState, tuple[GrantState, ...]] = {
     GrantState.ACTIVE: (GrantState.SPENT, GrantState.EXPIRED, GrantState.RECLAIMED),
-    GrantState.SPENT: (GrantState.RECLAIMED,),
+    GrantState.SPENT: (GrantState.ACTIVE, GrantState.RECLAIMED),
     GrantState.EXPIRED: (GrantState.RECLAIMED,),
     GrantState.RECLAIMED: (),
 }
@@ -129,7 +131,8 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Of a programme in a year. committed ≤ pool, whoever writes at once."""
+    """Of a programme in a year. committed ≤ pool, whoever writes at once; what was redeemed is the
+    sum of its grants."""
 
     programme_id: str
     year: int

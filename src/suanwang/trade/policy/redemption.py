@@ -74,7 +74,7 @@ def relieve(
     pools = (
         grant_store.lock_budgets(tx.conn, [(g.programme_id, g.year) for g in instant])
         if instant
-        else []
+        else {}
     )
     of_pool = cards(tx.conn, sorted({one.pool_id for one in records.values()}))
     facts = [
@@ -91,7 +91,7 @@ def relieve(
         if one.amount_micro_yuan > 0
     ]
     purses = _purses(tx.conn, usable, documents, facts)
-    left = {f"{one.programme_id}/{one.year}": one.left_micro_yuan for one in pools}
+    left = {f"{programme}/{year}": amount for (programme, year), amount in pools.items()}
     parts = relief.relieve(purses, facts, left)
     if not parts:
         return {}
@@ -156,14 +156,15 @@ def _redeem(tx: Tx, grants: Mapping[str, Grant], parts: Mapping[UsageKey, Sequen
     stale = StaleWrite("GrantChanged", "A grant has just been changed.", hint="Try again.")
     if not grant_store.redeem(tx.conn, list(taken.items())):
         raise stale
-    drawn: dict[tuple[str, int], list[int]] = {}
+    # what was committed when it was granted is not committed again
+    drawn: dict[tuple[str, int], int] = {}
     for grant_id, amount in taken.items():
         grant = grants[grant_id]
-        sums = drawn.setdefault((grant.programme_id, grant.year), [0, 0])
-        sums[0] += amount if grant.mode is Mode.INSTANT else 0
-        sums[1] += amount
-    for (programme_id, year), (committed, redeemed) in sorted(drawn.items()):
-        if not grant_store.draw(tx.conn, programme_id, year, committed, redeemed):
+        if grant.mode is Mode.INSTANT:
+            key = grant.programme_id, grant.year
+            drawn[key] = drawn.get(key, 0) + amount
+    for (programme_id, year), amount in sorted(drawn.items()):
+        if not grant_store.draw(tx.conn, programme_id, year, amount):
             raise stale
 
 
@@ -173,11 +174,11 @@ def _as_relief(grant: Grant, documents: Mapping[tuple[str, int], Programme], par
         part.programme_id,
         part.grant_id,
         part.amount_micro_yuan,
-        _postings(document, grant, part.amount_micro_yuan),
+        postings(document, grant, part.amount_micro_yuan),
     )
 
 
-def _postings(document: Programme, grant: Grant, amount: int) -> tuple[tuple[AccountKey, int], ...]:
+def postings(document: Programme, grant: Grant, amount: int) -> tuple[tuple[AccountKey, int], ...]:
     """Each funder owes its part; vouchers go back to where they were issued."""
     owed = [
         (subsidy_key(document.id, funder), -part) for funder, part in relief.split(document, amount)
@@ -188,7 +189,7 @@ def _postings(document: Programme, grant: Grant, amount: int) -> tuple[tuple[Acc
     return tuple(owed)
 
 
-def _locked(tx: Tx, grant_id: str) -> tuple[Grant, Programme]:
+def locked(tx: Tx, grant_id: str) -> tuple[Grant, Programme]:
     found = grant_store.lock_grant(tx.conn, grant_id)
     if found is None:
         raise not_found("voucher", grant_id)
@@ -198,7 +199,7 @@ def _locked(tx: Tx, grant_id: str) -> tuple[Grant, Programme]:
 def pay_out(tx: Tx, grant_id: str, amount: int | None, reference: str) -> PostResult:
     """兑付 of a grant that does not work at the charge: to the buyer's account, or the provider's
     revenue. `amount`: all that is left if None. A reference is booked once."""
-    found, document = _locked(tx, grant_id)
+    found, document = locked(tx, grant_id)
     if works_at_charge(found.mode, found.item) or service.is_line(document, found.item):
         raise Conflict(
             "NotPaidOut",
@@ -219,17 +220,15 @@ def pay_out(tx: Tx, grant_id: str, amount: int | None, reference: str) -> PostRe
             hint="Look at what is left; grant anew for more.",
             field="amount",
         )
-    postings = [(_beneficiary(tx, found, document), due), *_postings(document, found, due)]
-    accounts = ledger.ensure_accounts(tx, [account for account, _ in postings])
-    if not grant_store.redeem(tx.conn, [(grant_id, due)]) or not grant_store.draw(
-        tx.conn, document.id, found.year, 0, due
-    ):
+    parts = [(_beneficiary(tx, found, document), due), *postings(document, found, due)]
+    accounts = ledger.ensure_accounts(tx, [account for account, _ in parts])
+    if not grant_store.redeem(tx.conn, [(grant_id, due)]):
         raise StaleWrite("GrantChanged", "A grant has just been changed.", hint="Try again.")
     draft = EntryDraft(
         key,
         EntryKind.PROGRAMME_PAYOUT,
         tx.now_ms,
-        tuple((accounts[account].id, part) for account, part in postings),
+        tuple((accounts[account].id, part) for account, part in parts),
         document.title.zh,
     )
     return ledger.post(tx, [draft])
@@ -286,7 +285,7 @@ def owed(conn: Connection, document: Programme) -> dict[str, int]:
 
 def audit_grant(tx: Tx, grant_id: str, finding: Finding, remark: str) -> None:
     """审计: looked at again after the fact. A breach opens the way to a clawback."""
-    found, _ = _locked(tx, grant_id)
+    found, _ = locked(tx, grant_id)
     if found.state is GrantState.RECLAIMED:
         check_grant_move(found.state, GrantState.RECLAIMED)
     grant_store.note_audit(tx, grant_id, finding, remark)
@@ -300,7 +299,7 @@ def claw_back(
     Raises Conflict without an audit that found a breach, or on a ground or at a time that the
     programme does not know. None: nothing had been paid.
     """
-    found, document = _locked(tx, grant_id)
+    found, document = locked(tx, grant_id)
     check_grant_move(found.state, GrantState.RECLAIMED)
     if found.finding is not Finding.BREACH:
         raise Conflict(
@@ -329,8 +328,8 @@ def claw_back(
         (subsidy_key(document.id, funder), part) for funder, part in relief.split(document, due)
     ]
     accounts = ledger.ensure_accounts(tx, [whose, *(key for key, _ in back)])
-    postings = ((accounts[whose].id, -due), *((accounts[key].id, part) for key, part in back))
-    draft = EntryDraft(f"clawback:{grant_id}", EntryKind.CLAWBACK, tx.now_ms, postings, remark)
+    parts = ((accounts[whose].id, -due), *((accounts[key].id, part) for key, part in back))
+    draft = EntryDraft(f"clawback:{grant_id}", EntryKind.CLAWBACK, tx.now_ms, parts, remark)
     return ledger.post(tx, [draft])
 
 
@@ -364,12 +363,22 @@ def _end(
     left = found.left_micro_yuan
     if found.state is not GrantState.ACTIVE or not left:
         return
-    grant_store.allow(tx.conn, document.id, found.organisation_id, found.year, -left, MAX_AMOUNT)
+    give_allowance(tx, document, found, left)
     if found.mode is not Mode.INSTANT and not service.is_line(document, found.item):
-        grant_store.draw(tx.conn, document.id, found.year, -left, 0)
+        grant_store.draw(tx.conn, document.id, found.year, -left)
     if found.mode is Mode.VOUCHER:
         key = f"return:{found.id}"
         service.move_vouchers(tx, document, found.project_id, -left, key, EntryKind.VOUCHER_RETURN)
+
+
+def give_allowance(tx: Tx, document: Programme, grant: Grant, amount: int) -> None:
+    """What an entity, and an undertaking, may be granted once more."""
+    of_entity = (document.id, grant.organisation_id, grant.year)
+    grant_store.allow(tx.conn, *of_entity, -amount, MAX_AMOUNT)
+    request = service.application(tx.conn, grant.application_id).request
+    if service.project_cap(document, request) is not None:
+        subject = checking.project_subject(request)
+        grant_store.allow(tx.conn, document.id, subject, 0, -amount, MAX_AMOUNT)
 
 
 def expire(tx: Tx, limit: int = 200) -> bool:

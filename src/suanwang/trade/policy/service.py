@@ -293,6 +293,12 @@ def is_line(document: Programme, item: Item) -> bool:
     return benefit is not None and benefit.kind is BenefitKind.LINE
 
 
+def project_cap(document: Programme, request: Request) -> int | None:
+    """Yuan that an undertaking may be granted in all."""
+    benefit = document.benefit_for(request.item)
+    return None if benefit is None or not request.project_reference else benefit.caps.project_yuan
+
+
 def _take(tx: Tx, found: Application, checked: checking.Checked, made: Grant) -> None:
     """Caps, exclusions, budget: each by a guard of its own, so that of many at once only as many
     succeed as there is room for."""
@@ -301,9 +307,8 @@ def _take(tx: Tx, found: Application, checked: checking.Checked, made: Grant) ->
     entity = (document.id, made.organisation_id, made.year)
     if not grant_store.allow(tx.conn, *entity, amount, MAX_AMOUNT if cap is None else cap):
         raise not_eligible(Refusal(Reason.CAP_REACHED, (("cap", str((cap or 0) // micro(1))),)))
-    benefit = document.benefit_for(request.item)
-    limit = benefit.caps.project_yuan if benefit is not None else None
-    if request.project_reference and limit is not None:
+    limit = project_cap(document, request)
+    if limit is not None:
         subject = checking.project_subject(request)
         if not grant_store.allow(tx.conn, document.id, subject, 0, amount, micro(limit)):
             raise not_eligible(Refusal(Reason.CAP_REACHED, (("cap", str(limit)),)))
@@ -318,7 +323,7 @@ def _take(tx: Tx, found: Application, checked: checking.Checked, made: Grant) ->
             Refusal(Reason.CONTRACT_ALREADY_HELPED, (("contract", request.contract),), "contract")
         )
     commits = made.mode is not Mode.INSTANT and not is_line(document, request.item)
-    if commits and not grant_store.draw(tx.conn, document.id, made.year, amount, 0):
+    if commits and not grant_store.draw(tx.conn, document.id, made.year, amount):
         raise LimitExceeded(
             Reason.BUDGET_EXHAUSTED,
             f"This year's budget of {document.id} does not hold so much any more.",

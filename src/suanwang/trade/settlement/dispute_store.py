@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Row
 from suanwang.platform.bulk import insert_new_rows, insert_rows
 from suanwang.platform.schema import Id, Money, Ms, metadata
 from suanwang.trade.settlement.model import (
+    Credit,
     Dispute,
     DisputeEvent,
     DisputeReason,
@@ -52,6 +53,18 @@ disputes = sa.Table(
         postgresql_where=sa.text("state <> 'withdrawn'"),
     ),
 )
+
+credits = sa.Table(
+    "dispute_credits",
+    metadata,
+    sa.Column("dispute_id", Id, sa.ForeignKey("disputes.id"), primary_key=True),
+    sa.Column("entry_id", Id, primary_key=True),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("amount", Money, nullable=False),
+    sa.Index("ix_dispute_credits_entry_id", "entry_id"),
+    sa.CheckConstraint("amount > 0", name="dispute_credits_amount"),
+)
+IN_LIMIT = 500
 
 events = sa.Table(
     "dispute_events",
@@ -160,11 +173,33 @@ def page(
     return [_dispute(row) for row in conn.execute(query)]
 
 
+def add_credits(conn: Connection, dispute_id: str, found: Sequence[Credit]) -> None:
+    rows = [(dispute_id, one.entry_id, one.at_ms, one.amount_micro_yuan) for one in found]
+    insert_rows(conn, credits, rows)
+
+
+def credited_by_entry(conn: Connection, entry_ids: Sequence[str]) -> dict[str, int]:
+    """Entry → what disputes gave back of it, where they did."""
+    found: dict[str, int] = {}
+    for start in range(0, len(entry_ids), IN_LIMIT):
+        query = (
+            sa.select(credits.c.entry_id, sa.func.sum(credits.c.amount))
+            .where(credits.c.entry_id.in_(entry_ids[start : start + IN_LIMIT]))
+            .group_by(credits.c.entry_id)
+        )
+        found.update((row[0], int(row[1])) for row in conn.execute(query))
+    return found
+
+
 def credited(conn: Connection, project_id: str, from_ms: int, until_ms: int) -> int:
     """Given back for entries of the span that still stand."""
-    query = sa.select(sa.func.coalesce(sa.func.sum(disputes.c.credited), 0)).where(
-        disputes.c.project_id == project_id,
-        disputes.c.subject_at_ms >= from_ms,
-        disputes.c.subject_at_ms < until_ms,
+    query = (
+        sa.select(sa.func.coalesce(sa.func.sum(credits.c.amount), 0))
+        .join(disputes, disputes.c.id == credits.c.dispute_id)
+        .where(
+            disputes.c.project_id == project_id,
+            credits.c.at_ms >= from_ms,
+            credits.c.at_ms < until_ms,
+        )
     )
     return int(conn.execute(query).scalar_one())

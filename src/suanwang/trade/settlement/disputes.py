@@ -7,7 +7,7 @@ knows contracts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -17,15 +17,8 @@ from suanwang.platform.database import Tx
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.rules import not_found
 from suanwang.trade.ledger import service as ledger
-from suanwang.trade.ledger.model import (
-    AccountKind,
-    EntryDraft,
-    EntryKind,
-    OwnerKind,
-    project_key,
-    revenue_key,
-)
-from suanwang.trade.settlement import dispute_store, rules, store
+from suanwang.trade.ledger.model import CNY, AccountKind, EntryKind, OwnerKind
+from suanwang.trade.settlement import dispute_store, giving_back, rules, store
 from suanwang.trade.settlement.model import (
     Dispute,
     DisputeEvent,
@@ -58,7 +51,11 @@ def entry_subject(conn: Connection, entry_id: str) -> Subject:
             field="subject",
         )
     if ledger.reversal_of(conn, entry_id) is not None:
-        raise Conflict("EntryReversed", f"{entry_id} has been reversed already.", hint="")
+        raise Conflict(
+            "EntryReversed",
+            f"{entry_id} has been reversed: nothing is left to give back.",
+            hint="Nothing was taken in the end; a dispute over it is rejected.",
+        )
     payer = payers[0]
     sellers = [one.key.owner_id for one in accounts if one.key.kind is AccountKind.REVENUE]
     return Subject(
@@ -67,9 +64,38 @@ def entry_subject(conn: Connection, entry_id: str) -> Subject:
         payer.key.owner_id,
         tenancy.project(conn, payer.key.owner_id).organisation_id,
         sellers[0] if len(sellers) == 1 else "",
-        -amounts[payer.id],
+        -amounts[payer.id] - dispute_store.credited_by_entry(conn, [entry_id]).get(entry_id, 0),
         entry.at_ms,
         payer.key.currency,
+        (entry_id,),
+    )
+
+
+ENTRIES: Mapping[SubjectKind, Find] = {SubjectKind.ENTRY: entry_subject}
+
+
+def subject_of_entries(
+    conn: Connection,
+    kind: SubjectKind,
+    identity: str,
+    project_id: str,
+    provider_organisation_id: str,
+    keys: Sequence[str],
+) -> Subject:
+    """A thing that costs what the entries of these keys took of a project and that nobody has
+    given back yet."""
+    ids = ledger.entries_of_keys(conn, keys)
+    found = giving_back.standing(conn, ids, project_id)
+    return Subject(
+        kind,
+        identity,
+        project_id,
+        tenancy.project(conn, project_id).organisation_id,
+        provider_organisation_id,
+        sum(one.left for one in found),
+        max((one.entry.at_ms for one in found), default=0),
+        CNY,
+        tuple(one.entry.id for one in found),
     )
 
 
@@ -135,50 +161,28 @@ def reject(tx: Tx, dispute_id: str, *, text: str, by: str) -> Dispute:
     return _move(tx, dispute_id, DisputeState.REJECTED, text, by, {})
 
 
-def uphold(tx: Tx, dispute_id: str, *, amount: int | None, text: str, by: str) -> Dispute:
+def uphold(
+    tx: Tx,
+    dispute_id: str,
+    *,
+    amount: int | None,
+    text: str,
+    by: str,
+    finders: Mapping[SubjectKind, Find] | None = None,
+) -> Dispute:
     """Give the money back: all of an entry by its red letter, part of it by those who got it."""
+    finders = ENTRIES if finders is None else finders
     dispute = find(tx.conn, dispute_id)
     rules.check_may_decide(dispute, tx.now_ms)
     rules.check_move(rules.DISPUTE_MOVES, "dispute", dispute_id, dispute.state, DisputeState.UPHELD)
     awarded = dispute.claimed_micro_yuan if amount is None else amount
     rules.check_awarded(dispute, awarded)
-    entry_id, credited = _give_back(tx, dispute, awarded)
+    subject = subject_of(tx.conn, dispute.subject_kind, dispute.subject_id, finders)
+    entry_id, credits = giving_back.give_back(tx, dispute, subject.entry_ids, awarded)
+    dispute_store.add_credits(tx.conn, dispute_id, credits)
+    credited = sum(one.amount_micro_yuan for one in credits)
     changes = {"awarded": awarded, "credited": credited, "entry_id": entry_id}
     return _move(tx, dispute_id, DisputeState.UPHELD, text, by, changes)
-
-
-def _give_back(tx: Tx, dispute: Dispute, awarded: int) -> tuple[str, int]:
-    """(entry, what of it was given back beside an entry that stands)."""
-    why = f"dispute {dispute.id}"
-    payer = project_key(dispute.project_id, dispute.currency)
-    if dispute.subject_kind is SubjectKind.ENTRY:
-        entry, accounts = ledger.entry(tx.conn, dispute.subject_id)
-        if ledger.reversal_of(tx.conn, entry.id) is not None:
-            raise Conflict(
-                "EntryReversed",
-                f"{entry.id} has been reversed meanwhile.",
-                hint="Nothing is left to give back: reject the dispute.",
-            )
-        payer_id = next(one.id for one in accounts if one.key == payer)
-        if awarded == -dict(entry.postings)[payer_id]:
-            booked = ledger.reverse(tx, entry.id, reason=why)
-            return next(iter({**booked.repeated, **booked.posted}.values())), 0
-        others = [one for one in entry.postings if one[0] != payer_id]
-        givers = [one for one, _ in others]
-        parts = rules.shares_given_back(awarded, entry.postings, payer_id)
-    else:
-        seller = revenue_key(dispute.provider_organisation_id, dispute.currency)
-        found = ledger.ensure_accounts(tx, [payer, seller])
-        payer_id, givers, parts = found[payer].id, [found[seller].id], [awarded]
-    taken = tuple((one, -part) for one, part in zip(givers, parts, strict=True) if part)
-    draft = EntryDraft(
-        f"dispute:{dispute.id}",
-        EntryKind.TRANSFER,
-        tx.now_ms,
-        ((payer_id, awarded), *taken),
-        why,
-    )
-    return ledger.post(tx, [draft]).posted[draft.key], awarded
 
 
 def _move(

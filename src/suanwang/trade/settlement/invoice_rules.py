@@ -134,19 +134,6 @@ def _line(line: ReportLine, name: str, gross: int, tax_percent: int) -> InvoiceL
     )
 
 
-def red_lines(lines: Sequence[InvoiceLine]) -> tuple[InvoiceLine, ...]:
-    return tuple(
-        msgspec.structs.replace(
-            line,
-            quantity_milli=-line.quantity_milli,
-            gross_fen=-line.gross_fen,
-            net_fen=-line.net_fen,
-            tax_fen=-line.tax_fen,
-        )
-        for line in lines
-    )
-
-
 def sums(lines: Sequence[InvoiceLine]) -> tuple[int, int, int]:
     """(gross, net, tax) in fen."""
     gross = sum(line.gross_fen for line in lines)
@@ -210,7 +197,7 @@ def data_of(invoice: Invoice, original: Invoice | None) -> dict[str, Any]:
                 "项目名称": line.item,
                 "规格型号": line.specification,
                 "单位": line.unit,
-                "数量": _thousandths(line.quantity_milli),
+                "数量": _thousandths(line.quantity_milli) if line.quantity_milli else "",
                 "单价": _unit_price(line),
                 "金额": fen_text(line.net_fen),
                 "税率": f"{invoice.tax_percent}%",
@@ -229,6 +216,7 @@ def data_of(invoice: Invoice, original: Invoice | None) -> dict[str, Any]:
         else {
             "原申请编号": original.id,
             "原发票号码": original.number,
+            "冲红范围": "全部" if invoice.gross_fen == -original.gross_fen else "部分",
             "原因": invoice.red_reason.value if invoice.red_reason else "",
         },
     }

@@ -26,6 +26,9 @@ buyer_profiles = sa.Table(
     sa.Column("updated_at_ms", Ms, nullable=False),
 )
 
+_UNDER_WAY = sa.text("reverses IS NOT NULL AND state = 'requested'")
+"""Of one invoice one red letter at a time is asked for."""
+
 invoices = sa.Table(
     "invoices",
     metadata,
@@ -61,11 +64,11 @@ invoices = sa.Table(
         postgresql_where=sa.text("number <> ''"),
     ),
     sa.Index(
-        "uq_invoices_reverses",
+        "uq_invoices_red_under_way",
         "reverses",
         unique=True,
-        sqlite_where=sa.text("reverses IS NOT NULL AND state <> 'rejected'"),
-        postgresql_where=sa.text("reverses IS NOT NULL AND state <> 'rejected'"),
+        sqlite_where=_UNDER_WAY,
+        postgresql_where=_UNDER_WAY,
     ),
 )
 
@@ -115,12 +118,14 @@ def number_taken(conn: Connection, number: str) -> bool:
     return conn.execute(query).first() is not None
 
 
-def red_letter_of(conn: Connection, invoice_id: str) -> Invoice | None:
-    query = sa.select(invoices).where(
-        invoices.c.reverses == invoice_id, invoices.c.state != InvoiceState.REJECTED.value
+def red_letters_of(conn: Connection, invoice_id: str) -> list[Invoice]:
+    """Issued ones and one that is asked for, in order of their being asked for."""
+    query = (
+        sa.select(invoices)
+        .where(invoices.c.reverses == invoice_id, invoices.c.state != InvoiceState.REJECTED.value)
+        .order_by(invoices.c.id)
     )
-    row = conn.execute(query).first()
-    return None if row is None else _invoice(row)
+    return [_invoice(row) for row in conn.execute(query)]
 
 
 def page(
@@ -164,4 +169,17 @@ def invoiced_fen(conn: Connection, project_id: str, month: str) -> int:
         invoices.c.reverses.is_(None),
         invoices.c.state.in_(binding),
     )
-    return int(conn.execute(query).scalar_one())
+    bound = int(conn.execute(query).scalar_one())
+    # of an invoice that stands, issued red letters have undone a part
+    original = invoices.alias("original")
+    undone = (
+        sa.select(sa.func.coalesce(sa.func.sum(invoices.c.gross_fen), 0))
+        .join(original, original.c.id == invoices.c.reverses)
+        .where(
+            invoices.c.project_id == project_id,
+            invoices.c.month == month,
+            invoices.c.state == InvoiceState.ISSUED.value,
+            original.c.state == InvoiceState.ISSUED.value,
+        )
+    )
+    return bound + int(conn.execute(undone).scalar_one())

@@ -18,16 +18,19 @@ from suanwang.trade.settlement import (
     dispute_store,
     invoice_rules,
     invoice_store,
+    red_letters,
     rules,
     store,
 )
 from suanwang.trade.settlement.model import (
     Invoice,
     Invoiceable,
+    InvoiceLine,
     InvoiceState,
     RedReason,
     TaxParty,
 )
+from suanwang.trade.settlement.red_letters import Part
 
 CHARGED = (EntryKind.CHARGE, EntryKind.RENT)
 """Kinds of entries of a project's account that are a sale to it."""
@@ -117,7 +120,8 @@ def request(
 
 
 def issue(tx: Tx, invoice_id: str, *, number: str, issued_on: str, by: str) -> Invoice:
-    """The tax channel has issued it. A red letter reverses the invoice that it is for."""
+    """The tax channel has issued it. Once its red letters undo all of an invoice, it is
+    reversed."""
     before = find(tx.conn, invoice_id)
     changes = {
         "number": invoice_rules.check_number(number),
@@ -135,8 +139,18 @@ def issue(tx: Tx, invoice_id: str, *, number: str, issued_on: str, by: str) -> I
         )
     moved = _move(tx, before, InvoiceState.ISSUED, changes)
     if before.reverses is not None:
-        _move(tx, find(tx.conn, before.reverses), InvoiceState.REVERSED, {})
+        original = find(tx.conn, before.reverses)
+        if not undone_left(tx.conn, original):
+            _move(tx, original, InvoiceState.REVERSED, {})
     return moved
+
+
+def undone_left(conn: Connection, original: Invoice) -> int:
+    """Fen of an invoice that no issued red letter undoes."""
+    letters = invoice_store.red_letters_of(conn, original.id)
+    return original.gross_fen + sum(
+        one.gross_fen for one in letters if one.state is InvoiceState.ISSUED
+    )
 
 
 def reject(tx: Tx, invoice_id: str, *, why: str, by: str) -> Invoice:
@@ -145,8 +159,11 @@ def reject(tx: Tx, invoice_id: str, *, why: str, by: str) -> Invoice:
     return _move(tx, before, InvoiceState.REJECTED, {"refusal": why, "issued_by": by})
 
 
-def reverse(tx: Tx, invoice_id: str, *, reason: RedReason, by: str) -> Invoice:
-    """Ask for the red letter of an issued invoice: the negative of it, with its number."""
+def reverse(
+    tx: Tx, invoice_id: str, *, reason: RedReason, by: str, part: Part = red_letters.WHOLE
+) -> Invoice:
+    """Ask for a red letter of an issued invoice: the negative of it, or of a part of what is left
+    of it. One at a time; the same one asked for again is told as it is."""
     tx.serialise(f"invoice-red:{invoice_id}")
     original = find(tx.conn, invoice_id)
     if original.reverses is not None:
@@ -158,12 +175,36 @@ def reverse(tx: Tx, invoice_id: str, *, reason: RedReason, by: str) -> Invoice:
     rules.check_move(
         rules.INVOICE_MOVES, "invoice", invoice_id, original.state, InvoiceState.REVERSED
     )
-    found = invoice_store.red_letter_of(tx.conn, invoice_id)
-    if found is not None:
-        return found
-    lines = invoice_rules.red_lines(original.lines)
+    letters = invoice_store.red_letters_of(tx.conn, invoice_id)
+    issued = [one.lines for one in letters if one.state is InvoiceState.ISSUED]
+    left = red_letters.left_of(original.lines, issued)
+    lines = red_letters.lines_of(left, part, reason, original.tax_percent)
+    waiting = next((one for one in letters if one.state is InvoiceState.REQUESTED), None)
+    if waiting is not None:
+        if _same(waiting, lines, reason):
+            return waiting
+        raise Conflict(
+            "RedLetterUnderWay",
+            f"A red letter of {invoice_id} is asked for already: {waiting.id}.",
+            hint="Have it issued or rejected first; then ask for the next.",
+        )
+    made = _red_letter(tx, original, lines, reason, by)
+    invoice_store.insert(tx.conn, made)
+    return made
+
+
+def _same(letter: Invoice, lines: tuple[InvoiceLine, ...], reason: RedReason) -> bool:
+    """Lines of letters from before there were parts do not name the line that they undo."""
+    return letter.red_reason is reason and [
+        (one.specification, one.gross_fen, one.net_fen) for one in letter.lines
+    ] == [(one.specification, one.gross_fen, one.net_fen) for one in lines]
+
+
+def _red_letter(
+    tx: Tx, original: Invoice, lines: tuple[InvoiceLine, ...], reason: RedReason, by: str
+) -> Invoice:
     gross, net, tax = invoice_rules.sums(lines)
-    made = Invoice(
+    return Invoice(
         id=tx.ids.new("inv"),
         organisation_id=original.organisation_id,
         project_id=original.project_id,
@@ -182,8 +223,11 @@ def reverse(tx: Tx, invoice_id: str, *, reason: RedReason, by: str) -> Invoice:
         reverses=original.id,
         red_reason=reason,
     )
-    invoice_store.insert(tx.conn, made)
-    return made
+
+
+def red_letters_of(conn: Connection, invoice_id: str) -> list[Invoice]:
+    """Those that are asked for or issued."""
+    return invoice_store.red_letters_of(conn, invoice_id)
 
 
 def _move(tx: Tx, before: Invoice, to: InvoiceState, changes: Mapping[str, Any]) -> Invoice:

@@ -4,7 +4,7 @@ payout     proposed ──▶ approved ──▶ paid
                ├────▶ cancelled ◀──┤  (not yet at the bank)
                                    └──▶ failed        the bank sent it back
 
-invoice    requested ──▶ issued ──▶ reversed          its red letter was issued
+invoice    requested ──▶ issued ──▶ reversed          its red letters undo all of it
                 └──▶ rejected
 
 dispute    opened ──▶ answered ──▶ upheld | rejected
@@ -99,6 +99,19 @@ class Payout:
     entry_id: str
     """What took it out of the revenue."""
     version: int = 1
+    released_by: str = ""
+    """Who saw it out: entered the bank's reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutRule:
+    """Whether an operator's only officer may release what he prepared, and why."""
+
+    organisation_id: str
+    alone: bool
+    why: str
+    changed_at_ms: int
+    changed_by: str
 
 
 # --- invoices ----------------------------------------------------------------------------------
@@ -149,6 +162,8 @@ class InvoiceLine(msgspec.Struct, frozen=True):
     gross_fen: int
     net_fen: int
     tax_fen: int
+    of_line: int | None = None
+    """On a red letter: number, from 0, of the line that it undoes; None: the one in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +260,18 @@ class Subject:
     """What it cost: no more can be given back."""
     at_ms: int
     currency: str
+    entry_ids: tuple[str, ...] = ()
+    """Of the ledger, that took the money."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What a dispute gave back of an entry that stands."""
+
+    entry_id: str
+    at_ms: int
+    """The instant at which the entry counts: its month has so much less."""
+    amount_micro_yuan: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,13 @@ from suanwang.trade.ledger.model import (
     OwnerKind,
     payable_key,
 )
-from suanwang.trade.settlement import rules, store
+from suanwang.trade.settlement import four_eyes, rules, store
+from suanwang.trade.settlement.four_eyes import FourEyes
 from suanwang.trade.settlement.model import Payout, PayoutLine, PayoutState
 
 PAYABLE_CURRENCIES = (CNY,)
 """What a bank moves. Vouchers are settled with their programme, not with a bank."""
+TWO_AT_LEAST = FourEyes(None, 2)
 
 
 def propose(
@@ -136,12 +138,17 @@ def approve(tx: Tx, payout_id: str, *, by: str) -> Payout:
     return _move(tx, payout_id, PayoutState.APPROVED, approved_by=by)
 
 
-def confirm(tx: Tx, payout_id: str, *, bank_reference: str) -> Payout:
-    """The bank has moved the money."""
+def confirm(
+    tx: Tx, payout_id: str, *, bank_reference: str, by: str, rule: FourEyes = TWO_AT_LEAST
+) -> Payout:
+    """The bank has moved the money; who releases it proposed and approved nothing of it."""
     payout = find(tx.conn, payout_id)
     if payout.state is PayoutState.PAID and payout.bank_reference == bank_reference:
         return payout
-    moved = _move(tx, payout_id, PayoutState.PAID, bank_reference=bank_reference)
+    rules.check_move(rules.PAYOUT_MOVES, "payout", payout_id, payout.state, PayoutState.PAID)
+    four_eyes.check(payout, by, rule)
+    released = {"bank_reference": bank_reference, "released_by": by}
+    moved = _move(tx, payout_id, PayoutState.PAID, **released)
     payable = payable_key(payout.organisation_id, payout.currency)
     found = ledger.ensure_accounts(tx, [payable, CASH])
     amount = payout.amount_micro_yuan

@@ -17,6 +17,7 @@ from suanwang.trade.settlement.model import (
     DayClose,
     Payout,
     PayoutLine,
+    PayoutRule,
     PayoutState,
 )
 
@@ -63,6 +64,7 @@ payouts = sa.Table(
     sa.Column("bank_reference", sa.String(200), nullable=False),
     sa.Column("entry_id", Id, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("released_by", Id, nullable=False, server_default=""),
     sa.Index("ix_payouts_organisation_id_id", "organisation_id", "id"),
     sa.CheckConstraint("amount > 0", name="amount_positive"),
 )
@@ -75,6 +77,17 @@ payout_lines = sa.Table(
     sa.Column("what", sa.String(24), nullable=False),
     sa.Column("key", sa.String(80), nullable=False),
     sa.Column("amount", Money, nullable=False),
+)
+
+
+payout_rules = sa.Table(
+    "payout_rules",
+    metadata,
+    sa.Column("organisation_id", Id, primary_key=True),
+    sa.Column("alone", sa.Boolean, nullable=False),
+    sa.Column("why", sa.String(200), nullable=False),
+    sa.Column("changed_at_ms", Ms, nullable=False),
+    sa.Column("changed_by", Id, nullable=False),
 )
 
 
@@ -176,6 +189,7 @@ def _payout(row: Row[Any]) -> Payout:
         row.bank_reference,
         row.entry_id,
         row.version,
+        row.released_by,
     )
 
 
@@ -196,6 +210,7 @@ def insert_payout(tx: Tx, made: Payout, lines: Sequence[PayoutLine]) -> None:
         made.bank_reference,
         made.entry_id,
         made.version,
+        made.released_by,
     )
     insert_rows(tx.conn, payouts, [row])
     rows = [
@@ -245,6 +260,28 @@ def told_until(conn: Connection, organisation_id: str, currency: str) -> int:
         payouts.c.state.not_in(back),
     )
     return conn.execute(query).scalar() or 0
+
+
+def find_payout_rule(conn: Connection, organisation_id: str) -> PayoutRule | None:
+    query = sa.select(payout_rules).where(payout_rules.c.organisation_id == organisation_id)
+    row = conn.execute(query).first()
+    return None if row is None else PayoutRule(*row)
+
+
+def keep_payout_rule(tx: Tx, made: PayoutRule) -> None:
+    row = (made.organisation_id, made.alone, made.why, made.changed_at_ms, made.changed_by)
+    if insert_new_rows(tx.conn, payout_rules, [row], ("organisation_id",)):
+        return
+    tx.conn.execute(
+        sa.update(payout_rules)
+        .where(payout_rules.c.organisation_id == made.organisation_id)
+        .values(
+            alone=made.alone,
+            why=made.why,
+            changed_at_ms=made.changed_at_ms,
+            changed_by=made.changed_by,
+        )
+    )
 
 
 def move_payout(conn: Connection, before: Payout, changes: Mapping[str, Any]) -> bool:
