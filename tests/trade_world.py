@@ -36,6 +36,7 @@ from suanwang.trade.contracts.model import Contract, ContractState, Party
 from suanwang.trade.contracts.store import capacity
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.store import accounts
+from suanwang.trade.market import reading
 from suanwang.trade.market.books import Books
 from suanwang.trade.market.model import Answer, Instrument, OrderGiven, Supply
 from suanwang.trade.market.supply import pools_of
@@ -134,6 +135,12 @@ class Bazaar:
         return await self.write(
             lambda tx: self.books.place(tx, party, [(instrument, one) for one in given])
         )
+
+    async def expire_books(self) -> None:
+        """What the leader does as deliveries begin."""
+        now_ms = self.clock.now_ms()
+        for name in await self.read(lambda c: reading.begun(c, now_ms)):
+            await self.write(lambda tx, of=name: self.books.expire(tx, of))
 
     async def account(self, party: Party) -> tuple[int, int]:
         """(balance, held) in micro-yuan."""

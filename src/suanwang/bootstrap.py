@@ -322,21 +322,21 @@ class Loops:
         await asyncio.sleep(self._context.settings.sweep_every_ms / 1000)
 
     async def _market(self) -> None:
-        database, now_ms = self._context.database, self._context.clock.now_ms()
         if self._leads:
-            # mostly nothing has ended: that much a read can tell
-            while await database.read(lambda conn: market.has_begun(conn, now_ms)):
-                await database.write(self._context.books.expire)
-            if await database.read(lambda conn: listings.has_ended(conn, now_ms)):
-                await database.write(listings.expire)
-            await self._talks(now_ms)
+            now_ms = self._context.clock.now_ms()
+            await self._end_what_is_due(now_ms)
             await self._watch(now_ms)
         await asyncio.sleep(MARKET_EVERY_S)
 
-    async def _talks(self, now_ms: int) -> None:
-        """Each in a transaction of its own: one that fails holds up no other."""
+    async def _end_what_is_due(self, now_ms: int) -> None:
+        """Books, listings, enquiries and deals, each in a transaction of its own: one that fails
+        holds up no other. Mostly nothing is due: that much a read can tell."""
         database, box = self._context.database, self._context.secrets
         ends: list[Callable[[Tx], object]] = []
+        for name in await database.read(lambda conn: market.begun(conn, now_ms)):
+            ends.append(partial(self._context.books.expire, name=name))
+        if await database.read(lambda conn: listings.has_ended(conn, now_ms)):
+            ends.append(listings.expire)
         for enquiry in await database.read(lambda conn: quotations.due(conn, now_ms)):
             ends.append(partial(quotations_award.award, box=box, enquiry_id=enquiry))
         for deal in await database.read(lambda conn: deals.due(conn, now_ms)):
@@ -346,6 +346,8 @@ class Loops:
                 await database.write(end)
             except SuanwangError as error:
                 log.warning("%s: %s", error.reason, error)
+            except Exception:
+                log.exception("something of the market could not be ended")
 
     async def _auctions(self) -> None:
         """The pause comes first: what fails is tried again in its turn."""

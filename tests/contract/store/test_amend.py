@@ -131,7 +131,7 @@ async def test_what_is_refused_changes_nothing(talks: Talks) -> None:
     assert (await amend(talks, poor, bid, lots=1)).kept_place
     await talks.check()
     talks.to_hour(hour.period.first_hour)
-    await talks.write(talks.books.expire)
+    await talks.expire_books()
     with pytest.raises(Conflict, match="not in the book"):
         await amend(talks, poor, bid, lots=1)
 

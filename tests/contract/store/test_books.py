@@ -46,7 +46,7 @@ async def test_an_order_becomes_a_trade_a_contract_and_a_charge(bazaar: Bazaar) 
     await bazaar.check()
 
     bazaar.to_hour(hour.period.first_hour, past_s=30)
-    assert not await bazaar.write(bazaar.books.expire)
+    await bazaar.expire_books()
     assert await bazaar.account(seller) == (10_000 * YUAN, 3_200_000)
     await bazaar.deliver({contract.id: 4})
     bazaar.to_hour(hour.period.end_hour, past_s=90)

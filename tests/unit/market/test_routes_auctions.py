@@ -117,9 +117,9 @@ async def test_what_is_refused_names_its_field_and_holds_nothing(square: Square)
         (_buy(product="gold@henan"), 422, "UnknownProduct", "curve[0].product"),
         (_buy(lots=1_000_000, price=9_999), 422, "OrderTooLarge", "lots"),
         (_buy(lots=1_000), 429, "InsufficientFunds", None),
-        ({**_buy(), "project": "prj_nobody"}, 404, "ProjectNotFound", None),
+        ({**_buy(), "project": "prj_nobody"}, 404, "ProjectNotFound", "project"),
         ({**_buy(), "key": "a b"}, 422, "InvalidInput", "key"),
-        ({**_buy(), "colour": "red"}, 422, "InvalidBid", None),
+        ({**_buy(), "colour": "red"}, 422, "InvalidBid", "colour"),
         ({**sale, "source": site.source_id}, 422, "NotYourSource", "source"),
         ({**sale, "source": "con_" + "0" * 18}, 422, "NotYourSource", "source"),
     ):

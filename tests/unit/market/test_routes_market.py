@@ -102,7 +102,7 @@ async def test_a_batch_is_answered_one_by_one(square: Square) -> None:
         ({"side": "sell", "source": "pool_x"}, "NotYourSource", "source"),
         ({"key": "with space"}, "InvalidInput", "key"),
         ({"colour": "red"}, "InvalidInput", "colour"),
-        ({"project": "prj_nobody"}, "ProjectNotFound", None),
+        ({"project": "prj_nobody"}, "ProjectNotFound", "project"),
     ],
 )
 async def test_a_bad_order_names_its_field(

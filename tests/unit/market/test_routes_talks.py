@@ -321,7 +321,7 @@ async def test_the_leaders_loop_ends_what_is_due_and_no_failure_holds_up_the_oth
     await talks.quote(seller, good, site, 7)
     made = await talks.propose(seller, Side.SELL, buyer, talks.offer(site))
     clock.advance(s=HOUR_S)
-    await Loops(context)._talks(clock.now_ms())
+    await Loops(context)._end_what_is_due(clock.now_ms())
     assert (await talks.found(stuck)).state is EnquiryState.OPEN
     assert (await talks.found(good)).state is EnquiryState.AWARDED
     ended = await talks.read(lambda c: deals.get(c, made.id))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, partial
@@ -44,6 +45,7 @@ from suanwang.trade.market.auctions import Timetable
 if TYPE_CHECKING:
     from suanwang.engines.matching.call_auction import Effort
 
+log = logging.getLogger("suanwang.market")
 DECIDING = ("auction_awards.py", "auction_pairing.py", "auction_rules.py")
 TRIES = 3
 """What is offered may go while a round is cleared."""
@@ -294,10 +296,13 @@ class Auctioneer:
         for one in past:
             closed.append(await self._database.write(partial(self._close, one)))
         for one in closed:
-            if one.period.from_ms <= now_ms:
-                await self._database.write(partial(self._void, one))
-            else:
-                await self.clear(one.id, guard=self._guard)
+            try:
+                if one.period.from_ms <= now_ms:
+                    await self._database.write(partial(self._void, one))
+                else:
+                    await self.clear(one.id, guard=self._guard)
+            except Exception:  # it is tried again in its turn; the others have theirs now
+                log.exception("the round of %s could not be ended", one.day)
         return bool(missing or past or closed)
 
     def _close(self, one: Round, tx: Tx) -> Round:

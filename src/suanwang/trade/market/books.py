@@ -16,7 +16,6 @@ from suanwang.engines.matching import order_book
 from suanwang.engines.matching.model import Side
 from suanwang.engines.matching.order_book import OrderBook, Placed
 from suanwang.kernel.errors import InvariantViolated, require
-from suanwang.kernel.time import hour_of
 from suanwang.platform.database import Tx
 from suanwang.trade.contracts import service as contracts
 from suanwang.trade.contracts.model import Draft, Origin, Party
@@ -79,6 +78,12 @@ class _Session:
         self.released[project] = self.released.get(project, 0) + lots * order.held_per_lot
         if order.source_id is not None:
             self.returned[order.source_id] = self.returned.get(order.source_id, 0) + lots
+
+    def end(self, order: Order, state: OrderState, why: str, at_ms: int) -> None:
+        """All that is left of an order will not be traded."""
+        self.drop(order, order.left)
+        order.left, order.state, order.why, order.ended_at_ms = 0, state, why, at_ms
+        self.changed[order.id] = order
 
 
 class Books:
@@ -176,24 +181,25 @@ class Books:
             store.update_instrument(tx.conn, session.name, **band)
         self._close(tx, session, closed=session.row.closed)
 
-    def expire(self, tx: Tx, *, limit: int = 100) -> bool:
-        """Close the books whose delivery has begun; whether there may be more."""
-        names = store.begun(tx.conn, hour_of(tx.now_ms), limit)
-        for name in sorted(names):
-            session = self._open(tx, naming.parse(name), tradable=False)
-            for order in list(session.kept.resting.values()):
-                self._end(session, order, OrderState.EXPIRED, "DeliveryBegun", tx.now_ms)
-            self._close(tx, session, closed=True)
-        return len(names) == limit
+    def expire(self, tx: Tx, name: str) -> None:
+        """Close a book whose delivery has begun, by its name; one that is closed or has not begun
+        stays as it is. Even rows that are no book give everything back: nothing is matched."""
+        instrument = naming.parse(name)
+        row = store.lock_instrument(tx.conn, instrument)
+        if row.closed or instrument.period.from_ms > tx.now_ms:
+            return
+        self._kept.pop(name, None)
+        session = _begun(instrument, row, _Kept(row.version, OrderBook(), {}))
+        for order in store.resting(tx.conn, name):
+            session.end(order, OrderState.EXPIRED, "DeliveryBegun", tx.now_ms)
+        self._close(tx, session, closed=True)
 
     @staticmethod
     def _end(session: _Session, order: Order, state: OrderState, why: str, at_ms: int) -> None:
         left = session.kept.book.cancel(order.id)
         require(left == order.left, "BookOutOfStep", f"{order.id}: {left} of {order.left} lots.")
         del session.kept.resting[order.id]
-        session.drop(order, left)
-        order.left, order.state, order.why, order.ended_at_ms = 0, state, why, at_ms
-        session.changed[order.id] = order
+        session.end(order, state, why, at_ms)
 
     def _open(self, tx: Tx, instrument: Instrument, *, tradable: bool = True) -> _Session:
         if tradable:

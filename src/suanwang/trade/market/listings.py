@@ -33,7 +33,7 @@ from suanwang.trade.market.model import (
     ListingState,
     Supply,
 )
-from suanwang.trade.market.parties import capacity_gone, key_reused, no_capacity
+from suanwang.trade.market.parties import capacity_gone, key_reused, no_capacity, standing_of
 from suanwang.trade.market.rules import MAX_PRICE
 from suanwang.trade.market.supply import require_covers, source_of, supply
 
@@ -166,8 +166,7 @@ def buy(
             return earlier
     listing = _locked(tx, listing_id)
     check_purchase(listing, buyer, period, lots, tx.now_ms)
-    if capacity_gone(tx.conn, listing.source_id, listing.product, period):
-        raise no_capacity()
+    _require_seller(tx.conn, listing, period)
     if contracts.try_pledge(tx, Source(listing.id, listing.lots), period, lots):
         raise LimitExceeded(
             "SoldOut",
@@ -240,6 +239,19 @@ def check_purchase(listing: Listing, buyer: Party, period: Period, lots: int, no
     for good, field, message in faults:
         if not good:
             raise InvalidInput("OutsideListing", message, hint="See the listing.", field=field)
+
+
+def _require_seller(conn: Connection, listing: Listing, period: Period) -> None:
+    """Raises Conflict where he cannot keep his word."""
+    suspended, closed = standing_of(conn, listing.seller)
+    if suspended or closed:
+        raise Conflict(
+            "SellerSuspended" if suspended else "SellerProjectClosed",
+            "The seller may not trade at present.",
+            hint="Buy from another.",
+        )
+    if capacity_gone(conn, listing.source_id, listing.product, period):
+        raise no_capacity()
 
 
 def _locked(tx: Tx, listing_id: str) -> Listing:

@@ -121,6 +121,6 @@ def order(conn: Connection, order_id: str) -> Order:
     return found
 
 
-def has_begun(conn: Connection, now_ms: int) -> bool:
-    """Whether books are open whose delivery has begun."""
-    return bool(store.begun(conn, hour_of(now_ms), 1))
+def begun(conn: Connection, now_ms: int, limit: int = 1_000) -> list[str]:
+    """Names of open books whose delivery has begun; `Books.expire` each."""
+    return store.begun(conn, hour_of(now_ms), limit)
