@@ -81,9 +81,9 @@ def test_from_a_listing_to_a_contract(exchange: Exchange) -> None:
     assert [one["id"] for one in firm.search()] == [listed["id"]]
     assert [one["lots"] for one in firm.show(listed["id"])["unsold"]] == [4] * 12
 
-    bought = firm.buy(listed["id"], starts_at=starts, hours=2, lots=3, key="night-1")
+    bought = firm.buy(listed["id"], starts_at=starts, hours=2, lots=3, key="cores-1")
     assert bought["worth"]["micro_yuan"] == 3 * 2 * 90_000
-    again = firm.buy(listed["id"], starts_at=starts, hours=2, lots=3, key="night-1")
+    again = firm.buy(listed["id"], starts_at=starts, hours=2, lots=3, key="cores-1")
     assert again["id"] == bought["id"], "the same key is the same purchase"
     with pytest.raises(SuanwangError) as refused:
         firm.buy(listed["id"], starts_at=starts, hours=2, lots=3)

@@ -19,7 +19,7 @@ from sdk_world import (
     Exchange,
 )
 from suanwang import Client
-from suanwang.kernel.errors import Conflict, SuanwangError
+from suanwang.kernel.errors import Conflict, Forbidden, SuanwangError
 
 pytestmark = pytest.mark.xdist_group("sdk")
 MINUTE = timedelta(minutes=1)
@@ -180,6 +180,11 @@ def test_a_month_is_closed_invoiced_and_paid_out(exchange: Exchange) -> None:
     [again] = settlement.propose_payouts(organisations=[SELLER.name])
     assert again["amount"] == seen["amount"]
     settlement.approve_payout(again["id"])
+    assert settlement.payout_rule()["in_force"]
+    with pytest.raises(Forbidden) as alone:
+        settlement.confirm_payout(again["id"], "bank-2")
+    assert alone.value.reason == "FourEyes"
+    assert settlement.set_payout_rule(alone=True, reason="An exercise.")["alone"]
     paid = settlement.confirm_payout(again["id"], "bank-2")
     assert (paid["state"], paid["bank_reference"]) == ("paid", "bank-2")
 
