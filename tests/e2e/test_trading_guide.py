@@ -59,5 +59,5 @@ def test_the_guides_code_trades_in_every_way(
     assert (tmp_path / "focus.csv").read_bytes().startswith(b"BilledCost,")
     printed = capsys.readouterr().out
     assert f"{made[0]} 0.72" in printed
-    assert "SoldOut lots " in printed
+    assert "OutsideListing lots " in printed
     assert "stepping back cost " in printed
