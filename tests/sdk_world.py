@@ -43,6 +43,8 @@ class Exchange:
     grid: LiveGrid
     pool: str
     """Id of the seller's pool: eight cores."""
+    tokens: dict[str, str]
+    """By organisation."""
 
     @property
     def now(self) -> datetime:
@@ -95,7 +97,8 @@ def exchange_in(folder: Path) -> Iterator[Exchange]:
         ]
         with Client(grid.url, grid.token) as operator:
             [pool] = site.view()["pools"]
-            yield Exchange(operator, *clients, grid=grid, pool=pool["id"])
+            tokens = {name: account.token for name, account in running.users.items()}
+            yield Exchange(operator, *clients, grid=grid, pool=pool["id"], tokens=tokens)
         for client in clients:
             client.close()
 

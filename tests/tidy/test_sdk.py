@@ -193,7 +193,7 @@ def test_a_word_says_what_comes_back(word: Word, spec: Schema) -> None:
         return
     if (
         not schema
-    ):  # catalogue: its shapes are held against real answers, in tests/e2e/test_sdk_trades.py
+    ):  # catalogue: its shapes are held against real answers, in tests/e2e/test_sdk_market.py
         assert word.noun == "catalogue"
         return
     page = resolved(schema, spec)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
@@ -14,14 +13,18 @@ from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
 from suanwang.kernel.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_catalogue import Bench, Measured, Offer, Peak, PoolFigure
+
 LOOK_EVERY_S = 1.0
+BENCHES_SHOWN = 100
 
 
 def tera(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def band(peak: dict[str, Any] | None) -> str:
+def band(peak: Peak | None) -> str:
     """One figure, or from the least to the most where sources differ."""
     if peak is None:
         return ""
@@ -30,7 +33,7 @@ def band(peak: dict[str, Any] | None) -> str:
     return tera(peak["tera"])
 
 
-def measured(one: dict[str, Any]) -> str:
+def measured(one: Measured) -> str:
     return f"{tera(one['value'])} {one['unit']}"
 
 
@@ -47,11 +50,10 @@ def _ls_options(parser: Parser) -> None:
 def _ls(args: Args) -> int:
     query = " ".join(args.query)
     try:
-        answer = client_of(args).api.get("/v1/catalogue/accelerators", {"q": query or None})
+        found = client_of(args).catalogue.search(query)
     except InvalidInput as error:
         show_place(query, error)
         raise
-    found = answer["items"]
     if args.json:
         print_json(found)
         return 0
@@ -97,12 +99,11 @@ def _show_options(parser: Parser) -> None:
 
 
 def _show(args: Args) -> int:
-    path = f"/v1/catalogue/accelerators/{quote(args.name, safe='')}"
-    one = client_of(args).api.get(path)
+    one = client_of(args).catalogue.show(args.name)
     if args.json:
         print_json(one)
         return 0
-    domestic = {True: say("yes"), False: say("no")}.get(one.get("domestic"), "")
+    domestic = (say("yes") if one["domestic"] else say("no")) if "domestic" in one else ""
     tables.show_fields(
         [
             (say("CLASS"), one["class"]),
@@ -139,7 +140,7 @@ def _figure(one: dict[str, Any]) -> list[str]:
     ]
 
 
-def _measured(one: dict[str, Any]) -> list[str]:
+def _measured(one: PoolFigure) -> list[str]:
     return [
         f"{one['what']} {measured(one)}",
         one["site"],
@@ -150,7 +151,7 @@ def _measured(one: dict[str, Any]) -> list[str]:
     ]
 
 
-def _offer(one: dict[str, Any]) -> list[str]:
+def _offer(one: Offer) -> list[str]:
     price = one["unit_price"]
     return [
         one["site"],
@@ -174,14 +175,13 @@ def _run_options(parser: Parser) -> None:
 
 def _run(args: Args) -> int:
     """Exit code 1 where the result was refused."""
-    client = client_of(args)
-    body = {"pool": args.pool, "project": args.project, "cores": args.cores}
-    one = client.api.post("/v1/benches", body)
+    catalogue = client_of(args).catalogue
+    one = catalogue.measure(args.pool, project=args.project, cores=args.cores)
     if not args.no_wait:
         errors.tell(say("Job {job} measures; waiting.", job=figures.short(one["job_id"])))
         while one["state"] == "open":
             time.sleep(LOOK_EVERY_S)
-            one = client.api.get(f"/v1/benches/{one['id']}")
+            one = catalogue.bench(one["id"])
     if args.json:
         print_json(one)
     else:
@@ -189,7 +189,7 @@ def _run(args: Args) -> int:
     return errors.REFUSED if one["state"] == "refused" else 0
 
 
-def _print_one(one: dict[str, Any]) -> None:
+def _print_one(one: Bench) -> None:
     tables.show_fields(
         [
             (say("BENCH"), one["id"]),
@@ -208,7 +208,7 @@ def _list_options(parser: Parser) -> None:
 
 
 def _list(args: Args) -> int:
-    found = client_of(args).api.get("/v1/benches", {"limit": 100})["items"]
+    found = list(client_of(args).catalogue.benches(most=BENCHES_SHOWN))
     if args.json:
         print_json(found)
         return 0

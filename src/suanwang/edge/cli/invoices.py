@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.money import project_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
-from suanwang.edge.cli.projects import path_of, reference_of
+from suanwang.edge.cli.projects import reference_of
 from suanwang.edge.cli.words import say
 from suanwang.edge.client.client import Client
-from suanwang.edge.client.http import segment
 from suanwang.kernel.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_settlement import Invoice
 
 PARTY = ("name", "code", "address", "phone", "bank", "bank_account", "email")
 
@@ -39,19 +41,32 @@ def _buyer_options(parser: Parser) -> None:
 def _buyer(args: Args) -> int:
     """Without options it is shown; with some, these change."""
     client = client_of(args)
-    path = f"/v1/organisations/{segment(_organisation_of(client, args.org))}/invoice-buyer"
-    found: dict[str, Any] | None = client.api.get(path)
+    organisation = _organisation_of(client, args.org)
+    found = client.invoices.buyer(organisation)
     given = {name: value for name in PARTY if (value := getattr(args, name)) is not None}
     if given:
-        found = client.api.put(path, {"name": "", "code": "", **(found or {}), **given})
+        stated = {"name": "", "code": "", **{n: str(v) for n, v in (found or {}).items()}}
+        found = client.invoices.state_buyer(organisation, {**stated, **given})
     if args.json:
         print_json(found)
     elif found is None:
         errors.tell(say("Nobody has said whom invoices are made out to; give --name and --code."))
     else:
-        labels = ("Name", "Credit code", "Address", "Telephone", "Bank", "Account", "E-mail")
-        pairs = zip(labels, PARTY, strict=True)
-        tables.show_fields([(say(label), found[name]) for label, name in pairs if found[name]])
+        tables.show_fields(
+            [
+                one
+                for one in (
+                    (say("Name"), found["name"]),
+                    (say("Credit code"), found["code"]),
+                    (say("Address"), found["address"]),
+                    (say("Telephone"), found["phone"]),
+                    (say("Bank"), found["bank"]),
+                    (say("Account"), found["bank_account"]),
+                    (say("E-mail"), found["email"]),
+                )
+                if one[1]
+            ]
+        )
     return 0
 
 
@@ -67,23 +82,25 @@ def _request(args: Args) -> int:
     client = client_of(args)
     named = project_of(client, args.project)
     if args.dry_run:
-        path = path_of(client, named, "/invoiceable")
-        money = client.api.get(path, {"month": args.month})
+        money = client.invoices.invoiceable(reference_of(client, named), args.month)
         if args.json:
             print_json(money)
             return 0
-        names = ("charged", "relieved", "unpaid", "invoiced", "left")
-        tables.show_fields([(say(name), figures.yuan(money[name])) for name in names])
+        tables.show_fields(
+            [
+                (say("charged"), figures.yuan(money["charged"])),
+                (say("relieved"), figures.yuan(money["relieved"])),
+                (say("unpaid"), figures.yuan(money["unpaid"])),
+                (say("invoiced"), figures.yuan(money["invoiced"])),
+                (say("left"), figures.yuan(money["left"])),
+            ]
+        )
         return 0
-    body = {
-        "project": reference_of(client, named),
-        "month": args.month,
-        "remark": args.remark,
-    }
-    return _shown(args, client.api.post("/v1/invoices", body))
+    project = reference_of(client, named)
+    return _shown(args, client.invoices.request(project, args.month, remark=args.remark))
 
 
-def _shown(args: Args, found: dict[str, Any]) -> int:
+def _shown(args: Args, found: Invoice) -> int:
     if args.json:
         print_json(found)
         return 0
@@ -117,8 +134,7 @@ def _ls_options(parser: Parser) -> None:
 
 
 def _ls(args: Args) -> int:
-    query = {"organisation": args.org, "limit": 100}
-    found = list(client_of(args).api.pages("/v1/invoices", query))
+    found = list(client_of(args).invoices.search(organisation=args.org))
     if args.json:
         print_json(found)
         return 0
@@ -139,12 +155,8 @@ def _one_options(parser: Parser) -> None:
     parser.common()
 
 
-def _path(args: Args, rest: str = "") -> str:
-    return f"/v1/invoices/{segment(args.invoice)}{rest}"
-
-
 def _show(args: Args) -> int:
-    return _shown(args, client_of(args).api.get(_path(args)))
+    return _shown(args, client_of(args).invoices.show(args.invoice))
 
 
 def _issue_options(parser: Parser) -> None:
@@ -154,8 +166,8 @@ def _issue_options(parser: Parser) -> None:
 
 
 def _issue(args: Args) -> int:
-    body = {"number": args.number, "issued_on": args.date}
-    return _shown(args, client_of(args).api.post(_path(args, "/issue"), body, repeat=True))
+    invoices = client_of(args).invoices
+    return _shown(args, invoices.issue(args.invoice, args.number, issued_on=args.date))
 
 
 def _reject_options(parser: Parser) -> None:
@@ -164,7 +176,7 @@ def _reject_options(parser: Parser) -> None:
 
 
 def _reject(args: Args) -> int:
-    return _shown(args, client_of(args).api.post(_path(args, "/reject"), {"reason": args.reason}))
+    return _shown(args, client_of(args).invoices.reject(args.invoice, args.reason))
 
 
 def _reverse_options(parser: Parser) -> None:
@@ -181,7 +193,19 @@ def _reverse_options(parser: Parser) -> None:
     )
 
 
-def _line(text: str) -> dict[str, Any]:
+def _lines(given: list[str]) -> dict[int, str]:
+    """The amounts by the lines' numbers."""
+    found = dict(_line(one) for one in given)
+    if len(found) < len(given):
+        raise InvalidInput(
+            "UsageWrong",
+            say("A line is given twice."),
+            hint=say("Write the line's number and yuan: --line 2=12.50."),
+        )
+    return found
+
+
+def _line(text: str) -> tuple[int, str]:
     number, equals, yuan = text.partition("=")
     if not equals or not number.strip().isdecimal():
         raise InvalidInput(
@@ -189,16 +213,17 @@ def _line(text: str) -> dict[str, Any]:
             say("{given} is no line and amount.", given=text),
             hint=say("Write the line's number and yuan: --line 2=12.50."),
         )
-    return {"line": int(number), "amount": {"yuan": yuan.strip()}}
+    return int(number), yuan.strip()
 
 
 def _reverse(args: Args) -> int:
-    body: dict[str, Any] = {"reason": args.reason}
-    if args.amount:
-        body["amount"] = {"yuan": args.amount}
-    if args.line:
-        body["lines"] = [_line(one) for one in args.line]
-    return _shown(args, client_of(args).api.post(_path(args, "/reverse"), body, repeat=True))
+    found = client_of(args).invoices.reverse(
+        args.invoice,
+        args.reason,
+        amount=args.amount or None,
+        lines=_lines(args.line or []),
+    )
+    return _shown(args, found)
 
 
 def _export_options(parser: Parser) -> None:
@@ -208,7 +233,9 @@ def _export_options(parser: Parser) -> None:
 
 
 def _export(args: Args) -> int:
-    data, _ = client_of(args).api.read(_path(args, f"/data.{args.format}"))
+    invoices = client_of(args).invoices
+    file_of = invoices.data_xml if args.format == "xml" else invoices.data_json
+    data = file_of(args.invoice)
     if args.to:
         Path(args.to).write_bytes(data)
     else:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.money import project_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
-from suanwang.edge.cli.projects import path_of
+from suanwang.edge.cli.projects import reference_of
 from suanwang.edge.cli.words import say
-from suanwang.edge.client.http import segment
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_billing import Booked, LedgerEntry
 
 FAULT = 1
 
@@ -23,10 +25,9 @@ def _trial_options(parser: Parser) -> None:
 
 def _trial(args: Args) -> int:
     """Exit code 1 where the books are wrong, so that a timer may run it."""
-    query = {"verify": args.verify or None}
-    found: dict[str, Any] = client_of(args).api.get("/v1/ledger/trial-balance", query)
-    wrong = [cur for cur, amount in found["sums"].items() if amount["micro_yuan"]]
-    wrong += found["discrepancies"] or []
+    found = client_of(args).billing.trial_balance(verify=args.verify)
+    unbalanced = any(amount["micro_yuan"] for amount in found["sums"].values())
+    wrong = unbalanced or bool(found["discrepancies"])
     if args.json:
         print_json(found)
         return FAULT if wrong else 0
@@ -60,10 +61,9 @@ def _entries_options(parser: Parser) -> None:
 
 def _entries(args: Args) -> int:
     client = client_of(args)
-    path = path_of(client, project_of(client, args.project), "/entries")
-    found = list(
-        client.api.pages(path, {"month": args.month, "currency": args.currency, "limit": 500})
-    )
+    project = reference_of(client, project_of(client, args.project))
+    currency = args.currency or "CNY"
+    found = list(client.billing.entries(project, month=args.month, currency=currency))
     if args.json:
         print_json(found)
         return 0
@@ -75,7 +75,7 @@ def _entries(args: Args) -> int:
     return 0
 
 
-def _row(one: dict[str, Any]) -> list[str]:
+def _row(one: LedgerEntry) -> list[str]:
     undone = say("reversed: ") if one["reversed_by"] else ""
     return [
         one["entry_id"],
@@ -93,9 +93,7 @@ def _reverse_options(parser: Parser) -> None:
 
 
 def _reverse(args: Args) -> int:
-    path = f"/v1/ledger/entries/{segment(args.entry)}/reverse"
-    answer = client_of(args).api.post(path, {"reason": args.reason}, repeat=True)
-    return _booked(args, answer)
+    return _booked(args, client_of(args).billing.reverse(args.entry, args.reason))
 
 
 def _adjust_options(parser: Parser) -> None:
@@ -110,16 +108,14 @@ def _adjust_options(parser: Parser) -> None:
 
 def _adjust(args: Args) -> int:
     client = client_of(args)
-    body = {
-        "amount": {"yuan": args.amount},
-        "reference": args.reference,
-        "reason": args.reason,
-    }
-    answer = client.api.post(path_of(client, args.name, "/adjust"), body, repeat=True)
+    project = reference_of(client, args.name)
+    answer = client.billing.adjust(
+        project, args.amount, reference=args.reference, reason=args.reason
+    )
     return _booked(args, answer)
 
 
-def _booked(args: Args, answer: dict[str, Any]) -> int:
+def _booked(args: Args, answer: Booked) -> int:
     if args.json:
         print_json(answer)
     elif answer["repeated"]:

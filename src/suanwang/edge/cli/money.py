@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
-from suanwang.edge.cli.projects import path_of
+from suanwang.edge.cli.projects import reference_of
 from suanwang.edge.cli.words import say
 from suanwang.edge.client.client import Client
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_billing import ReportLine
 
 DEFAULT_PROJECT = "default"
 
@@ -37,9 +40,8 @@ def _usage_options(parser: Parser) -> None:
 
 def _usage(args: Args) -> int:
     client = client_of(args)
-    project = project_of(client, args.project)
-    query = {"month": args.month, "by": args.by, "limit": 500}
-    lines = list(client.api.pages(path_of(client, project, "/usage"), query))
+    project = reference_of(client, project_of(client, args.project))
+    lines = list(client.billing.usage(project, month=args.month, by=args.by))
     if args.json:
         print_json(lines)
     elif lines:
@@ -49,7 +51,7 @@ def _usage(args: Args) -> int:
     return 0
 
 
-def _show_lines(client: Client, lines: list[dict[str, Any]], by: str) -> None:
+def _show_lines(client: Client, lines: list[ReportLine], by: str) -> None:
     names = _names(client, lines, by)
     rows = []
     for line in lines:
@@ -68,7 +70,7 @@ def _show_lines(client: Client, lines: list[dict[str, Any]], by: str) -> None:
     tables.show([say(h) for h in headings], rows, right=(1, 2, 3, 4, 5))
 
 
-def _names(client: Client, lines: list[dict[str, Any]], by: str) -> dict[str, str]:
+def _names(client: Client, lines: list[ReportLine], by: str) -> dict[str, str]:
     if by == "job":
         return {line["key"]: figures.short(line["key"]) for line in lines}
     if by not in ("pool", "site"):
@@ -94,21 +96,22 @@ def _bill_options(parser: Parser) -> None:
 
 def _bill(args: Args) -> int:
     client = client_of(args)
-    base = path_of(client, project_of(client, args.project))
+    project = reference_of(client, project_of(client, args.project))
     if args.focus:
-        return _focus(client, f"{base}/focus.csv", args)
-    account = client.api.get(f"{base}/account")
-    others = [
-        one
-        for one in client.api.get(f"{base}/accounts")["items"]
-        if one["currency"] != account["currency"]
-    ]
-    statement = _statement(client, f"{base}/statement", {"month": args.month, "by": args.by})
+        return _focus(client, project, args)
+    billing = client.billing
+    account = billing.account(project)
+    others = [one for one in billing.accounts(project) if one["currency"] != account["currency"]]
+    statement = billing.statement(project, month=args.month, by=args.by)
     if args.json:
-        print_json({"account": account, "others": others, "statement": statement})
+        whole = {name: value for name, value in statement.items() if name != "next_cursor"}
+        print_json({"account": account, "others": others, "statement": whole})
         return 0
-    span = (statement["month"], "topped_up", "charged", "adjusted")
-    moved = (f"{say(name.replace('_', ' '))} {figures.yuan(statement[name])}" for name in span[1:])
+    moved = (
+        f"{say('topped up')} {figures.yuan(statement['topped_up'])}",
+        f"{say('charged')} {figures.yuan(statement['charged'])}",
+        f"{say('adjusted')} {figures.yuan(statement['adjusted'])}",
+    )
     tables.show_fields(
         [
             (say("Balance"), figures.yuan(account["balance"])),
@@ -120,7 +123,7 @@ def _bill(args: Args) -> int:
                 + (say("  in arrears") if account["in_arrears"] else ""),
             ),
             *((one["currency"], figures.yuan(one["available"])) for one in others),
-            (span[0], ", ".join(moved)),
+            (statement["month"], ", ".join(moved)),
         ]
     )
     if statement["lines"]:
@@ -129,26 +132,15 @@ def _bill(args: Args) -> int:
     return 0
 
 
-def _focus(client: Client, path: str, args: Args) -> int:
-    """A page after the other, straight to the file."""
-    reply = client.api.stream(path, {"month": args.month})
+def _focus(client: Client, project: str, args: Args) -> int:
+    """A page after the other, straight to the file; none is made of what is refused."""
+    pieces = client.settlement.focus_of_project(project, month=args.month)
+    first = next(pieces, b"")
     with open(args.focus, "wb") as file:
-        while part := reply.read_some(1 << 16):
-            file.write(part)
+        file.write(first)
+        file.writelines(pieces)
     errors.tell(say("Written to {file}.", file=args.focus))
     return 0
-
-
-def _statement(client: Client, path: str, query: dict[str, Any]) -> dict[str, Any]:
-    """With the lines of all pages."""
-    found: dict[str, Any] = client.api.get(path, {**query, "limit": 500})
-    cursor = found["next_cursor"]
-    while cursor:
-        page = client.api.get(path, {**query, "limit": 500, "cursor": cursor})
-        found["lines"] += page["lines"]
-        cursor = page["next_cursor"]
-    del found["next_cursor"]
-    return found
 
 
 COMMANDS = {

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser, key_values
 from suanwang.edge.cli.words import language_of, say
-from suanwang.edge.client.http import segment
 from suanwang.kernel.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_billing import Booked
+    from suanwang.edge.client.views_programmes import Programme, Text
 
 ITEMS = (
     "compute",
@@ -29,17 +32,9 @@ ITEMS = (
 NOT_ELIGIBLE = 1
 
 
-def told(pair: dict[str, str]) -> str:
+def told(pair: Text) -> str:
     """A text of the server in the user's language."""
-    return pair[language_of(os.environ)]
-
-
-def path_of(programme: str, rest: str = "") -> str:
-    return f"/v1/programmes/{segment(programme)}{rest}"
-
-
-def yuan_given(text: str | None) -> dict[str, str] | None:
-    return None if text is None else {"yuan": text}
+    return pair["zh"] if language_of(os.environ) == "zh" else pair["en"]
 
 
 def _ls_options(parser: Parser) -> None:
@@ -47,7 +42,7 @@ def _ls_options(parser: Parser) -> None:
 
 
 def _ls(args: Args) -> int:
-    found: list[dict[str, Any]] = client_of(args).api.get("/v1/programmes")
+    found = client_of(args).programmes.search()
     if args.json:
         print_json(found)
         return 0
@@ -60,7 +55,7 @@ def _ls(args: Args) -> int:
     return 0
 
 
-def _left(one: dict[str, Any]) -> str:
+def _left(one: Programme) -> str:
     """Of the latest year's budget."""
     return figures.yuan(one["budgets"][-1]["left"]) if one["budgets"] else "–"
 
@@ -71,7 +66,7 @@ def _named(parser: Parser) -> None:
 
 
 def _show(args: Args) -> int:
-    found: dict[str, Any] = client_of(args).api.get(path_of(args.programme))
+    found = client_of(args).programmes.show(args.programme)
     if args.json:
         print_json(found)
         return 0
@@ -114,18 +109,18 @@ def _request_options(parser: Parser) -> None:
 
 
 def _request(args: Args) -> dict[str, Any]:
-    body = {
+    """As keywords of the words `check` and `apply`."""
+    return {
         "item": args.item,
-        "amount": yuan_given(args.amount),
-        "units": args.units,
+        "amount": args.amount,
+        "units": args.units or 0,
         "provider": args.provider,
-        "contract": args.contract,
+        "contract": args.contract or "",
         "signed_on": args.signed,
         "card": "domestic" if args.domestic else "other",
-        "direction": args.direction,
+        "direction": args.direction or "",
         "evidence": key_values(args.evidence, "--evidence"),
     }
-    return {name: value for name, value in body.items() if value is not None}
 
 
 def _check_options(parser: Parser) -> None:
@@ -136,8 +131,8 @@ def _check_options(parser: Parser) -> None:
 
 def _check(args: Args) -> int:
     """Exit code 1 for who is not eligible."""
-    body = {**_request(args), **({"organisation": args.org} if args.org else {})}
-    found = client_of(args).api.post(path_of(args.programme, "/check"), body, repeat=True)
+    programmes = client_of(args).programmes
+    found = programmes.check(args.programme, organisation=args.org or None, **_request(args))
     if args.json:
         print_json(found)
         return 0 if found["eligible"] else NOT_ELIGIBLE
@@ -160,8 +155,8 @@ def _apply_options(parser: Parser) -> None:
 
 
 def _apply(args: Args) -> int:
-    body = {**_request(args), **({"project": args.project} if args.project else {})}
-    made = client_of(args).api.post(path_of(args.programme, "/applications"), body)
+    programmes = client_of(args).programmes
+    made = programmes.apply(args.programme, project=args.project, **_request(args))
     if args.json:
         print_json(made)
     else:
@@ -181,7 +176,7 @@ def _publish(args: Args) -> int:
         raise InvalidInput(
             "PathMissing", f"{args.file} cannot be read: {error}.", hint="Check the path."
         ) from None
-    made = client_of(args).api.post("/v1/programmes", {"document": text}, repeat=True)
+    made = client_of(args).programmes.publish(text)
     if args.json:
         print_json(made)
     else:
@@ -196,14 +191,18 @@ def _budget_options(parser: Parser) -> None:
 
 
 def _budget(args: Args) -> int:
-    body = {"year": args.year, "amount": yuan_given(args.pool)}
-    made = client_of(args).api.put(path_of(args.programme, "/budget"), body)
+    made = client_of(args).programmes.set_budget(args.programme, args.year, args.pool)
     if args.json:
         print_json(made)
         return 0
-    values = {name: figures.yuan(made[name]) for name in ("pool", "committed", "left")}
     print(
-        say("{year}: {pool} yuan, {committed} committed, {left} left.", year=made["year"], **values)
+        say(
+            "{year}: {pool} yuan, {committed} committed, {left} left.",
+            year=made["year"],
+            pool=figures.yuan(made["pool"]),
+            committed=figures.yuan(made["committed"]),
+            left=figures.yuan(made["left"]),
+        )
     )
     return 0
 
@@ -216,16 +215,13 @@ def _fund_options(parser: Parser) -> None:
 
 
 def _fund(args: Args) -> int:
-    body = {
-        "funder": args.funder,
-        "amount": yuan_given(args.amount),
-        "reference": args.reference,
-    }
-    answer = client_of(args).api.post(path_of(args.programme, "/funding"), body, repeat=True)
+    answer = client_of(args).programmes.book_funding(
+        args.programme, args.funder, args.amount, reference=args.reference
+    )
     return told_booked(args, answer)
 
 
-def told_booked(args: Args, answer: dict[str, Any]) -> int:
+def told_booked(args: Args, answer: Booked) -> int:
     if args.json:
         print_json(answer)
     elif answer["repeated"]:
@@ -246,14 +242,13 @@ def _what_if_options(parser: Parser) -> None:
 
 
 def _what_if(args: Args) -> int:
-    body = {
-        "from_day": args.from_day,
-        "until_day": args.until,
-        "percent": args.percent,
-        "budget": yuan_given(args.pool),
-    }
-    client = client_of(args)
-    found = client.api.post(path_of(args.programme, "/what-if"), body, repeat=True)
+    found = client_of(args).programmes.what_if(
+        args.programme,
+        from_day=args.from_day,
+        until_day=args.until,
+        percent=args.percent,
+        budget=args.pool,
+    )
     if args.json:
         print_json(found)
         return 0

@@ -234,12 +234,12 @@ def _topup_options(parser: Parser) -> None:
 
 def _topup(args: Args) -> int:
     client = client_of(args)
-    body = {
-        "amount": {"yuan": args.amount},
-        "payment_reference": args.reference,
-        "description": args.description,
-    }
-    answer = client.api.post(path_of(client, args.name, "/top-up"), body, repeat=True)
+    answer = client.billing.top_up(
+        reference_of(client, args.name),
+        args.amount,
+        payment_reference=args.reference,
+        description=args.description,
+    )
     if args.json:
         print_json(answer)
         return 0
@@ -256,8 +256,8 @@ def _credit_options(parser: Parser) -> None:
 
 def _credit(args: Args) -> int:
     client = client_of(args)
-    body = {"credit_limit": {"yuan": args.amount}}
-    answer = client.api.post(path_of(client, args.name, "/credit-limit"), body, repeat=True)
+    project = reference_of(client, args.name)
+    answer = client.billing.set_credit_limit(project, args.amount)
     if args.json:
         print_json(answer)
     else:

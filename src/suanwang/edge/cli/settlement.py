@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
-from suanwang.edge.client.http import segment
 from suanwang.kernel.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_settlement import Close, Payout
 
 FAULT = 1
 
@@ -28,11 +30,10 @@ def _close_options(parser: Parser) -> None:
 
 
 def _close(args: Args) -> int:
-    made = client_of(args).api.post("/v1/closes", {"day": args.day}, repeat=True)
-    return _shown(args, made)
+    return _shown(args, client_of(args).settlement.close_day(args.day))
 
 
-def _shown(args: Args, found: dict[str, Any]) -> int:
+def _shown(args: Args, found: Close) -> int:
     wrong = found["recounted"] is False
     if args.json:
         print_json(found)
@@ -67,7 +68,7 @@ def _shown(args: Args, found: dict[str, Any]) -> int:
 
 
 def _closes(args: Args) -> int:
-    found = list(client_of(args).api.pages("/v1/closes", {"limit": 100}))
+    found = list(client_of(args).settlement.closes())
     if args.json:
         print_json(found)
         return 0
@@ -96,8 +97,7 @@ def _show_options(parser: Parser) -> None:
 
 
 def _show(args: Args) -> int:
-    query = {"recount": args.recount or None}
-    return _shown(args, client_of(args).api.get(f"/v1/closes/{segment(args.day)}", query))
+    return _shown(args, client_of(args).settlement.close(args.day, recount=args.recount))
 
 
 # --- payouts -----------------------------------------------------------------------------------
@@ -110,11 +110,8 @@ def _propose_options(parser: Parser) -> None:
 
 
 def _propose(args: Args) -> int:
-    body = {
-        "organisations": args.org,
-        "minimum": {"yuan": args.minimum} if args.minimum else None,
-    }
-    made = client_of(args).api.post("/v1/payouts", body)["items"]
+    settlement = client_of(args).settlement
+    made = settlement.propose_payouts(organisations=args.org, minimum=args.minimum or None)
     if args.json:
         print_json(made)
         return 0
@@ -125,7 +122,7 @@ def _propose(args: Args) -> int:
     return 0
 
 
-def _table(found: list[dict[str, Any]]) -> None:
+def _table(found: list[Payout]) -> None:
     rows = [
         [
             one["id"],
@@ -150,8 +147,7 @@ def _payouts_options(parser: Parser) -> None:
 
 
 def _payouts(args: Args) -> int:
-    query = {"organisation": args.org, "limit": 100}
-    found = list(client_of(args).api.pages("/v1/payouts", query))
+    found = list(client_of(args).settlement.payouts(organisation=args.org))
     if args.json:
         print_json(found)
     elif found:
@@ -167,20 +163,34 @@ def _one_options(parser: Parser) -> None:
 
 
 def _payout(args: Args) -> int:
-    found = client_of(args).api.get(f"/v1/payouts/{segment(args.payout)}")
+    found = client_of(args).settlement.payout(args.payout)
     if args.json:
         print_json(found)
         return 0
     _table([found])
     print()
-    rows = [[one["what"], one["key"], figures.yuan(one["amount"])] for one in found["lines"]]
+    rows = [[one["what"], one["key"], figures.yuan(one["amount"])] for one in found["lines"] or ()]
     tables.show([say(h) for h in ("WHAT", "OF", "AMOUNT")], rows, right=(2,))
     return 0
 
 
-def _moved(args: Args, verb: str, body: dict[str, Any] | None = None) -> int:
-    path = f"/v1/payouts/{segment(args.payout)}/{verb}"
-    found = client_of(args).api.post(path, body)
+def _approve(args: Args) -> int:
+    return _moved(args, client_of(args).settlement.approve_payout(args.payout))
+
+
+def _paid(args: Args) -> int:
+    return _moved(args, client_of(args).settlement.confirm_payout(args.payout, args.reference))
+
+
+def _failed(args: Args) -> int:
+    return _moved(args, client_of(args).settlement.fail_payout(args.payout, args.reason))
+
+
+def _cancel(args: Args) -> int:
+    return _moved(args, client_of(args).settlement.cancel_payout(args.payout, args.reason))
+
+
+def _moved(args: Args, found: Payout) -> int:
     if args.json:
         print_json(found)
     else:
@@ -201,7 +211,7 @@ def _rule_options(parser: Parser) -> None:
 
 
 def _rule(args: Args) -> int:
-    api = client_of(args).api
+    settlement = client_of(args).settlement
     if args.alone and args.four_eyes:
         raise InvalidInput(
             "UsageWrong",
@@ -215,9 +225,9 @@ def _rule(args: Args) -> int:
                 say("A change of this rule has its reason."),
                 hint=say("Say why: --reason TEXT; it stands in the audit log."),
             )
-        found = api.put("/v1/payout-rule", {"alone": args.alone, "reason": args.reason})
+        found = settlement.set_payout_rule(alone=args.alone, reason=args.reason)
     else:
-        found = api.get("/v1/payout-rule")
+        found = settlement.payout_rule()
     if args.json:
         print_json(found)
         return 0
@@ -246,15 +256,9 @@ COMMANDS = {
     "payout run": Doing(_propose_options, _propose),
     "payout ls": Doing(_payouts_options, _payouts),
     "payout show": Doing(_one_options, _payout),
-    "payout approve": Doing(_one_options, lambda args: _moved(args, "approve")),
-    "payout paid": Doing(
-        _paid_options, lambda args: _moved(args, "paid", {"bank_reference": args.reference})
-    ),
+    "payout approve": Doing(_one_options, _approve),
+    "payout paid": Doing(_paid_options, _paid),
     "payout rule": Doing(_rule_options, _rule),
-    "payout failed": Doing(
-        _why_options, lambda args: _moved(args, "failed", {"reason": args.reason})
-    ),
-    "payout cancel": Doing(
-        _why_options, lambda args: _moved(args, "cancel", {"reason": args.reason})
-    ),
+    "payout failed": Doing(_why_options, _failed),
+    "payout cancel": Doing(_why_options, _cancel),
 }

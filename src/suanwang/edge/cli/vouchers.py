@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
-from suanwang.edge.cli.programmes import told_booked, yuan_given
+from suanwang.edge.cli.programmes import told_booked
 from suanwang.edge.cli.words import say
-from suanwang.edge.client.http import segment
+
+if TYPE_CHECKING:
+    from suanwang.edge.client.views_programmes import Application, Voucher
 
 GROUNDS = (
     "false_evidence",
@@ -31,8 +33,7 @@ def _applications_options(parser: Parser) -> None:
 
 
 def _applications(args: Args) -> int:
-    query = {"state": args.state, "limit": 100}
-    found = list(client_of(args).api.pages("/v1/programme-applications", query))
+    found = list(client_of(args).programmes.applications(state=args.state))
     if args.json:
         print_json(found)
         return 0
@@ -66,12 +67,6 @@ def _application(parser: Parser) -> None:
     parser.common()
 
 
-def _decided(args: Args, verb: str, body: dict[str, Any]) -> dict[str, Any]:
-    path = f"/v1/programme-applications/{segment(args.application)}/{verb}"
-    answer: dict[str, Any] = client_of(args).api.post(path, body, repeat=True)
-    return answer
-
-
 def _grant_options(parser: Parser) -> None:
     _application(parser)
     parser.option("--percent", help="Where the text names no rate", type=int, metavar="N")
@@ -83,14 +78,15 @@ def _grant_options(parser: Parser) -> None:
 
 
 def _grant(args: Args) -> int:
-    stated = {
-        "percent": args.percent,
-        "entity_year": yuan_given(args.cap),
-        "unit": yuan_given(args.unit),
-        "line": yuan_given(args.line),
-        "expires_on": args.expires,
-    }
-    made = _decided(args, "grant", {"figures": stated, "remark": args.remark})
+    made = client_of(args).programmes.grant(
+        args.application,
+        percent=args.percent,
+        entity_year=args.cap,
+        unit=args.unit,
+        line=args.line,
+        expires_on=args.expires,
+        remark=args.remark,
+    )
     if args.json:
         print_json(made)
     else:
@@ -104,14 +100,14 @@ def _refuse_options(parser: Parser) -> None:
 
 
 def _refuse(args: Args) -> int:
-    return _told_state(args, _decided(args, "refuse", {"remark": args.remark}))
+    return _told_state(args, client_of(args).programmes.refuse(args.application, args.remark))
 
 
 def _withdraw(args: Args) -> int:
-    return _told_state(args, _decided(args, "withdraw", {}))
+    return _told_state(args, client_of(args).programmes.withdraw(args.application))
 
 
-def _told_state(args: Args, made: dict[str, Any]) -> int:
+def _told_state(args: Args, made: Application | Voucher) -> int:
     if args.json:
         print_json(made)
     else:
@@ -125,7 +121,7 @@ def _ls_options(parser: Parser) -> None:
 
 
 def _ls(args: Args) -> int:
-    found: list[dict[str, Any]] = client_of(args).api.get("/v1/vouchers", {"project": args.project})
+    found = client_of(args).vouchers.search(project=args.project)
     if args.json:
         print_json(found)
         return 0
@@ -158,12 +154,8 @@ def _voucher(parser: Parser) -> None:
     parser.common()
 
 
-def _path(args: Args, rest: str = "") -> str:
-    return f"/v1/vouchers/{segment(args.voucher)}{rest}"
-
-
 def _show(args: Args) -> int:
-    found: dict[str, Any] = client_of(args).api.get(_path(args))
+    found = client_of(args).vouchers.show(args.voucher)
     if args.json:
         print_json(found)
         return 0
@@ -195,8 +187,9 @@ def _pay_options(parser: Parser) -> None:
 
 
 def _pay(args: Args) -> int:
-    body = {"amount": yuan_given(args.amount), "reference": args.reference}
-    return told_booked(args, client_of(args).api.post(_path(args, "/payout"), body, repeat=True))
+    vouchers = client_of(args).vouchers
+    paid = vouchers.pay_out(args.voucher, reference=args.reference, amount=args.amount)
+    return told_booked(args, paid)
 
 
 def _audit_options(parser: Parser) -> None:
@@ -206,8 +199,8 @@ def _audit_options(parser: Parser) -> None:
 
 
 def _audit(args: Args) -> int:
-    body = {"finding": args.finding, "remark": args.remark}
-    return _told_state(args, client_of(args).api.post(_path(args, "/audit"), body, repeat=True))
+    vouchers = client_of(args).vouchers
+    return _told_state(args, vouchers.audit(args.voucher, args.finding, remark=args.remark))
 
 
 def _claw_back_options(parser: Parser) -> None:
@@ -218,8 +211,10 @@ def _claw_back_options(parser: Parser) -> None:
 
 
 def _claw_back(args: Args) -> int:
-    body = {"ground": args.ground, "amount": yuan_given(args.amount), "remark": args.remark}
-    return _told_state(args, client_of(args).api.post(_path(args, "/clawback"), body))
+    made = client_of(args).vouchers.claw_back(
+        args.voucher, args.ground, remark=args.remark, amount=args.amount
+    )
+    return _told_state(args, made)
 
 
 def _profile_options(parser: Parser) -> None:
@@ -249,8 +244,7 @@ def _profile_options(parser: Parser) -> None:
 
 def _profile(args: Args) -> int:
     """Shows it; with something to state, keeps the rest and states that."""
-    client = client_of(args)
-    path = f"/v1/organisations/{segment(args.name)}/profile"
+    programmes = client_of(args).programmes
     stated = {
         "name": args.full_name,
         "uscc": args.code,
@@ -266,12 +260,12 @@ def _profile(args: Args) -> int:
         facility = {"kind": args.facility, "pflops": args.pflops or 0, "racks": args.racks or 0}
         stated["facility"] = {**facility, "metering_logs": True}
     stated = {name: value for name, value in stated.items() if value is not None}
-    found = client.api.get(path)
+    found = programmes.profile(args.name)
     if stated:
         before = (
             {k: v for k, v in found["profile"].items() if k != "organisation_id"} if found else {}
         )
-        found = client.api.put(path, {**before, **stated})
+        found = programmes.state_profile(args.name, {**before, **stated})
     if args.json:
         print_json(found)
     elif found is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import selectors
 import socket
 import ssl
 import threading
@@ -37,6 +38,9 @@ _KINDS: dict[int, type[SuanwangError]] = {
 }
 TROUBLE = (ConnectionError, TimeoutError, ssl.SSLError, socket.gaierror, http.client.HTTPException)
 """What a bad line raises; other OSErrors are the local disk's."""
+HARMLESS = ("GET", "HEAD", "PUT", "DELETE")
+"""Twice is as good as once. What is posted may have been done though no answer came: whether it
+may be sent again, only the caller knows."""
 _TRANSIENT = (408, 425, 500, 502, 503, 504)
 
 
@@ -140,14 +144,17 @@ class HttpTransport:
         body: bytes | Iterable[bytes] | None = None,
     ) -> Reply:
         connection = self._connection()
+        if connection.sock is not None and _is_over(connection.sock):
+            connection.close()
         reused = connection.sock is not None
         try:
             return self._once(connection, method, path, headers, body)
         except TROUBLE:
             connection.close()
-            if not reused or not (body is None or isinstance(body, bytes)):
+            again = method in HARMLESS and (body is None or isinstance(body, bytes))
+            if not reused or not again:
                 raise
-        # the server may have closed the idle connection; all calls here may be made twice
+        # the server may have closed the idle connection at this very moment
         return self._once(connection, method, path, headers, body)
 
     def _once(
@@ -166,6 +173,13 @@ class HttpTransport:
             pass  # a server that refuses may answer before it has read everything
         response = connection.getresponse()
         return _HttpReply(connection, response)
+
+
+def _is_over(idle: socket.socket) -> bool:
+    """The server has ended it meanwhile: nothing else could be there to be read."""
+    with selectors.DefaultSelector() as looking:
+        looking.register(idle, selectors.EVENT_READ)
+        return bool(looking.select(0))
 
 
 class _HttpReply:
