@@ -10,7 +10,7 @@ import msgspec
 
 from billing_world import HOUR_0, POOL, PRICES, YUAN, run_of, usage_of
 from manual_clock import ManualClock
-from policy_world import USER, YEAR, document, profile_of, provider_of, request_of
+from policy_world import USER, YEAR, document, profile_of, provider_of, request_of, with_check
 from suanwang.kernel.errors import SuanwangError
 from suanwang.platform.database import PostgresDatabase, SqliteDatabase, Tx
 from suanwang.trade.billing import reports
@@ -30,9 +30,11 @@ async def prepared(database: AnyDatabase, programme: Programme, pool: int, *regi
     def use_case(tx: Tx) -> str:
         service.publish(tx, programme, "usr_operator")
         service.open_budget(tx, programme.id, YEAR, pool)
-        service.put_profile(tx, provider_of())
+        service.put_profile(tx, provider_of(), verified_by="usr_operator")
         for number, region in enumerate(regions or ("henan",)):
-            service.put_profile(tx, profile_of(f"{USER}_{number}", region=region))
+            code = with_check(f"91410100MA40A{number:04d}")
+            stated = profile_of(f"{USER}_{number}", region=region, uscc=code)
+            service.put_profile(tx, stated, verified_by="usr_operator")
         return billing.publish_prices(tx, POOL, PRICES)
 
     return await database.write(use_case)

@@ -115,7 +115,7 @@ def _purses(
     purses = []
     for one in grants:
         document = documents[one.programme_id, one.programme_version]
-        applicant = profiles.get(one.organisation_id)
+        applicant, _ = profiles.get(one.organisation_id, (None, None))
         benefit = document.benefit_for(one.item)
         is_open = document.window.retroactive
         refused = {
@@ -131,7 +131,7 @@ def _purses(
                 one.left_micro_yuan,
                 one.percent_domestic,
                 one.percent_other,
-                0 if is_open else one.granted_at_ms,
+                max(_begins(document), 0 if is_open else one.granted_at_ms),
                 one.expires_at_ms,
                 benefit.base or Base.METERED if benefit is not None else Base.METERED,
                 frozenset(refused),
@@ -141,10 +141,25 @@ def _purses(
     return purses
 
 
+def _begins(document: Programme) -> int:
+    """Of the span in which the work must lie."""
+    first = document.window.use_from
+    return 0 if first is None else checking.start_of(first)
+
+
 def _refuses(
-    document: Programme, applicant: Profile, provider: Profile | None, provider_id: str
+    document: Programme,
+    applicant: Profile,
+    provider: tuple[Profile, int | None] | None,
+    provider_id: str,
 ) -> bool:
-    known = provider if provider is not None else rules.unknown_provider(provider_id)
+    """By its profile, of which what nobody has verified counts against it alone."""
+    if provider is None:
+        known = rules.unknown_provider(provider_id)
+    else:
+        known, verified_at_ms = provider
+        if verified_at_ms is None and rules.asks_for_facts(document):
+            return True
     return any(True for _ in rules.provider_refusals(document, applicant, known))
 
 
