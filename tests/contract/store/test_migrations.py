@@ -140,7 +140,10 @@ def test_what_was_known_of_entities_and_contracts_is_kept(database_url: str) -> 
         ):
             connection.execute(sa.text(mark), {"s": subject, "i": grant})
 
-    _ask(database_url, fill)
+    engine = sa.create_engine(database_url)
+    with engine.begin() as connection:
+        fill(connection)
+    engine.dispose()
     migrate(database_url)
 
     def look(connection: sa.Connection) -> Any:
