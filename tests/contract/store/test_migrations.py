@@ -6,8 +6,8 @@ import subprocess
 import sys
 from typing import Any
 
-import pytest
 import msgspec
+import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
