@@ -163,3 +163,42 @@ def test_a_programme_for_a_span_pays_for_work_within_it(world: PolicyWorld) -> N
     world.publish(found)
     grant = world.granted("henan", request_of(signed_on=date(2026, 1, 1)))
     assert grant.expires_at_ms == HOUR_0 + 16 * 3_600_000
+
+
+def beijing(world: PolicyWorld, clock: ManualClock) -> None:
+    clock.at_ms = HOUR_0 + 70 * MS_PER_DAY
+    world.known(profile_of(region="beijing/haidian"))
+
+
+def test_an_exclusive_group_is_of_programmes_not_of_ones_own_contracts(
+    world: PolicyWorld, clock: ManualClock
+) -> None:
+    """Beijing 2023: two million a year for a firm, whatever its contracts; no other of the group."""
+    beijing(world, clock)
+    world.publish(document("beijing-2023"), pool_yuan=9_000_000)
+    figures = Figures(percent=20)
+    signed = {"signed_on": date(2024, 6, 1)}
+    world.granted("beijing-2023", request_of(5_000_000, **signed), figures)
+    second = world.granted(
+        "beijing-2023", request_of(8_000_000, contract="HT-2", **signed), figures
+    )
+    assert second.amount_micro_yuan == 1_000_000 * YUAN
+    group = document("beijing-2023").exclusive
+    world.publish(document("zhejiang", exclusive=group, entity=document("beijing-2023").entity))
+    other = lambda: world.granted("zhejiang", request_of(contract="HT-3"), figures)  # noqa: E731
+    assert reason_of(other) == "ExcludedByOther"
+
+
+def test_one_direction_may_have_several_contracts(world: PolicyWorld, clock: ManualClock) -> None:
+    beijing(world, clock)
+    world.publish(document("beijing-2026"), pool_yuan=9_000_000)
+    figures = Figures(percent=10, entity_year_micro_yuan=300_000 * YUAN)
+
+    def granted(number: int, direction: str) -> None:
+        wanted = request_of(contract=f"HT-{number}", direction=direction)
+        world.granted("beijing-2026", wanted, figures)
+
+    granted(1, "embodied")
+    granted(2, "Embodied ")
+    assert reason_of(lambda: granted(3, "medicine")) == "ExcludedByOther"
+    assert reason_of(lambda: granted(4, "")) == "ExcludedByOther"

@@ -19,6 +19,7 @@ from suanwang.trade.policy.model import (
     Held,
     Item,
     Mode,
+    Per,
     Profile,
     Programme,
     Request,
@@ -174,6 +175,28 @@ def granted_to_twins(conn: Connection, programme_id: str, applicant: Profile, ye
     )
 
 
+def own_groups(
+    conn: Connection, document: Programme, organisation_id: str, request: Request
+) -> set[str]:
+    """Exclusive groups that an organisation holds by this very programme, so that they do not speak
+    against more of it; by direction, if it is the same one."""
+    per = {one.group: one.per for one in document.exclusive}
+    wanted = rules.normalised(request.direction)
+    found = set()
+    for group, (programme_id, application_id) in grant_store.holders(
+        conn, f"entity:{organisation_id}"
+    ).items():
+        if programme_id != document.id or group not in per:
+            continue
+        if per[group] is Per.DIRECTION:
+            before = store.application(conn, application_id)
+            same = before is not None and rules.normalised(before.request.direction) == wanted
+            if not (same and wanted):
+                continue
+        found.add(group)
+    return found
+
+
 def _held(
     conn: Connection, document: Programme, applicant: Profile, request: Request, year: int
 ) -> Held:
@@ -187,7 +210,9 @@ def _held(
         if rules.normalised(request.project_reference)
         else 0
     )
+    mine = {group for one in entity for group in own_groups(conn, document, one, request)}
     groups = {group for one in entity for group in grant_store.groups_of(conn, f"entity:{one}")}
+    groups -= mine
     return Held(
         entity_groups=tuple(sorted(groups)),
         contract_groups=grant_store.groups_of(conn, contract_subject(request))

@@ -307,7 +307,7 @@ def _about_papers(programme: Programme, request: Request, held: Held) -> Iterato
         if kind not in given:
             yield _refusal(Reason.EVIDENCE_MISSING, f"evidence.{kind.value}", kind=kind.value)
     for one in programme.exclusive:
-        if one.per is Per.ENTITY and one.group in held.entity_groups:
+        if one.per is not Per.CONTRACT and one.group in held.entity_groups:
             yield _refusal(Reason.EXCLUDED_BY_OTHER, group=one.group)
         if one.per is Per.CONTRACT and not normalised(request.contract):
             yield _refusal(Reason.CONTRACT_MISSING, "contract")

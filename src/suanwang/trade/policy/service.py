@@ -341,11 +341,13 @@ def _take(tx: Tx, found: Application, checked: checking.Checked, made: Grant) ->
         subject = checking.project_subject(request)
         if not grant_store.allow(tx.conn, document.id, subject, 0, amount, micro(limit)):
             raise not_eligible(Refusal(Reason.CAP_REACHED, (("cap", str(limit)),)))
+    held = checking.own_groups(tx.conn, document, made.organisation_id, request)
     subjects = [
         (one.group, checking.contract_subject(request))
         if one.per is Per.CONTRACT
         else (one.group, f"entity:{made.organisation_id}")
         for one in document.exclusive
+        if one.per is Per.CONTRACT or one.group not in held
     ]
     if not grant_store.mark_helped(tx.conn, subjects, made.id):
         raise not_eligible(
