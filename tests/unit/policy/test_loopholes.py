@@ -173,7 +173,7 @@ def beijing(world: PolicyWorld, clock: ManualClock) -> None:
 def test_an_exclusive_group_is_of_programmes_not_of_ones_own_contracts(
     world: PolicyWorld, clock: ManualClock
 ) -> None:
-    """Beijing 2023: two million a year for a firm, whatever its contracts; no other of the group."""
+    """Beijing 2023: two million a year for a firm, whatever its contracts; none beside it."""
     beijing(world, clock)
     world.publish(document("beijing-2023"), pool_yuan=9_000_000)
     figures = Figures(percent=20)
