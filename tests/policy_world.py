@@ -142,6 +142,11 @@ class PolicyWorld:
         run = run_of(self.price_list_id, lease_id=lease_id, **changes)
         return usage_of(run, HOUR_0, HOUR_0 + seconds * 1_000)
 
+    def usage_at(self, lease_id: str, start_ms: int, seconds: int) -> list[UsageRecord]:
+        """The same, begun at an instant."""
+        run = run_of(self.price_list_id, lease_id=lease_id, granted_at_ms=start_ms)
+        return usage_of(run, start_ms, start_ms + seconds * 1_000)
+
     def charge(self, records: Sequence[UsageRecord]) -> None:
         facts = [UsageRecorded(record) for record in records]
         relieve = partial(redemption.relieve, cards=lambda _conn, _pools: self.cards)

@@ -115,6 +115,35 @@ async def test_many_grants_to_one_never_exceed_its_cap(
     assert await sound(any_database)
 
 
+async def test_two_organisations_of_one_code_have_one_cap_at_once(
+    any_database: AnyDatabase, clock: ManualClock
+) -> None:
+    """Each asks for 0.6 million of a million, eight times: no more than a million is granted."""
+    clock.at_ms = HOUR_0
+    await prepared(any_database, document("henan"), 9_000_000 * YUAN, "henan", "henan")
+    twin = profile_of(f"{USER}_1", uscc=with_check("91410100MA40A0000"))
+    await any_database.write(lambda tx: service.put_profile(tx, twin, verified_by="usr_operator"))
+    await asyncio.gather(
+        *(
+            tried(
+                any_database,
+                partial(
+                    granted,
+                    programme_id="henan",
+                    number=n,
+                    yuan=3_000_000,
+                    figures=Figures(),
+                    who=n % 2,
+                ),
+            )
+            for n in range(8)
+        )
+    )
+    rows = await any_database.read(lambda conn: service.grants(conn))
+    assert sum(one.amount_micro_yuan for one in rows) == 1_000_000 * YUAN
+    assert await sound(any_database)
+
+
 async def test_one_contract_is_helped_once_however_many_ask_at_once(
     any_database: AnyDatabase, clock: ManualClock
 ) -> None:

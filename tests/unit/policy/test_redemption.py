@@ -172,7 +172,7 @@ def test_what_expires_goes_back_to_the_budget(world: PolicyWorld, clock: ManualC
     world.publish(document("henan", expiry=Expiry(days=30)))
     grant = world.granted("henan")
     world.charge(world.usage("lea_1", 1_000))
-    clock.at_ms = HOUR_0 + 30 * MS_PER_DAY - 1
+    clock.at_ms = HOUR_0 + 30 * MS_PER_DAY + redemption.GRACE_MS - 1
     world.write(redemption.expire)
     assert world.grant_now(grant.id).state is GrantState.ACTIVE
     clock.at_ms += 1
@@ -184,6 +184,37 @@ def test_what_expires_goes_back_to_the_budget(world: PolicyWorld, clock: ManualC
         1_000_000 * YUAN - 200_000  # the year's cap less what was redeemed of it
     )
     assert world.sound()
+
+
+def test_work_from_before_the_end_is_paid_when_it_is_reported_after(
+    world: PolicyWorld, clock: ManualClock
+) -> None:
+    """The usage of an hour comes when the hour is over; by then the voucher's day may be."""
+    world.publish(document("henan", expiry=Expiry(on=date(2026, 1, 1))))
+    grant = world.granted("henan")
+    assert grant.expires_at_ms is not None
+    hour = grant.expires_at_ms - HOUR_0 - MS_PER_HOUR
+    clock.at_ms = grant.expires_at_ms + MS_PER_HOUR // 6
+    world.write(redemption.expire)
+    late = world.usage_at("lea_1", HOUR_0 + hour, 1_000)
+    world.charge([*late, *world.usage_at("lea_2", grant.expires_at_ms, 1_000)])
+    assert world.balance(project_key(PROJECT)) == -800_000 - 1_000_000
+    clock.at_ms = grant.expires_at_ms + redemption.GRACE_MS
+    world.write(redemption.expire)
+    assert world.grant_now(grant.id).state is GrantState.EXPIRED
+    assert world.sound()
+
+
+def test_nothing_is_paid_out_of_a_grant_that_is_over(
+    world: PolicyWorld, clock: ManualClock
+) -> None:
+    world.publish(document("zhangzhou", expiry=Expiry(days=30)))
+    world.known(profile_of(region="fujian/zhangzhou"))
+    grant = world.granted("zhangzhou", request_of(100, item=Item.MODEL_USE), Figures(percent=50))
+    clock.at_ms += 30 * MS_PER_DAY
+    with pytest.raises(Conflict) as refusal:
+        world.write(lambda tx: redemption.pay_out(tx, grant.id, None, "pay-1"))
+    assert refusal.value.reason == "GrantEnded"
 
 
 def test_a_refund_is_paid_out_once_for_a_reference(world: PolicyWorld) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, StaleWrite
 from suanwang.kernel.money import MAX_AMOUNT
-from suanwang.kernel.time import MS_PER_DAY
+from suanwang.kernel.time import MS_PER_DAY, MS_PER_HOUR
 from suanwang.platform.database import Tx
 from suanwang.tenancy.rules import not_found
 from suanwang.trade.billing.model import Charge, Relief, UsageRecord
@@ -43,6 +43,9 @@ from suanwang.trade.policy.relief import ChargeFacts, Part, Purse
 Cards = Callable[[Connection, Sequence[str]], Mapping[str, Card]]
 """Pool ids → whose cards they have; a pool that is not told of counts as other."""
 UsageKey = tuple[str, str]
+GRACE_MS = 2 * MS_PER_HOUR
+"""A grant is ended so long after its day: the usage of its last hour is reported after that. What
+was used later is not paid, whatever the state says."""
 
 
 def works_at_charge(mode: Mode, item: Item) -> bool:
@@ -228,6 +231,8 @@ def pay_out(tx: Tx, grant_id: str, amount: int | None, reference: str) -> PostRe
         return PostResult({}, {key: booked})
     if found.state is not GrantState.ACTIVE:
         check_grant_move(found.state, GrantState.SPENT)
+    if found.expires_at_ms is not None and tx.now_ms >= found.expires_at_ms:
+        check_grant_move(GrantState.EXPIRED, GrantState.SPENT)
     if not 0 < due <= found.left_micro_yuan:
         raise LimitExceeded(
             "AboveGrant",
@@ -398,7 +403,7 @@ def give_allowance(tx: Tx, document: Programme, grant: Grant, amount: int) -> No
 
 def expire(tx: Tx, limit: int = 200) -> bool:
     """End grants whose time is over; True if there may be more. A step of housekeeping."""
-    over = grant_store.expired_grants(tx.conn, tx.now_ms, limit)
+    over = grant_store.expired_grants(tx.conn, tx.now_ms - GRACE_MS, limit)
     for one in over:
         document = checking.programme(tx.conn, one.programme_id, one.programme_version)
         _end(tx, one, document, GrantState.EXPIRED, 0, one.remark)
