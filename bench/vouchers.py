@@ -66,8 +66,8 @@ def _prepare(tx: Tx, mode: Mode, pool: int, programme_id: str) -> str:
     programme = msgspec.structs.replace(document("beijing-etown"), id=programme_id, mode=mode)
     service.publish(tx, programme, "usr_o")
     service.open_budget(tx, programme.id, YEAR, pool)
-    service.put_profile(tx, provider_of())
-    service.put_profile(tx, profile_of(region="beijing/etown"))
+    service.put_profile(tx, provider_of(), verified_by="usr_o")
+    service.put_profile(tx, profile_of(region="beijing/etown"), verified_by="usr_o")
     for number in range(PROJECTS):
         wanted = request_of(pool // YUAN * 2 // PROJECTS, contract=f"HT-{number}")
         made = service.apply(

@@ -39,6 +39,7 @@ T = TypeVar("T")
 USER = "org_user"
 USCC = "91410100MA40ABCD5"
 """17 characters; `with_check` adds the last."""
+PROVIDERS_USCC = "91410100MA40EFGH7"
 YEAR = 2026
 DOMESTIC_POOL = "pol_dcu"
 
@@ -73,7 +74,8 @@ def profile_of(organisation_id: str = USER, **changes: Any) -> Profile:
 
 def provider_of(organisation_id: str = PROVIDER, **changes: Any) -> Profile:
     facts = FacilityFacts(Facility.SUPERCOMPUTING, 200, 2_000, True)
-    return profile_of(organisation_id, **{"facility": facts, "size": Size.LARGE, **changes})
+    known = {"facility": facts, "size": Size.LARGE, "uscc": with_check(PROVIDERS_USCC)}
+    return profile_of(organisation_id, **{**known, **changes})
 
 
 def request_of(yuan: int = 100_000, **changes: Any) -> Request:
@@ -98,11 +100,15 @@ class PolicyWorld:
 
     def __post_init__(self) -> None:
         self.price_list_id = self.write(lambda tx: billing.publish_prices(tx, POOL, PRICES))
-        self.write(lambda tx: service.put_profile(tx, profile_of()))
-        self.write(lambda tx: service.put_profile(tx, provider_of()))
+        self.known(profile_of())
+        self.known(provider_of())
 
     def write(self, use_case: Callable[[Tx], T]) -> T:
         return self.database.write_now(use_case)
+
+    def known(self, profile: Profile) -> None:
+        """Stated, and verified by the operator."""
+        self.write(lambda tx: service.put_profile(tx, profile, verified_by="usr_operator"))
 
     def publish(self, programme: Programme, pool_yuan: int | None = 1_000_000) -> Programme:
         self.write(lambda tx: service.publish(tx, programme, "usr_operator"))
@@ -135,6 +141,11 @@ class PolicyWorld:
         """Of one core, so a thousand micro-yuan a second."""
         run = run_of(self.price_list_id, lease_id=lease_id, **changes)
         return usage_of(run, HOUR_0, HOUR_0 + seconds * 1_000)
+
+    def usage_at(self, lease_id: str, start_ms: int, seconds: int) -> list[UsageRecord]:
+        """The same, begun at an instant."""
+        run = run_of(self.price_list_id, lease_id=lease_id, granted_at_ms=start_ms)
+        return usage_of(run, start_ms, start_ms + seconds * 1_000)
 
     def charge(self, records: Sequence[UsageRecord]) -> None:
         facts = [UsageRecorded(record) for record in records]

@@ -261,3 +261,21 @@ def test_a_programme_from_the_profile_to_the_clawback(platform: Platform) -> Non
     )
     assert ended["state"] == "reclaimed"
     assert platform.json("ledger", "trial", "--verify")["sums"]["voucher:henan"]["micro_yuan"] == 0
+
+
+def test_four_eyes_over_payouts_and_letters_over_a_part(platform: Platform) -> None:
+    found = platform.json("payout", "rule")
+    assert (found["in_force"], found["operators"]) == (True, 1)
+    mute = platform.suan("payout", "rule", "--alone")
+    assert (mute.returncode, "--reason TEXT" in mute.stderr) == (2, True)
+    both = platform.suan("payout", "rule", "--alone", "--four-eyes", "--reason", "x")
+    assert "opposite" in both.stderr
+    assert not platform.json("payout", "rule", "--alone", "--reason", "one of us")["in_force"]
+    told = platform.suan("payout", "rule", SUAN_LANG="zh").stdout
+    assert "仅一位运营人员" in told
+    assert "one of us" in told
+    assert platform.json("payout", "rule", "--four-eyes", "--reason", "two now")["in_force"]
+    wrong = platform.suan("invoice", "reverse", "inv_1", "--line", "12.50")
+    assert "12.50 is no line and amount" in wrong.stderr
+    gone = platform.suan("invoice", "reverse", "inv_1", "--line", "1=12.50")
+    assert "There is no invoice" in gone.stderr

@@ -139,6 +139,12 @@ def test_from_the_profile_to_a_voucher_that_was_used(browser: Browser, plane: Pl
     operator = browser.signed_in()
     operator.goto("/admin/programmes")
     operator.click("[data-application] button.primary")
+    operator.wait_for_selector("[data-reason=ProfileNotVerified]")
+    operator.click("a[href*='/programmes/profile?organisation=']")
+    operator.click("form.body button.primary")
+    operator.wait_for_url("**/programmes/profile**done=saved")
+    operator.goto("/admin/programmes")
+    operator.click("[data-application] button.primary")
     operator.wait_for_url("**/admin/programmes?done=granted")
     assert operator.locator("[data-application]").count() == 0
 

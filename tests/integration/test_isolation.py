@@ -123,7 +123,9 @@ def _organisation(tx: Tx, name: str) -> tuple[dict[str, str], str]:
     return ids, token.secret
 
 
-async def _possessions(client: httpx.AsyncClient, token: str, ids: dict[str, str]) -> None:
+async def _possessions(
+    context: Context, client: httpx.AsyncClient, token: str, ids: dict[str, str]
+) -> None:
     """A job, a site and a blob, made over HTTP as their owner would."""
     headers = {"Authorization": f"Bearer {token}"}
     name = ids["organisation"] = ids["name_of_organisation"]
@@ -147,10 +149,18 @@ async def _possessions(client: httpx.AsyncClient, token: str, ids: dict[str, str
     profile = {**PROFILE, "name": name}
     made = await client.put(f"/v1/organisations/{name}/profile", json=profile, headers=headers)
     assert made.status_code == 200, made.text
+    await context.database.write(partial(_verified, organisation_id=ids["organisation_id"]))
     asked = {"amount": {"yuan": "100"}, "provider": name, "project": ids["project_id"]}
     made = await client.post("/v1/programmes/henan/applications", json=asked, headers=headers)
     assert made.status_code == 201, made.text
     ids["application"] = made.json()["id"]
+
+
+def _verified(tx: Tx, organisation_id: str) -> None:
+    """By the operator."""
+    found = policy.profile(tx.conn, organisation_id)
+    assert found is not None
+    policy.put_profile(tx, found[0], verified_by="system")
 
 
 async def _talks(client: httpx.AsyncClient, headers: dict[str, str], ids: dict[str, str]) -> None:
@@ -216,7 +226,7 @@ async def worlds(context: Context, client: httpx.AsyncClient) -> Worlds:
     (east, east_token), (west, west_token) = await context.database.write(prepare)
     for name, ids, token in (("east", east, east_token), ("west", west, west_token)):
         ids["name_of_organisation"] = name
-        await _possessions(client, token, ids)
+        await _possessions(context, client, token, ids)
         granted = partial(_granted, application_id=ids["application"])
         ids["voucher"] = await context.database.write(granted)
         await trade(context, client, token, ids)

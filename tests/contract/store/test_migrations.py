@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
@@ -115,6 +116,45 @@ def test_from_every_earlier_schema_rows_and_all(database_url: str) -> None:
     assert _ask(database_url, differences) == []
     row = _ask(database_url, lambda c: c.exec_driver_sql("SELECT * FROM share_usage").one())
     assert tuple(row) == ("org_1", 9007199254740993, 5)
+
+
+def test_what_was_known_of_entities_and_contracts_is_kept(database_url: str) -> None:
+    """Credit codes come out of the packed profiles; two ways to write one contract become one, of
+    the earlier grant."""
+    migrate(database_url, to="0017")
+    packed = msgspec.msgpack.encode({"organisation_id": "org_1", "uscc": "91350100M000100Y43"})
+
+    def fill(connection: sa.Connection) -> None:
+        connection.execute(
+            sa.text(
+                "INSERT INTO policy_profiles (organisation_id, profile, changed_at_ms) "
+                "VALUES ('org_1', :packed, 1)"
+            ),
+            {"packed": packed},
+        )
+        mark = "INSERT INTO policy_helped (\"group\", subject, grant_id) VALUES ('g', :s, :i)"
+        for subject, grant in (
+            ("contract:org_p:ht-2026-001", "gra_1"),
+            ("contract:org_p:ht 2026/001", "gra_2"),
+            ("entity:org_1", "gra_1"),
+        ):
+            connection.execute(sa.text(mark), {"s": subject, "i": grant})
+
+    engine = sa.create_engine(database_url)
+    with engine.begin() as connection:
+        fill(connection)
+    engine.dispose()
+    migrate(database_url)
+
+    def look(connection: sa.Connection) -> Any:
+        codes = connection.execute(sa.text("SELECT uscc FROM policy_profiles")).scalars().all()
+        marks = connection.execute(sa.text("SELECT subject, grant_id FROM policy_helped"))
+        return codes, sorted(map(tuple, marks))
+
+    assert _ask(database_url, look) == (
+        ["91350100M000100Y43"],
+        [("contract:org_p:ht2026001", "gra_1"), ("entity:org_1", "gra_1")],
+    )
 
 
 def test_a_schema_from_the_future_is_left_alone(database_url: str) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from billing_world import HOUR_0, POOL, PRICES, YUAN, run_of, usage_of
 from manual_clock import ManualClock
-from policy_world import USER, YEAR, document, profile_of, provider_of, request_of
+from policy_world import USER, YEAR, document, profile_of, provider_of, request_of, with_check
 from suanwang.kernel.errors import SuanwangError
 from suanwang.platform.database import PostgresDatabase, SqliteDatabase, Tx
 from suanwang.trade.billing import reports
@@ -30,9 +30,11 @@ async def prepared(database: AnyDatabase, programme: Programme, pool: int, *regi
     def use_case(tx: Tx) -> str:
         service.publish(tx, programme, "usr_operator")
         service.open_budget(tx, programme.id, YEAR, pool)
-        service.put_profile(tx, provider_of())
+        service.put_profile(tx, provider_of(), verified_by="usr_operator")
         for number, region in enumerate(regions or ("henan",)):
-            service.put_profile(tx, profile_of(f"{USER}_{number}", region=region))
+            code = with_check(f"91410100MA40A{number:04d}")
+            stated = profile_of(f"{USER}_{number}", region=region, uscc=code)
+            service.put_profile(tx, stated, verified_by="usr_operator")
         return billing.publish_prices(tx, POOL, PRICES)
 
     return await database.write(use_case)
@@ -110,6 +112,35 @@ async def test_many_grants_to_one_never_exceed_its_cap(
     assert set(found) == {"Granted", "CapReached"}
     rows = await any_database.read(lambda conn: service.grants(conn))
     assert 900_000 * YUAN <= sum(one.amount_micro_yuan for one in rows) <= 1_000_000 * YUAN
+    assert await sound(any_database)
+
+
+async def test_two_organisations_of_one_code_have_one_cap_at_once(
+    any_database: AnyDatabase, clock: ManualClock
+) -> None:
+    """Each asks for 0.6 million of a million, eight times: no more than a million is granted."""
+    clock.at_ms = HOUR_0
+    await prepared(any_database, document("henan"), 9_000_000 * YUAN, "henan", "henan")
+    twin = profile_of(f"{USER}_1", uscc=with_check("91410100MA40A0000"))
+    await any_database.write(lambda tx: service.put_profile(tx, twin, verified_by="usr_operator"))
+    await asyncio.gather(
+        *(
+            tried(
+                any_database,
+                partial(
+                    granted,
+                    programme_id="henan",
+                    number=n,
+                    yuan=3_000_000,
+                    figures=Figures(),
+                    who=n % 2,
+                ),
+            )
+            for n in range(8)
+        )
+    )
+    rows = await any_database.read(lambda conn: service.grants(conn))
+    assert sum(one.amount_micro_yuan for one in rows) == 1_000_000 * YUAN
     assert await sound(any_database)
 
 

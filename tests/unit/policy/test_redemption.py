@@ -95,7 +95,7 @@ def test_a_provider_that_does_not_count_is_paid_in_full_by_the_project(world: Po
     world.granted("henan")
     small = msgspec.structs.replace(provider_of().facility, kind="ai", pflops=99)
     other = provider_of("org_small", facility=small)
-    world.write(lambda tx: service.put_profile(tx, other))
+    world.known(other)
     world.charge(world.usage("lea_1", 1_000, provider_organisation_id="org_small"))
     world.charge(world.usage("lea_2", 1_000, provider_organisation_id="org_unknown"))
     assert world.balance(project_key(PROJECT)) == -2_000_000
@@ -144,7 +144,7 @@ def test_domestic_cards_have_their_own_rate(world: PolicyWorld) -> None:
     other = msgspec.structs.replace(found.benefits[0].rates[1], percent=25, at_most=None)
     benefit = msgspec.structs.replace(found.benefits[0], rates=(domestic, other))
     world.publish(msgspec.structs.replace(found, version=2, benefits=(benefit,)))
-    world.write(lambda tx: service.put_profile(tx, profile_of(region="zhejiang/hangzhou")))
+    world.known(profile_of(region="zhejiang/hangzhou"))
     world.granted("hangzhou")
     world.charge(world.usage("lea_1", 1_000))
     assert world.balance(project_key(PROJECT)) == -750_000
@@ -156,7 +156,7 @@ def test_an_instant_deduction_is_taken_from_the_budget_and_ends_with_it(
     world: PolicyWorld,
 ) -> None:
     world.publish(document("beijing-etown"), pool_yuan=1)
-    world.write(lambda tx: service.put_profile(tx, profile_of(region="beijing/etown")))
+    world.known(profile_of(region="beijing/etown"))
     grant = world.granted("beijing-etown", figures=Figures(percent=65))
     assert world.budget("beijing-etown") == (0, 0)
     world.charge(world.usage("lea_1", 1_000))
@@ -172,7 +172,7 @@ def test_what_expires_goes_back_to_the_budget(world: PolicyWorld, clock: ManualC
     world.publish(document("henan", expiry=Expiry(days=30)))
     grant = world.granted("henan")
     world.charge(world.usage("lea_1", 1_000))
-    clock.at_ms = HOUR_0 + 30 * MS_PER_DAY - 1
+    clock.at_ms = HOUR_0 + 30 * MS_PER_DAY + redemption.GRACE_MS - 1
     world.write(redemption.expire)
     assert world.grant_now(grant.id).state is GrantState.ACTIVE
     clock.at_ms += 1
@@ -186,9 +186,40 @@ def test_what_expires_goes_back_to_the_budget(world: PolicyWorld, clock: ManualC
     assert world.sound()
 
 
+def test_work_from_before_the_end_is_paid_when_it_is_reported_after(
+    world: PolicyWorld, clock: ManualClock
+) -> None:
+    """The usage of an hour comes when the hour is over; by then the voucher's day may be."""
+    world.publish(document("henan", expiry=Expiry(on=date(2026, 1, 1))))
+    grant = world.granted("henan")
+    assert grant.expires_at_ms is not None
+    hour = grant.expires_at_ms - HOUR_0 - MS_PER_HOUR
+    clock.at_ms = grant.expires_at_ms + MS_PER_HOUR // 6
+    world.write(redemption.expire)
+    late = world.usage_at("lea_1", HOUR_0 + hour, 1_000)
+    world.charge([*late, *world.usage_at("lea_2", grant.expires_at_ms, 1_000)])
+    assert world.balance(project_key(PROJECT)) == -800_000 - 1_000_000
+    clock.at_ms = grant.expires_at_ms + redemption.GRACE_MS
+    world.write(redemption.expire)
+    assert world.grant_now(grant.id).state is GrantState.EXPIRED
+    assert world.sound()
+
+
+def test_nothing_is_paid_out_of_a_grant_that_is_over(
+    world: PolicyWorld, clock: ManualClock
+) -> None:
+    world.publish(document("zhangzhou", expiry=Expiry(days=30)))
+    world.known(profile_of(region="fujian/zhangzhou"))
+    grant = world.granted("zhangzhou", request_of(100, item=Item.MODEL_USE), Figures(percent=50))
+    clock.at_ms += 30 * MS_PER_DAY
+    with pytest.raises(Conflict) as refusal:
+        world.write(lambda tx: redemption.pay_out(tx, grant.id, None, "pay-1"))
+    assert refusal.value.reason == "GrantEnded"
+
+
 def test_a_refund_is_paid_out_once_for_a_reference(world: PolicyWorld) -> None:
     world.publish(document("zhangzhou"))
-    world.write(lambda tx: service.put_profile(tx, profile_of(region="fujian/zhangzhou")))
+    world.known(profile_of(region="fujian/zhangzhou"))
     wanted = request_of(100, item=Item.MODEL_USE)
     grant = world.granted("zhangzhou", wanted, Figures(percent=50))
     for _ in range(2):
@@ -202,7 +233,7 @@ def test_a_refund_is_paid_out_once_for_a_reference(world: PolicyWorld) -> None:
 
 def test_no_more_is_paid_out_than_was_granted(world: PolicyWorld) -> None:
     world.publish(document("zhangzhou"))
-    world.write(lambda tx: service.put_profile(tx, profile_of(region="fujian/zhangzhou")))
+    world.known(profile_of(region="fujian/zhangzhou"))
     grant = world.granted("zhangzhou", request_of(100, item=Item.MODEL_USE), Figures(percent=50))
     world.write(lambda tx: redemption.pay_out(tx, grant.id, 30 * YUAN, "pay-1"))
     with pytest.raises(LimitExceeded) as refusal:
@@ -212,7 +243,7 @@ def test_no_more_is_paid_out_than_was_granted(world: PolicyWorld) -> None:
 
 def test_a_provider_claims_what_its_buyers_voucher_is_worth(world: PolicyWorld) -> None:
     world.publish(document("beijing-sme-tokens"))
-    world.write(lambda tx: service.put_profile(tx, profile_of(region="beijing")))
+    world.known(profile_of(region="beijing"))
     wanted = request_of(100, item=Item.LISTED_PRODUCTS)
     grant = world.granted("beijing-sme-tokens", wanted, Figures(percent=30))
     assert (grant.mode, document("beijing-sme-tokens").payee) == (Mode.VOUCHER, Payee.PROVIDER)
@@ -290,7 +321,7 @@ def test_a_budget_that_nobody_opened_grants_nothing(world: PolicyWorld) -> None:
 
 def test_the_same_contract_is_helped_once_whichever_side_asks(world: PolicyWorld) -> None:
     world.publish(document("yangzhou"))
-    world.write(lambda tx: service.put_profile(tx, profile_of(region="jiangsu/yangzhou")))
+    world.known(profile_of(region="jiangsu/yangzhou"))
     distant = provider_of(uscc="91410100MA40ABCD5Y")
     assert distant.organisation_id == PROVIDER
     world.granted("yangzhou", figures=Figures(percent=10))
@@ -302,7 +333,7 @@ def test_the_same_contract_is_helped_once_whichever_side_asks(world: PolicyWorld
 def test_one_direction_for_a_unit(world: PolicyWorld, clock: ManualClock) -> None:
     clock.at_ms = HOUR_0 + 70 * MS_PER_DAY
     world.publish(document("beijing-2026"))
-    world.write(lambda tx: service.put_profile(tx, profile_of(region="beijing/haidian")))
+    world.known(profile_of(region="beijing/haidian"))
     figures = Figures(percent=10, entity_year_micro_yuan=300_000 * YUAN)
     world.granted("beijing-2026", figures=figures)
     with pytest.raises(Conflict) as refusal:
@@ -349,7 +380,7 @@ def test_usage_before_the_grant_is_not_relieved(world: PolicyWorld, clock: Manua
 
 def test_a_loan_line_is_not_paid_and_takes_no_budget(world: PolicyWorld) -> None:
     world.publish(document("zhengzhou-exporters"))
-    world.write(lambda tx: service.put_profile(tx, profile_of(qualifications=("exporter",))))
+    world.known(profile_of(qualifications=("exporter",)))
     figures = Figures(line_micro_yuan=3_000_000 * YUAN)
     line = world.granted("zhengzhou-exporters", request_of(5_000_000, item=Item.LOAN), figures)
     assert line.amount_micro_yuan == 3_000_000 * YUAN

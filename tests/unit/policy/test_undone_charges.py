@@ -29,7 +29,7 @@ from suanwang.trade.ledger.model import (
     subsidy_key,
     vouchers_key,
 )
-from suanwang.trade.policy import redemption, service
+from suanwang.trade.policy import redemption
 from suanwang.trade.policy.life import Finding, Grant, GrantState
 from suanwang.trade.policy.model import Expiry, Figures, Ground
 from suanwang.trade.settlement import corrections, disputes
@@ -122,7 +122,7 @@ def test_what_an_expired_voucher_paid_goes_back_to_the_budget(
 
 def test_an_instant_deduction_goes_back_to_the_budget(world: PolicyWorld) -> None:
     world.publish(document("beijing-etown"), pool_yuan=1)
-    world.write(lambda tx: service.put_profile(tx, profile_of(region="beijing/etown")))
+    world.known(profile_of(region="beijing/etown"))
     grant = world.granted("beijing-etown", figures=Figures(percent=65))
     entry = charged(world)
     undone(world, entry)

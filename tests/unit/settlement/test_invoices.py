@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_world import HOUR_0, PROJECT, PROVIDER
+from billing_world import HOUR_0, PRICES, PROJECT, PROVIDER, run_of, usage_of
 from manual_clock import ManualClock
 from settlement_world import DAY_0, HOURLY, charge_day, close_until, top_up
 from suanwang.kernel.errors import InvalidInput, SuanwangError
 from suanwang.platform.database import Tx
-from suanwang.trade.billing.model import Quantities, ReportLine
+from suanwang.trade.billing import service as billing
+from suanwang.trade.billing.model import Quantities, ReportLine, UsageRecorded
 from suanwang.trade.ledger import service as ledger
+from suanwang.trade.ledger.model import RENT, EntryDraft, EntryKind, project_key
+from suanwang.trade.settlement import corrections, invoicing, red_letters
 from suanwang.trade.settlement import invoice_rules as rules
-from suanwang.trade.settlement import invoicing, red_letters
 from suanwang.trade.settlement.model import (
     Invoice,
     InvoiceLine,
@@ -371,6 +373,55 @@ async def test_what_was_given_back_or_is_owed_is_not_invoiced(
     money = inline_database.read_now(lambda c: invoicing.invoiceable(c, PROJECT, "2026-01"))
     assert (money.unpaid, money.left) == (HOURLY, 3 * HOURLY)
     assert inline_database.write_now(ask).gross_fen == 10_80
+
+
+async def test_a_line_tells_what_was_paid_for_of_its_pool(
+    inline_database: Any, clock: ManualClock
+) -> None:
+    """Two pools of three hours each; two hours of the second are undone, so a quarter of the
+    invoice is about it, with an hour; and rent has a line of its own."""
+    clock.at_ms = HOUR_0
+    await top_up(inline_database)
+    await charge_day(inline_database, DAY_0)
+
+    def others(tx: Tx) -> None:
+        prices = billing.publish_prices(tx, "pol_2", PRICES)
+        run = run_of(prices, lease_id="lea_other", pool_id="pol_2")
+        records = usage_of(run, HOUR_0, HOUR_0 + 3 * 3_600_000)
+        billing.store.insert_usage(tx.conn, records)
+        billing.charge(tx, [UsageRecorded(one) for one in records])
+        for one in records[:2]:
+            entry = ledger.entry_of_key(tx.conn, f"charge:{one.source}/{one.id}")
+            corrections.reverse(tx, entry or "", reason="faulty")
+        found = ledger.ensure_accounts(tx, [project_key(PROJECT), RENT])
+        mine, theirs = found[project_key(PROJECT)].id, found[RENT].id
+        postings = ((mine, -2_000_000), (theirs, 2_000_000))
+        ledger.post(tx, [EntryDraft("rent:con_1.1", EntryKind.RENT, HOUR_0, postings)])
+
+    inline_database.write_now(others)
+    await close_until(inline_database, clock, DAY_0 + 31)
+    inline_database.write_now(lambda tx: invoicing.keep_profile(tx, "org_user", BUYER))
+    made = inline_database.write_now(ask)
+    assert [(one.specification, one.gross_fen, one.quantity_milli) for one in made.lines] == [
+        ("zz-1/cpu", 10_80, 3_000),
+        ("pol_2", 3_60, 1_000),
+        ("跨区差价", 2_00, 1_000),
+    ]
+
+
+async def test_a_month_of_rent_alone_is_invoiced(inline_database: Any, clock: ManualClock) -> None:
+    clock.at_ms = HOUR_0
+    await top_up(inline_database)
+
+    def rent(tx: Tx) -> None:
+        found = ledger.ensure_accounts(tx, [project_key(PROJECT), RENT])
+        postings = ((found[project_key(PROJECT)].id, -70_000), (found[RENT].id, 70_000))
+        ledger.post(tx, [EntryDraft("rent:con_1.1", EntryKind.RENT, HOUR_0, postings)])
+
+    inline_database.write_now(rent)
+    await close_until(inline_database, clock, DAY_0 + 31)
+    inline_database.write_now(lambda tx: invoicing.keep_profile(tx, "org_user", BUYER))
+    assert inline_database.write_now(ask).gross_fen == 7
 
 
 async def test_rejected_requests_free_the_money(inline_database: Any, clock: ManualClock) -> None:

@@ -205,8 +205,8 @@ def _paid_options(parser: Parser) -> None:
 
 def _rule_options(parser: Parser) -> None:
     parser.common()
-    parser.option("--alone", help="Let the only operator release alone", action="store_true")
-    parser.option("--four-eyes", help="Ask for two again", action="store_true")
+    parser.flag("--alone", help="Let the only operator release alone")
+    parser.flag("--four-eyes", help="Ask for two again")
     parser.option("--reason", help="Why; it stands in the audit log", metavar="TEXT")
 
 

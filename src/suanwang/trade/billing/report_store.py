@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import sqlalchemy as sa
@@ -229,6 +230,79 @@ def reliefs_of_charges(
         for source, usage_id, grant_id, amount in conn.execute(query):
             found.setdefault((source, usage_id), {})[grant_id] = int(amount)
     return found
+
+
+def paid_by_pool(
+    conn: Connection, project_id: str, from_ms: int, until_ms: int
+) -> dict[str, tuple[Quantities, int]]:
+    """Pool → what was used there, and what the project itself paid for it."""
+    return _paid(
+        conn,
+        charges.c.project_id == project_id,
+        charges.c.at_ms >= from_ms,
+        charges.c.at_ms < until_ms,
+    )
+
+
+def paid_of_charges(
+    conn: Connection, wanted: Sequence[tuple[str, str]]
+) -> dict[str, tuple[Quantities, int]]:
+    """The same of these charges: (source, usage id)."""
+    found: dict[str, tuple[Quantities, int]] = {}
+    place = sa.tuple_(charges.c.source, charges.c.usage_id)
+    for start in range(0, len(wanted), IN_LIMIT):
+        part = _paid(conn, place.in_(wanted[start : start + IN_LIMIT]))
+        for pool, (used, amount) in part.items():
+            before, sum_ = found.get(pool, (Quantities(), 0))
+            found[pool] = plus(before, used), sum_ + amount
+    return found
+
+
+def pools_of_charges(
+    conn: Connection, wanted: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
+    found: dict[tuple[str, str], str] = {}
+    place = sa.tuple_(usage.c.source, usage.c.id)
+    for start in range(0, len(wanted), IN_LIMIT):
+        query = sa.select(usage.c.source, usage.c.id, usage.c.pool_id).where(
+            place.in_(wanted[start : start + IN_LIMIT])
+        )
+        found.update({(row[0], row[1]): row[2] for row in conn.execute(query)})
+    return found
+
+
+def plus(one: Quantities, other: Quantities, sign: int = 1) -> Quantities:
+    pairs = zip(astuple(one), astuple(other), strict=True)
+    return Quantities(*(mine + sign * theirs for mine, theirs in pairs))
+
+
+def _paid(
+    conn: Connection, *conditions: sa.ColumnElement[bool]
+) -> dict[str, tuple[Quantities, int]]:
+    relief = (
+        sa.select(sa.func.coalesce(sa.func.sum(reliefs.c.amount), 0))
+        .where(reliefs.c.source == charges.c.source, reliefs.c.usage_id == charges.c.usage_id)
+        .scalar_subquery()
+    )
+    query = (
+        sa.select(
+            usage.c.pool_id,
+            sa.func.count(),
+            sa.func.sum(usage.c.billable_seconds),
+            sa.func.sum(usage.c.core_milli_seconds),
+            sa.func.sum(usage.c.memory_mib_seconds),
+            sa.func.sum(usage.c.accelerator_milli_seconds),
+            sa.func.sum(usage.c.cpu_ms),
+            sa.func.sum(charges.c.amount - relief),
+        )
+        .select_from(charges.join(usage, _CHARGE_OF_USAGE))
+        .where(*conditions)
+        .group_by(usage.c.pool_id)
+    )
+    return {
+        row[0]: (Quantities(*(int(figure) for figure in row[1:7])), int(row[7]))
+        for row in conn.execute(query)
+    }
 
 
 def past_charges(conn: Connection, from_ms: int, until_ms: int, limit: int) -> list[PastCharge]:

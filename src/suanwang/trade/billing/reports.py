@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.engine import Connection
 
@@ -12,6 +12,7 @@ from suanwang.trade.billing.model import (
     GroupBy,
     PastCharge,
     PricedUsage,
+    Quantities,
     Report,
     ReportLine,
     Statement,
@@ -20,6 +21,8 @@ from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import AccountKind, AccountLine, Discrepancy, EntryKind
 
 PAGE_LIMIT = 1_000
+CHARGE_KEY = "charge:"
+"""Of the entry of a charge, before its source and usage."""
 
 
 def _checked(limit: int) -> int:
@@ -155,17 +158,36 @@ def priced_usage(
     return report_store.priced(conn, whose, *rules.month_bounds(month), after, _checked(limit))
 
 
-def charged_by_pool(conn: Connection, project_id: str, month: str) -> list[ReportLine]:
-    """All lines of a month's statement by pool."""
-    lines: list[ReportLine] = []
-    after = None
-    span = rules.month_bounds(month)
-    while True:
-        page = report_store.charged(conn, project_id, *span, GroupBy.POOL, after, PAGE_LIMIT)
-        lines += page.lines
-        after = page.next_after
-        if after is None:
-            return lines
+def paid_by_pool(
+    conn: Connection,
+    project_id: str,
+    month: str,
+    undone: Sequence[str],
+    credited: Mapping[str, int],
+) -> list[ReportLine]:
+    """What a project itself paid in a month, by pool and in order of it: programmes' part, charges
+    that were undone and what was given back of others left out. Both are named by the keys of
+    their entries."""
+    found = report_store.paid_by_pool(conn, project_id, *rules.month_bounds(month))
+    gone = report_store.paid_of_charges(conn, [one for one in map(_usage_of, undone) if one])
+    nothing = (Quantities(), 0)
+    for pool, (used, amount) in gone.items():
+        before, sum_ = found.get(pool, nothing)
+        found[pool] = report_store.plus(before, used, -1), sum_ - amount
+    back = {key: one for key in credited if (one := _usage_of(key)) is not None}
+    pools = report_store.pools_of_charges(conn, list(back.values()))
+    for key, one in back.items():
+        used, sum_ = found.get(pools[one], nothing)
+        found[pools[one]] = used, sum_ - credited[key]
+    return [ReportLine(pool, *found[pool]) for pool in sorted(found)]
+
+
+def _usage_of(entry_key: str) -> tuple[str, str] | None:
+    """(source, usage id) of a charge that an entry's key names."""
+    if not entry_key.startswith(CHARGE_KEY):
+        return None
+    source, _, usage_id = entry_key.removeprefix(CHARGE_KEY).partition("/")
+    return source, usage_id
 
 
 def earned_by_pool(
@@ -204,17 +226,10 @@ def relieved_of_grant(
     return report_store.relieved_of_grant(conn, grant_id, limit)
 
 
-CHARGE_KEY = "charge:"
-
-
 def reliefs_of_charges(conn: Connection, entry_keys: Sequence[str]) -> dict[str, dict[str, int]]:
     """Key of a charge's entry → grant → what it paid, for those of which grants paid a part."""
-    wanted = [
-        tuple(key.removeprefix(CHARGE_KEY).split("/", 1))
-        for key in entry_keys
-        if key.startswith(CHARGE_KEY)
-    ]
-    found = report_store.reliefs_of_charges(conn, [(one[0], one[1]) for one in wanted])
+    wanted = [one for one in map(_usage_of, entry_keys) if one is not None]
+    found = report_store.reliefs_of_charges(conn, wanted)
     return {f"{CHARGE_KEY}{source}/{usage}": by for (source, usage), by in found.items()}
 
 

@@ -131,6 +131,26 @@ def standing(
     return int(conn.execute(query).scalar_one())
 
 
+def undone_keys(
+    conn: Connection, account_id: str, kind: EntryKind, from_ms: int, until_ms: int
+) -> list[str]:
+    """Keys of an account's entries of a kind in the span that have been reversed since."""
+    reversal = entries.alias("reversal")
+    query = (
+        sa.select(entries.c.key)
+        .join(postings, postings.c.entry_id == entries.c.id)
+        .join(reversal, reversal.c.reversal_of == entries.c.id)
+        .where(
+            postings.c.account_id == account_id,
+            postings.c.kind == kind.value,
+            postings.c.at_ms >= from_ms,
+            postings.c.at_ms < until_ms,
+        )
+        .order_by(entries.c.key)
+    )
+    return list(conn.execute(query).scalars())
+
+
 def income_since(conn: Connection, account_id: str, from_ms: int) -> int:
     """What an account was given from an instant on. What it gave does not count, nor what came
     back to it."""

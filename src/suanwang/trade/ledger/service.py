@@ -362,6 +362,18 @@ def standing(
     return close_store.standing(conn, account_id, kind, from_ms, until_ms)
 
 
+def undone_keys(
+    conn: Connection, account_id: str, kind: EntryKind, from_ms: int, until_ms: int
+) -> list[str]:
+    """Keys of an account's entries of a kind in the span that have been reversed since."""
+    return close_store.undone_keys(conn, account_id, kind, from_ms, until_ms)
+
+
+def keys_of(conn: Connection, entry_ids: Sequence[str]) -> dict[str, str]:
+    """Entry → the key of the event that it books."""
+    return {one.id: one.key for one in store.entries_by(conn, "id", entry_ids)}
+
+
 def income_since(conn: Connection, account_id: str, from_ms: int) -> int:
     """Sum of what an account was given from an instant on, whatever it gave or got back."""
     return close_store.income_since(conn, account_id, from_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -18,11 +19,14 @@ from suanwang.trade.policy.model import (
     Held,
     Item,
     Mode,
+    Per,
     Profile,
     Programme,
     Request,
 )
 from suanwang.trade.policy.rules import Quote, Reason, Refusal, Verdict
+
+REFERENCE = 30
 
 
 def day(at_ms: int) -> date:
@@ -95,15 +99,14 @@ def check(
     document = programme(conn, programme_id, version)
     applicant = profile_of(conn, organisation_id)
     year = year_of(now_ms)
-    held = _held(conn, document, organisation_id, request, year)
-    found = rules.eligible(
-        document,
-        applicant,
-        _provider(conn, applicant, request),
-        request,
-        held,
-        today=on or day(now_ms),
-    )
+    held = _held(conn, document, applicant, request, year)
+    provider, is_verified = _provider(conn, applicant, request)
+    found = rules.eligible(document, applicant, provider, request, held, today=on or day(now_ms))
+    if provider is not None and not is_verified and rules.asks_for_facts(document):
+        unknown = Refusal(
+            Reason.PROVIDER_NOT_VERIFIED, (("name", provider.name),), "provider_organisation_id"
+        )
+        found = replace(found, refusals=(*found.refusals, unknown))
     quote = rules.quote(document, applicant, request, figures, held)
     opened = grant_store.find_budgets(conn, programme_id)
     budget = next((one for one in opened if one.year == year), None)
@@ -130,39 +133,90 @@ def _with_budget(
     return found
 
 
-def _provider(conn: Connection, applicant: Profile, request: Request) -> Profile | None:
-    """On the supply side the applicant's own machines are meant."""
+def _provider(
+    conn: Connection, applicant: Profile, request: Request
+) -> tuple[Profile | None, bool]:
+    """And whether what it says was verified. On the supply side the applicant's own machines are
+    meant, and he is verified before anything is granted."""
     if request.item is Item.SUPPLY:
-        return applicant
+        return applicant, True
     if request.provider_organisation_id is None:
-        return None
+        return None, False
     found = store.profile(conn, request.provider_organisation_id)
-    return (
-        found[0] if found is not None else rules.unknown_provider(request.provider_organisation_id)
-    )
+    if found is None:
+        return rules.unknown_provider(request.provider_organisation_id), True
+    return found[0], found[1] is not None
 
 
 def contract_subject(request: Request) -> str:
-    return f"contract:{request.provider_organisation_id or '-'}:{request.contract.strip().lower()}"
+    reference = rules.normalised(request.contract)
+    return f"contract:{request.provider_organisation_id or '-'}:{reference}"
 
 
 def project_subject(request: Request) -> str:
-    return f"project:{request.project_reference.strip().lower()[:30]}"
+    """In 40 characters; a longer reference by its digest."""
+    reference = rules.normalised(request.project_reference)
+    if len(reference) > REFERENCE:
+        reference = hashlib.sha256(reference.encode()).hexdigest()[:REFERENCE]
+    return f"project:{reference}"
+
+
+def twins(conn: Connection, applicant: Profile) -> list[str]:
+    """Organisations that are one entity, the applicant's among them: those of its credit code."""
+    return sorted({applicant.organisation_id, *store.organisations_of_code(conn, applicant.uscc)})
+
+
+def granted_to_twins(conn: Connection, programme_id: str, applicant: Profile, year: int) -> int:
+    """What the entity's other organisations were granted in a year."""
+    return sum(
+        grant_store.granted_by_year(conn, programme_id, one).get(year, 0)
+        for one in twins(conn, applicant)
+        if one != applicant.organisation_id
+    )
+
+
+def own_groups(
+    conn: Connection, document: Programme, organisation_id: str, request: Request
+) -> set[str]:
+    """Exclusive groups that an organisation holds by this very programme, so that they do not speak
+    against more of it; by direction, if it is the same one."""
+    per = {one.group: one.per for one in document.exclusive}
+    wanted = rules.normalised(request.direction)
+    found = set()
+    for group, (programme_id, application_id) in grant_store.holders(
+        conn, f"entity:{organisation_id}"
+    ).items():
+        if programme_id != document.id or group not in per:
+            continue
+        if per[group] is Per.DIRECTION:
+            before = store.application(conn, application_id)
+            same = before is not None and rules.normalised(before.request.direction) == wanted
+            if not (same and wanted):
+                continue
+        found.add(group)
+    return found
 
 
 def _held(
-    conn: Connection, document: Programme, organisation_id: str, request: Request, year: int
+    conn: Connection, document: Programme, applicant: Profile, request: Request, year: int
 ) -> Held:
-    by_year = grant_store.granted_by_year(conn, document.id, organisation_id)
+    entity = twins(conn, applicant)
+    by_year: dict[int, int] = {}
+    for one in entity:
+        for of_year, amount in grant_store.granted_by_year(conn, document.id, one).items():
+            by_year[of_year] = by_year.get(of_year, 0) + amount
     in_project = (
         grant_store.granted_by_year(conn, document.id, project_subject(request)).get(0, 0)
-        if request.project_reference
+        if rules.normalised(request.project_reference)
         else 0
     )
+    mine = {group for one in entity for group in own_groups(conn, document, one, request)}
+    groups = {group for one in entity for group in grant_store.groups_of(conn, f"entity:{one}")}
+    groups -= mine
     return Held(
-        entity_groups=grant_store.groups_of(conn, f"entity:{organisation_id}"),
+        entity_groups=tuple(sorted(groups)),
         contract_groups=grant_store.groups_of(conn, contract_subject(request))
-        if request.contract
+        if rules.normalised(request.contract)
         else (),
         year_micro_yuan=by_year.get(year, 0),
         project_micro_yuan=in_project,

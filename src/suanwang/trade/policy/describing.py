@@ -308,6 +308,8 @@ def _together(programme: Programme, voice: _Voice) -> Iterator[str]:
     for one in programme.exclusive:
         if one.per is Per.CONTRACT:
             yield voice.say("同一合同只支持一次。", "A contract is helped once.")
+        elif one.per is Per.DIRECTION:
+            yield voice.say("每个单位只支持一个方向。", "A unit is helped in one direction only.")
         else:
             yield voice.say(
                 "同组（{group}）只能享受一项。", "Only one of the group {group}.", group=one.group

@@ -346,6 +346,16 @@ def mark_helped(conn: Connection, rows: Sequence[tuple[str, str]], grant_id: str
     return not new or len(insert_new_rows(conn, helped, new, ("subject",))) == len(new)
 
 
+def holders(conn: Connection, subject: str) -> dict[str, tuple[str, str]]:
+    """Group → programme and application of the grant by which a subject was helped within it."""
+    query = (
+        sa.select(helped.c.group, grants.c.programme_id, grants.c.application_id)
+        .join(grants, grants.c.id == helped.c.grant_id)
+        .where(helped.c.subject == subject)
+    )
+    return {row[0]: (row[1], row[2]) for row in conn.execute(query)}
+
+
 def groups_of(conn: Connection, subject: str) -> tuple[str, ...]:
     query = sa.select(helped.c.group).where(helped.c.subject == subject).order_by(helped.c.group)
     return tuple(row.group for row in conn.execute(query))

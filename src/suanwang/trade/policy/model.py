@@ -117,7 +117,11 @@ class Per(StrEnum):
     """Within what two programmes of one group exclude each other."""
 
     CONTRACT = "contract"
+    """A contract is helped once, by any of them."""
     ENTITY = "entity"
+    """An entity is helped by one of them, however many contracts it has."""
+    DIRECTION = "direction"
+    """The same, and in one direction only."""
 
 
 class BenefitKind(StrEnum):

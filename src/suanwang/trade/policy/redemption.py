@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from suanwang.kernel.errors import Conflict, InvalidInput, LimitExceeded, StaleWrite
 from suanwang.kernel.money import MAX_AMOUNT
-from suanwang.kernel.time import MS_PER_DAY
+from suanwang.kernel.time import MS_PER_DAY, MS_PER_HOUR
 from suanwang.platform.database import Tx
 from suanwang.tenancy.rules import not_found
 from suanwang.trade.billing.model import Charge, Relief, UsageRecord
@@ -43,6 +43,9 @@ from suanwang.trade.policy.relief import ChargeFacts, Part, Purse
 Cards = Callable[[Connection, Sequence[str]], Mapping[str, Card]]
 """Pool ids → whose cards they have; a pool that is not told of counts as other."""
 UsageKey = tuple[str, str]
+GRACE_MS = 2 * MS_PER_HOUR
+"""A grant is ended so long after its day: the usage of its last hour is reported after that. What
+was used later is not paid, whatever the state says."""
 
 
 def works_at_charge(mode: Mode, item: Item) -> bool:
@@ -115,7 +118,7 @@ def _purses(
     purses = []
     for one in grants:
         document = documents[one.programme_id, one.programme_version]
-        applicant = profiles.get(one.organisation_id)
+        applicant, _ = profiles.get(one.organisation_id, (None, None))
         benefit = document.benefit_for(one.item)
         is_open = document.window.retroactive
         refused = {
@@ -131,7 +134,7 @@ def _purses(
                 one.left_micro_yuan,
                 one.percent_domestic,
                 one.percent_other,
-                0 if is_open else one.granted_at_ms,
+                max(_begins(document), 0 if is_open else one.granted_at_ms),
                 one.expires_at_ms,
                 benefit.base or Base.METERED if benefit is not None else Base.METERED,
                 frozenset(refused),
@@ -141,10 +144,25 @@ def _purses(
     return purses
 
 
+def _begins(document: Programme) -> int:
+    """Of the span in which the work must lie."""
+    first = document.window.use_from
+    return 0 if first is None else checking.start_of(first)
+
+
 def _refuses(
-    document: Programme, applicant: Profile, provider: Profile | None, provider_id: str
+    document: Programme,
+    applicant: Profile,
+    provider: tuple[Profile, int | None] | None,
+    provider_id: str,
 ) -> bool:
-    known = provider if provider is not None else rules.unknown_provider(provider_id)
+    """By its profile, of which what nobody has verified counts against it alone."""
+    if provider is None:
+        known = rules.unknown_provider(provider_id)
+    else:
+        known, verified_at_ms = provider
+        if verified_at_ms is None and rules.asks_for_facts(document):
+            return True
     return any(True for _ in rules.provider_refusals(document, applicant, known))
 
 
@@ -213,6 +231,8 @@ def pay_out(tx: Tx, grant_id: str, amount: int | None, reference: str) -> PostRe
         return PostResult({}, {key: booked})
     if found.state is not GrantState.ACTIVE:
         check_grant_move(found.state, GrantState.SPENT)
+    if found.expires_at_ms is not None and tx.now_ms >= found.expires_at_ms:
+        check_grant_move(GrantState.EXPIRED, GrantState.SPENT)
     if not 0 < due <= found.left_micro_yuan:
         raise LimitExceeded(
             "AboveGrant",
@@ -383,7 +403,7 @@ def give_allowance(tx: Tx, document: Programme, grant: Grant, amount: int) -> No
 
 def expire(tx: Tx, limit: int = 200) -> bool:
     """End grants whose time is over; True if there may be more. A step of housekeeping."""
-    over = grant_store.expired_grants(tx.conn, tx.now_ms, limit)
+    over = grant_store.expired_grants(tx.conn, tx.now_ms - GRACE_MS, limit)
     for one in over:
         document = checking.programme(tx.conn, one.programme_id, one.programme_version)
         _end(tx, one, document, GrantState.EXPIRED, 0, one.remark)

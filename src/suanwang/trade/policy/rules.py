@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -44,7 +45,9 @@ class Reason(StrEnum):
     TOO_OLD = "TooOld"
     DISHONEST = "Dishonest"
     DISHONEST_EVER = "DishonestEver"
+    PROFILE_NOT_VERIFIED = "ProfileNotVerified"
     PROVIDER_MISSING = "ProviderMissing"
+    PROVIDER_NOT_VERIFIED = "ProviderNotVerified"
     PROVIDER_NOT_LISTED = "ProviderNotListed"
     PROVIDER_TOO_SMALL = "ProviderTooSmall"
     PROVIDER_IS_SELF = "ProviderIsSelf"
@@ -58,6 +61,7 @@ class Reason(StrEnum):
     NOT_RETROACTIVE = "NotRetroactive"
     EVIDENCE_MISSING = "EvidenceMissing"
     CONTRACT_MISSING = "ContractMissing"
+    PROJECT_REFERENCE_MISSING = "ProjectReferenceMissing"
     CONTRACT_ALREADY_HELPED = "ContractAlreadyHelped"
     EXCLUDED_BY_OTHER = "ExcludedByOther"
     YEARS_USED_UP = "YearsUsedUp"
@@ -206,7 +210,7 @@ def provider_refusals(
     """What speaks against this provider's compute; asked again at every charge."""
     need, facts = programme.provider, provider.facility
     where = "provider_organisation_id"
-    is_self = provider.organisation_id == applicant.organisation_id
+    is_self = same_entity(applicant, provider)
     if need.not_self and is_self:
         yield _refusal(Reason.PROVIDER_IS_SELF, where)
     elif need.non_affiliated and (is_self or affiliated(applicant, provider)):
@@ -237,6 +241,26 @@ def provider_refusals(
             yield _refusal(Reason.BELOW_MILESTONE, "facility", minimum=one.minimum, found=reached)
 
 
+def same_entity(one: Profile, other: Profile) -> bool:
+    """One organisation here, or two that have one credit code."""
+    return one.organisation_id == other.organisation_id or (
+        one.uscc != "" and one.uscc == other.uscc
+    )
+
+
+def asks_for_facts(programme: Programme) -> bool:
+    """Of a provider's machines or name, which only a reviewer can know to be true."""
+    need = programme.provider
+    return bool(need.facilities or need.named or need.metering_logs or programme.milestones)
+
+
+def normalised(reference: str) -> str:
+    """A contract's or an undertaking's number without what clerks write differently: width, case,
+    blanks and signs."""
+    folded = unicodedata.normalize("NFKC", reference).casefold()
+    return "".join(sign for sign in folded if sign.isalnum())
+
+
 def unknown_provider(organisation_id: str) -> Profile:
     """Of one that has stated nothing: no facility, no name, only who it is."""
     return Profile(organisation_id, organisation_id, "", "", EntityKind.ENTERPRISE)
@@ -257,7 +281,7 @@ def _about_window(programme: Programme, request: Request, today: date) -> Iterat
         yield _refusal(Reason.CLOSED, day=window.apply_until.isoformat())
     bounded = window.use_from is not None or window.use_until is not None
     if request.signed_on is None:
-        if bounded:
+        if bounded or (window.apply_from is not None and not window.retroactive):
             yield _refusal(Reason.SIGNED_ON_MISSING, "signed_on")
         return
     opened = window.apply_from or date.min
@@ -283,9 +307,9 @@ def _about_papers(programme: Programme, request: Request, held: Held) -> Iterato
         if kind not in given:
             yield _refusal(Reason.EVIDENCE_MISSING, f"evidence.{kind.value}", kind=kind.value)
     for one in programme.exclusive:
-        if one.per is Per.ENTITY and one.group in held.entity_groups:
+        if one.per is not Per.CONTRACT and one.group in held.entity_groups:
             yield _refusal(Reason.EXCLUDED_BY_OTHER, group=one.group)
-        if one.per is Per.CONTRACT and not request.contract:
+        if one.per is Per.CONTRACT and not normalised(request.contract):
             yield _refusal(Reason.CONTRACT_MISSING, "contract")
         elif one.per is Per.CONTRACT and one.group in held.contract_groups:
             yield _refusal(Reason.CONTRACT_ALREADY_HELPED, "contract", contract=request.contract)
@@ -307,6 +331,11 @@ def _about_caps(
         cap = year_cap(benefit, rate, Figures())
         if cap is not None and held.year_micro_yuan >= cap:
             yield _refusal(Reason.CAP_REACHED, cap=scale(cap, 1, micro(1)))
+        # a case with a cap of its own needs no undertaking
+        by_project = rate is None or rate.entity_year_yuan is None
+        named = normalised(request.project_reference)
+        if caps.project_yuan is not None and by_project and not named:
+            yield _refusal(Reason.PROJECT_REFERENCE_MISSING, "project_reference")
     if caps.project_yuan is not None and held.project_micro_yuan >= micro(caps.project_yuan):
         yield _refusal(Reason.CAP_REACHED, "project_reference", cap=caps.project_yuan)
 

@@ -24,6 +24,7 @@ from suanwang.trade.policy.life import (
     check_application_move,
 )
 from suanwang.trade.policy.model import (
+    METERED_ITEMS,
     BenefitKind,
     Card,
     Figures,
@@ -209,6 +210,11 @@ def grant(
     """
     found = application(tx.conn, application_id)
     check_application_move(found.state, ApplicationState.GRANTED)
+    applicant, verified_at_ms = _reviewed(tx, found)
+    if verified_at_ms is None:
+        raise not_eligible(Refusal(Reason.PROFILE_NOT_VERIFIED, field="profile"))
+    # one at a time of an entity, however many organisations it has here
+    tx.serialise(f"policy-entity:{found.programme_id}:{applicant.uscc}")
     checked = checking.check(
         tx.conn,
         found.programme_id,
@@ -227,6 +233,13 @@ def grant(
     grant_store.insert_grant(tx.conn, made)
     _issue(tx, checked.programme, made)
     return made
+
+
+def _reviewed(tx: Tx, found: Application) -> tuple[Profile, int | None]:
+    known = store.profile(tx.conn, found.organisation_id)
+    return (
+        known if known is not None else (checking.profile_of(tx.conn, found.organisation_id), None)
+    )
 
 
 def _made(tx: Tx, found: Application, checked: checking.Checked, figures: Figures) -> Grant:
@@ -251,6 +264,14 @@ def _made(tx: Tx, found: Application, checked: checking.Checked, figures: Figure
                 hint="State the figure that was decided for this case.",
                 field=name,
             )
+    if figures.expires_on is not None and checking.end_of(figures.expires_on) <= tx.now_ms:
+        raise InvalidInput(
+            Reason.FIGURE_OUT_OF_BOUNDS,
+            f"expires_on must be {checking.day(tx.now_ms)} at the earliest; {figures.expires_on} "
+            "was stated.",
+            hint="State a day that is still to come.",
+            field="expires_on",
+        )
     quote = checked.quote
     if quote is None or quote.amount_micro_yuan <= 0:
         raise Conflict(
@@ -274,13 +295,16 @@ def _made(tx: Tx, found: Application, checked: checking.Checked, figures: Figure
         percent_other=quote.percent_other,
         state=GrantState.ACTIVE,
         granted_at_ms=tx.now_ms,
-        expires_at_ms=_expires(document, figures, tx.now_ms),
+        expires_at_ms=_expires(document, request.item, figures, tx.now_ms),
     )
 
 
-def _expires(document: Programme, figures: Figures, now_ms: int) -> int | None:
-    """The earliest of what the document and the reviewer say."""
+def _expires(document: Programme, item: Item, figures: Figures, now_ms: int) -> int | None:
+    """The earliest of what the document and the reviewer say. What works at the charge ends with
+    the span in which the work must lie."""
+    work = document.window.use_until if item in METERED_ITEMS else None
     ends = [
+        None if work is None or document.mode is Mode.REFUND else checking.end_of(work),
         None if figures.expires_on is None else checking.end_of(figures.expires_on),
         None if document.expiry.on is None else checking.end_of(document.expiry.on),
         None if document.expiry.days is None else now_ms + document.expiry.days * MS_PER_DAY,
@@ -296,7 +320,8 @@ def is_line(document: Programme, item: Item) -> bool:
 def project_cap(document: Programme, request: Request) -> int | None:
     """Yuan that an undertaking may be granted in all."""
     benefit = document.benefit_for(request.item)
-    return None if benefit is None or not request.project_reference else benefit.caps.project_yuan
+    named = rules.normalised(request.project_reference)
+    return None if benefit is None or not named else benefit.caps.project_yuan
 
 
 def _take(tx: Tx, found: Application, checked: checking.Checked, made: Grant) -> None:
@@ -305,18 +330,24 @@ def _take(tx: Tx, found: Application, checked: checking.Checked, made: Grant) ->
     document, request, amount = checked.programme, found.request, made.amount_micro_yuan
     cap = checked.quote.year_cap_micro_yuan if checked.quote is not None else None
     entity = (document.id, made.organisation_id, made.year)
-    if not grant_store.allow(tx.conn, *entity, amount, MAX_AMOUNT if cap is None else cap):
+    most = MAX_AMOUNT
+    if cap is not None:
+        applicant = checking.profile_of(tx.conn, made.organisation_id)
+        most = cap - checking.granted_to_twins(tx.conn, document.id, applicant, made.year)
+    if not grant_store.allow(tx.conn, *entity, amount, most):
         raise not_eligible(Refusal(Reason.CAP_REACHED, (("cap", str((cap or 0) // micro(1))),)))
     limit = project_cap(document, request)
     if limit is not None:
         subject = checking.project_subject(request)
         if not grant_store.allow(tx.conn, document.id, subject, 0, amount, micro(limit)):
             raise not_eligible(Refusal(Reason.CAP_REACHED, (("cap", str(limit)),)))
+    held = checking.own_groups(tx.conn, document, made.organisation_id, request)
     subjects = [
         (one.group, checking.contract_subject(request))
         if one.per is Per.CONTRACT
         else (one.group, f"entity:{made.organisation_id}")
         for one in document.exclusive
+        if one.per is Per.CONTRACT or one.group not in held
     ]
     if not grant_store.mark_helped(tx.conn, subjects, made.id):
         raise not_eligible(

@@ -34,6 +34,8 @@ profiles = sa.Table(
     sa.Column("changed_at_ms", Ms, nullable=False),
     sa.Column("verified_at_ms", Ms, nullable=True),
     sa.Column("verified_by", Id, nullable=True),
+    sa.Column("uscc", sa.String(18), nullable=False, server_default=""),
+    sa.Index("ix_policy_profiles_uscc", "uscc"),
 )
 
 applications = sa.Table(
@@ -111,11 +113,20 @@ def profile(conn: Connection, organisation_id: str) -> tuple[Profile, int | None
     return None if row is None else (row.profile, row.verified_at_ms)
 
 
-def profiles_of(conn: Connection, organisation_ids: Sequence[str]) -> dict[str, Profile]:
-    query = sa.select(profiles.c.organisation_id, profiles.c.profile).where(
-        profiles.c.organisation_id.in_(organisation_ids)
-    )
-    return {row.organisation_id: row.profile for row in conn.execute(query)}
+def profiles_of(
+    conn: Connection, organisation_ids: Sequence[str]
+) -> dict[str, tuple[Profile, int | None]]:
+    """With the instant at which a reviewer verified each."""
+    query = sa.select(
+        profiles.c.organisation_id, profiles.c.profile, profiles.c.verified_at_ms
+    ).where(profiles.c.organisation_id.in_(organisation_ids))
+    return {row.organisation_id: (row.profile, row.verified_at_ms) for row in conn.execute(query)}
+
+
+def organisations_of_code(conn: Connection, uscc: str) -> list[str]:
+    """Those who say that they are the entity of this credit code."""
+    query = sa.select(profiles.c.organisation_id).where(profiles.c.uscc == uscc)
+    return sorted(conn.execute(query).scalars())
 
 
 def all_profiles(conn: Connection) -> dict[str, Profile]:
@@ -127,10 +138,12 @@ def put_profile(tx: Tx, profile: Profile, verified_by: str | None) -> None:
     """A change ends the verification, unless the reviewer himself makes it."""
     values = {
         "profile": profile,
+        "uscc": profile.uscc,
         "changed_at_ms": tx.now_ms,
         "verified_at_ms": tx.now_ms if verified_by else None,
         "verified_by": verified_by,
     }
+    tx.serialise(f"policy-profile:{profile.organisation_id}")
     whose = profiles.c.organisation_id == profile.organisation_id
     changed = tx.conn.execute(sa.update(profiles).where(whose).values(values)).rowcount
     if not changed:

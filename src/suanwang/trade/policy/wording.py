@@ -145,6 +145,24 @@ _TEXTS: Mapping[Reason, tuple[tuple[str, str], tuple[str, str]]] = {
         ("未填合同编号。", "请填写合同编号：同一合同只支持一次。"),
         ("The contract's number is missing.", "State it: a contract is helped once."),
     ),
+    Reason.PROJECT_REFERENCE_MISSING: (
+        ("未填项目编号。", "请填写项目编号：金额按项目封顶。"),
+        ("The undertaking's reference is missing.", "State it: what it may get is capped."),
+    ),
+    Reason.PROFILE_NOT_VERIFIED: (
+        ("单位资料未经核实。", "请先核实并保存单位资料，再发放。"),
+        (
+            "Nobody has verified the profile as it is now.",
+            "Verify it first: an operator's `suan org profile` does, or its page.",
+        ),
+    ),
+    Reason.PROVIDER_NOT_VERIFIED: (
+        ("服务方 {name} 的资料未经核实。", "请运营方核实服务方资料。"),
+        (
+            "Nobody has verified what the provider {name} says of itself.",
+            "Ask the operator to verify its profile.",
+        ),
+    ),
     Reason.CONTRACT_ALREADY_HELPED: (
         ("合同 {contract} 已享受过支持。", "同一合同不得重复申领。"),
         ("The contract {contract} has been helped before.", "A contract is helped once."),

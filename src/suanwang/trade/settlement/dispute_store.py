@@ -191,15 +191,23 @@ def credited_by_entry(conn: Connection, entry_ids: Sequence[str]) -> dict[str, i
     return found
 
 
-def credited(conn: Connection, project_id: str, from_ms: int, until_ms: int) -> int:
-    """Given back for entries of the span that still stand."""
+def credits_within(
+    conn: Connection, project_id: str, from_ms: int, until_ms: int
+) -> dict[str, int]:
+    """Entry → what was given back of it, of the entries of a span that still stand."""
     query = (
-        sa.select(sa.func.coalesce(sa.func.sum(credits.c.amount), 0))
+        sa.select(credits.c.entry_id, sa.func.sum(credits.c.amount))
         .join(disputes, disputes.c.id == credits.c.dispute_id)
         .where(
             disputes.c.project_id == project_id,
             credits.c.at_ms >= from_ms,
             credits.c.at_ms < until_ms,
         )
+        .group_by(credits.c.entry_id)
     )
-    return int(conn.execute(query).scalar_one())
+    return {entry_id: int(amount) for entry_id, amount in conn.execute(query)}
+
+
+def credited(conn: Connection, project_id: str, from_ms: int, until_ms: int) -> int:
+    """Given back for entries of the span that still stand."""
+    return sum(credits_within(conn, project_id, from_ms, until_ms).values())

@@ -122,12 +122,15 @@ def _line(line: ReportLine, name: str, gross: int, tax_percent: int) -> InvoiceL
     used = line.quantities
     by_card = used.accelerator_milli_seconds > 0
     milli_seconds = used.accelerator_milli_seconds if by_card else used.core_milli_seconds
+    # what is not measured in hours, such as rent, is one of a thing
+    timed = used.billable_seconds > 0 or milli_seconds > 0
+    unit = "卡时" if by_card else "核时"
     net = scale(gross, 100, 100 + tax_percent)
     return InvoiceLine(
         item=ITEM,
         specification=name,
-        unit="卡时" if by_card else "核时",
-        quantity_milli=scale(milli_seconds, 1, 3_600),
+        unit=unit if timed else "项",
+        quantity_milli=scale(milli_seconds, 1, 3_600) if timed else 1_000,
         gross_fen=gross,
         net_fen=net,
         tax_fen=gross - net,

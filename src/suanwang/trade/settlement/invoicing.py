@@ -11,6 +11,7 @@ from suanwang.kernel.errors import Conflict, InvalidInput, StaleWrite
 from suanwang.platform.database import Tx
 from suanwang.tenancy.rules import not_found
 from suanwang.trade.billing import reports
+from suanwang.trade.billing.model import Quantities, ReportLine
 from suanwang.trade.billing.rules import month_bounds
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import EntryKind
@@ -32,6 +33,8 @@ from suanwang.trade.settlement.model import (
 )
 from suanwang.trade.settlement.red_letters import Part
 
+RENT_LINE = "跨区差价"
+RENT_KEY = "rent:"
 CHARGED = (EntryKind.CHARGE, EntryKind.RENT)
 """Kinds of entries of a project's account that are a sale to it."""
 
@@ -58,6 +61,22 @@ def invoiceable(conn: Connection, project_id: str, month: str) -> Invoiceable:
         unpaid = max(0, -account.balance_micro_yuan)
     invoiced = invoice_store.invoiced_fen(conn, project_id, month) * invoice_rules.MICRO_PER_FEN
     return Invoiceable(charged, relieved, unpaid, invoiced)
+
+
+def paid_for(conn: Connection, project_id: str, month: str) -> list[ReportLine]:
+    """What a month's invoice is over, by pool; rent between zones has a line of its own."""
+    account = ledger.project_account(conn, project_id)
+    if account is None:
+        return []
+    span = month_bounds(month)
+    undone = ledger.undone_keys(conn, account.id, EntryKind.CHARGE, *span)
+    credits = dispute_store.credits_within(conn, project_id, *span)
+    keys = ledger.keys_of(conn, sorted(credits))
+    credited = {keys[entry_id]: amount for entry_id, amount in credits.items()}
+    lines = reports.paid_by_pool(conn, project_id, month, undone, credited)
+    rent = -ledger.standing(conn, account.id, EntryKind.RENT, *span)
+    rent -= sum(amount for key, amount in credited.items() if key.startswith(RENT_KEY))
+    return [*lines, ReportLine(RENT_LINE, Quantities(records=1), rent)] if rent > 0 else lines
 
 
 def request(
@@ -90,7 +109,8 @@ def request(
             hint="Ask again when it is.",
         )
     tx.serialise(f"invoice:{project_id}:{month}")
-    report = reports.charged_by_pool(tx.conn, project_id, month)
+    report = paid_for(tx.conn, project_id, month)
+    pool_names = {**pool_names, RENT_LINE: RENT_LINE}
     lines = invoice_rules.lines_of(
         report,
         [pool_names.get(line.key, line.key) for line in report],
