@@ -107,8 +107,8 @@ def _bill(args: Args) -> int:
     if args.json:
         print_json({"account": account, "others": others, "statement": statement})
         return 0
-    span = (statement["month"], "topped_up", "charged", "adjusted")
-    moved = (f"{say(name.replace('_', ' '))} {figures.yuan(statement[name])}" for name in span[1:])
+    names = ("topped_up", "charged", "adjusted")
+    moved = (f"{say(name.replace('_', ' '))} {figures.yuan(statement[name])}" for name in names)
     tables.show_fields(
         [
             (say("Balance"), figures.yuan(account["balance"])),
@@ -120,13 +120,31 @@ def _bill(args: Args) -> int:
                 + (say("  in arrears") if account["in_arrears"] else ""),
             ),
             *((one["currency"], figures.yuan(one["available"])) for one in others),
-            (span[0], ", ".join(moved)),
+            (statement["month"], ", ".join(moved)),
         ]
     )
     if statement["lines"]:
         print()
         _show_lines(client, statement["lines"], args.by)
+        _show_due(statement)
     return 0
+
+
+def _show_due(statement: dict[str, Any]) -> None:
+    """How the lines come to what is due: they are at list price."""
+    if not statement["reliefs"]:
+        return
+    paid = [
+        (one["programme_id"], f"-{figures.yuan(one['amount'])}") for one in statement["reliefs"]
+    ]
+    print()
+    tables.show_fields(
+        [
+            (say("At list price"), figures.yuan(statement["listed"])),
+            *((say("Paid by {programme}", programme=name), text) for name, text in paid),
+            (say("Due"), figures.yuan(statement["charged"])),
+        ]
+    )
 
 
 def _focus(client: Client, path: str, args: Args) -> int:
