@@ -192,7 +192,7 @@ async def _page(
             "seat": found,
             "sources": sources(
                 conn,
-                found.project,
+                [found.project],
                 place_names(conn),
                 page.now_ms,
                 product=wanted.product,
