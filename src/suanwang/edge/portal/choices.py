@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
@@ -14,6 +14,7 @@ from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import Action, Project, ProjectState
 from suanwang.trade.catalogue.model import Product
 from suanwang.trade.market.supply import products
+from suanwang.trade.policy import service as policy
 
 MOST = 500
 
@@ -37,6 +38,16 @@ def choices_for(conn: Connection, page: Page) -> Choices:
         and page.may(Action.TRADE, one.organisation_id, one.id)
     ]
     return Choices(his, products(conn), sources(conn, his, place_names(conn), page.now_ms))
+
+
+def titles_of(conn: Connection, language: str) -> dict[str, str]:
+    """Programme → what it is called."""
+    return {one.id: one.title.of(language) for one in policy.programmes(conn)}
+
+
+def currency_text(titles: Mapping[str, str], currency: str) -> str:
+    """Vouchers go by their programme: 'voucher:henan' is 'Henan compute vouchers'."""
+    return titles.get(currency.removeprefix("voucher:"), currency)
 
 
 def names_of(conn: Connection, ids: Iterable[str | None]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from suanwang.edge.api import views_billing as views
 from suanwang.edge.api.money import exact_yuan
 from suanwang.edge.api.views_billing import StatementBy
-from suanwang.edge.portal import formats
+from suanwang.edge.portal import choices, formats
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn, owners_of
 from suanwang.edge.portal.trading import instrument_text
@@ -32,7 +33,6 @@ from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import CNY, AccountLine, EntryKind, OwnerKind
 from suanwang.trade.market.model import Instrument
 from suanwang.trade.market.supply import CONTRACT
-from suanwang.trade.policy import service as policy
 
 router = APIRouter(route_class=PortalRoute)
 PAGE = 200
@@ -65,7 +65,7 @@ def _read(
         for one in ledger.accounts_of(conn, OwnerKind.PROJECT, found.id)
         if one.key.currency != CNY
     ]
-    titles = _titles(conn, page) if made.reliefs or others else {}
+    titles = choices.titles_of(conn, page.language) if made.reliefs or others else {}
     return {
         "project": found,
         "statement": made,
@@ -85,13 +85,8 @@ def _read(
         "projects": tenancy.projects(conn, page.principal, limit=500),
         "owners": owners_of(conn, page.principal),
         "programme_titles": titles,
-        "currency_text": lambda of: titles.get(of.removeprefix("voucher:"), of),
+        "currency_text": partial(choices.currency_text, titles),
     }
-
-
-def _titles(conn: Connection, page: Page) -> dict[str, str]:
-    """Programme → what it is called."""
-    return {one.id: one.title.of(page.language) for one in policy.programmes(conn)}
 
 
 def told(line: AccountLine) -> str:
@@ -195,7 +190,7 @@ async def statement_csv(
             after = made.report.next_after
             if after is None:
                 break
-        titles = _titles(conn, page) if made.reliefs else {}
+        titles = choices.titles_of(conn, page.language) if made.reliefs else {}
         paid = {
             titles.get(one.programme_id, one.programme_id): one.amount_micro_yuan
             for one in made.reliefs
