@@ -42,7 +42,9 @@ def about(language: str, key: str, names: Mapping[str, str]) -> About:
         )
     if word == "charge":
         site, _, usage = rest.partition("/")
-        return About(_said(language, "usage", f"{names.get(site, site)} / {usage}"))
+        lease = usage.partition(".")[0]
+        what = f"{names.get(site, site)} · {lease}{_hour_of(rest)}"
+        return About(_said(language, "usage", what))
     if word in _PAGES and rest.startswith(("pay_", "dsp_")):
         return About(_said(language, word.partition(".")[0], rest), _PAGES[word] + rest)
     if word in ("top_up", "adjust"):  # of which project is said above the list
