@@ -166,6 +166,7 @@ def _asked_for(conn: sa.Connection, first_hour: int) -> Locked:
         buyers=None,
         sellers=None,
         state=ContractState.SIGNED,
+        reference=None,
         before=None,
         limit=10_000,
     )
