@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,16 @@ def test_from_the_profile_to_a_voucher_that_was_used(browser: Browser, plane: Pl
     page.goto("/statement")
     assert page.locator("[data-sum=relieved]").get_attribute("data-micro") == "20000"
     assert page.locator("[data-sum=charged]").get_attribute("data-micro") == "80000"
+    rows = page.locator("#sums tr").all_inner_texts()
+    figures = [row.split("\t")[-1].strip() for row in rows]
+    assert figures == ["¥0.10", "\u2212¥0.02", "¥0.08"], "list price, less the programme, due"
+    lines = page.locator("table.sticky tbody:not(#sums) td:last-child").all_inner_texts()
+    assert lines == ["¥0.10"]
+    with page.expect_download() as download:
+        page.click("a[download]")
+    table = Path(download.value.path()).read_text(encoding="utf-8-sig").splitlines()[1:]
+    amounts = [Decimal(row.rpartition(",")[2]) for row in table]
+    assert (len(amounts), sum(amounts)) == (2, Decimal("0.08"))
 
 
 def test_the_desk_says_at_its_field_what_is_wrong(browser: Browser, plane: Plane) -> None:

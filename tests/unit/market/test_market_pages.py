@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 import pytest
 
-from suanwang.edge.portal.trading import field_time
+from suanwang.edge.portal.form_fields import field_time
 from suanwang.trade.contracts.model import ContractState
 from suanwang.trade.market.instruments import name_of
 from suanwang.trade.market.model import Instrument, Supply
@@ -233,7 +233,7 @@ async def test_a_listing_is_posted_bought_from_and_taken_back(square: Square) ->
     for query, words in (
         (f"starts_at={when}&hours=3&lots=1", "每次可买 2 至 8 手"),
         (f"starts_at={when}&hours=90&lots=2", "每次可买 1 至 24 小时"),
-        ("starts_at=soon&hours=3&lots=2", "整点"),
+        ("starts_at=soon&hours=3&lots=2", "请选择日期和时间"),
         (f"starts_at={when}&hours=3&lots=", "整数"),
     ):
         assert words in await look(square, "firm", f"{url}/total?{query}")
@@ -253,7 +253,7 @@ async def test_a_listing_is_posted_bought_from_and_taken_back(square: Square) ->
     assert "已不再出售" in await look(square, "firm", url)
     assert "整机" in await look(square, "centre", "/market/listings?mine=yes")
     bad = await send(square, "centre", "/market/listings/new", source=site.source_id, lots="x")
-    assert "整点" in error_at(bad.text, "starts_at")
+    assert "请选择日期和时间" in error_at(bad.text, "starts_at")
 
 
 async def test_listings_have_pages_in_the_order_that_was_asked_for(square: Square) -> None:

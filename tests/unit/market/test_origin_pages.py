@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from suanwang.edge.portal.trading import field_time
+from suanwang.edge.portal.form_fields import field_time
 from suanwang.engines.matching.model import Side
 from suanwang.tenancy.model import Role
 from suanwang.trade.contracts.model import Contract, Origin

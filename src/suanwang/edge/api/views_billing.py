@@ -80,7 +80,7 @@ class StatementView(BaseModel):
     until: str
     opening: Money
     topped_up: Money
-    charged: Money
+    charged: Money = Field(description="What is due for the month: listed − relieved.")
     adjusted: Money
     closing: Money
     listed: Money = Field(description="At list price: what the lines sum to.")

@@ -13,7 +13,7 @@ from suanwang.edge.cli.words import say
 from suanwang.edge.client.client import Client
 
 if TYPE_CHECKING:
-    from suanwang.edge.client.views_billing import ReportLine
+    from suanwang.edge.client.views_billing import ReportLine, Statement
 
 DEFAULT_PROJECT = "default"
 
@@ -129,7 +129,25 @@ def _bill(args: Args) -> int:
     if statement["lines"]:
         print()
         _show_lines(client, statement["lines"], args.by)
+        _show_due(statement)
     return 0
+
+
+def _show_due(statement: Statement) -> None:
+    """How the lines come to what is due: they are at list price."""
+    if not statement["reliefs"]:
+        return
+    paid = [
+        (one["programme_id"], f"-{figures.yuan(one['amount'])}") for one in statement["reliefs"]
+    ]
+    print()
+    tables.show_fields(
+        [
+            (say("At list price"), figures.yuan(statement["listed"])),
+            *((say("Paid by {programme}", programme=name), text) for name, text in paid),
+            (say("Due"), figures.yuan(statement["charged"])),
+        ]
+    )
 
 
 def _focus(client: Client, project: str, args: Args) -> int:

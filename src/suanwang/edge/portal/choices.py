@@ -1,27 +1,22 @@
-"""What forms of trade let one choose from, and how their fields become the API's."""
+"""What forms of trade let one choose from: projects, products, what one could sell from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from suanwang.edge.portal import formats
 from suanwang.edge.portal.rendering import Page
-from suanwang.grid.sites import service as sites
+from suanwang.edge.portal.trading import SourceRow, place_names, sources
 from suanwang.kernel.errors import NotFound
 from suanwang.tenancy import service as tenancy
-from suanwang.tenancy.model import Action, Principal, Project, ProjectState
+from suanwang.tenancy.model import Action, Project, ProjectState
 from suanwang.trade.catalogue.model import Product
-from suanwang.trade.contracts import service as contracts
-from suanwang.trade.contracts.model import ContractState
-from suanwang.trade.market.supply import pools_of, products
+from suanwang.trade.market.supply import products
+from suanwang.trade.policy import service as policy
 
 MOST = 500
-SHANGHAI = "+08:00"
 
 
 @dataclass(frozen=True)
@@ -30,8 +25,7 @@ class Choices:
 
     projects: list[Project]
     products: list[Product]
-    sources: list[tuple[str, str, Product]]
-    """(id, what it is called, what it delivers)"""
+    sources: list[SourceRow]
 
 
 def choices_for(conn: Connection, page: Page) -> Choices:
@@ -43,20 +37,17 @@ def choices_for(conn: Connection, page: Page) -> Choices:
         and one.state is ProjectState.ACTIVE
         and page.may(Action.TRADE, one.organisation_id, one.id)
     ]
-    return Choices(his, products(conn), _sources(conn, principal, [one.id for one in his]))
+    return Choices(his, products(conn), sources(conn, his, place_names(conn), page.now_ms))
 
 
-def _sources(
-    conn: Connection, principal: Principal, project_ids: list[str]
-) -> list[tuple[str, str, Product]]:
-    names = sites.names(conn)
-    found = [
-        (one.source_id, f"{names.get(one.site_id, one.site_id)} · {one.product}", one.product)
-        for one in pools_of(conn, principal.organisation_id)
-        if one.lots
-    ]
-    held = contracts.page(conn, buyers=project_ids, state=ContractState.SIGNED, limit=MOST)
-    return found + [(one.id, f"{one.id} · {one.product}", one.product) for one in held]
+def titles_of(conn: Connection, language: str) -> dict[str, str]:
+    """Programme → what it is called."""
+    return {one.id: one.title.of(language) for one in policy.programmes(conn)}
+
+
+def currency_text(titles: Mapping[str, str], currency: str) -> str:
+    """Vouchers go by their programme: 'voucher:henan' is 'Henan compute vouchers'."""
+    return titles.get(currency.removeprefix("voucher:"), currency)
 
 
 def names_of(conn: Connection, ids: Iterable[str | None]) -> dict[str, str]:
@@ -68,32 +59,3 @@ def names_of(conn: Connection, ids: Iterable[str | None]) -> dict[str, str]:
         except NotFound:
             found[one] = one
     return found
-
-
-def moment(text: str) -> str | None:
-    """A browser's local instant as one in Asia/Shanghai."""
-    text = text.strip()
-    return f"{text}{SHANGHAI}" if text else None
-
-
-def local(text: str | None) -> str:
-    """The API's instant as a browser's field of local instants takes it, in Asia/Shanghai."""
-    if text is None:
-        return ""
-    return datetime.fromisoformat(text).astimezone(formats.SHANGHAI).strftime("%Y-%m-%dT%H:%M")
-
-
-def yuan(text: str) -> dict[str, str] | None:
-    return {"yuan": text.strip()} if text.strip() else None
-
-
-def whole(text: str) -> Any:
-    """An integer if it is one; else as it was given, for the API to refuse."""
-    text = text.strip()
-    return int(text) if text.lstrip("-").isdecimal() and text.isascii() else text or None
-
-
-def product(text: str) -> dict[str, str]:
-    """Of 'class:zone'."""
-    unit_class, _, zone = text.partition(":")
-    return {"unit_class": unit_class, "zone": zone}

@@ -125,7 +125,11 @@ def invalid(language: str, found: list[Any]) -> Problem:
         elif language == "zh":
             text = _translated("values", text)
         fields.setdefault(where, text)
-    message = "; ".join(f"{where}: {text}" if where else text for where, text in fields.items())
+    colon = ": " if language == "en" else "："
+    message = "; ".join(
+        f"{_called(language, where)}{colon}{text}" if where else text
+        for where, text in fields.items()
+    )
     return Problem(
         "InvalidInput",
         catalogue.say(language, "error.InvalidInput"),
@@ -134,6 +138,11 @@ def invalid(language: str, found: list[Any]) -> Problem:
         422,
         fields,
     )
+
+
+def _called(language: str, where: str) -> str:
+    """A field by its name on the page: 'terms.cancel_hours' goes by its last part."""
+    return catalogue.say_or(language, f"field_name.{where.rpartition('.')[2]}", where)
 
 
 def _figure(value: Any) -> Any:

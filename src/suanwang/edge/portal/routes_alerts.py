@@ -12,7 +12,7 @@ from starlette.responses import Response
 from suanwang.edge.api import routes_alerts as api
 from suanwang.edge.api import views_alerts as views
 from suanwang.edge.api.paging import PageRequest, decode_cursor
-from suanwang.edge.portal import choices, reasons
+from suanwang.edge.portal import choices, form_fields, reasons
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn
 from suanwang.edge.portal.routes_admin import answered
@@ -39,7 +39,7 @@ async def list_alerts(
 ) -> Response:
     wanted = PageRequest(decode_cursor(cursor) if cursor else None, PAGE)
     kinds = [one.value for one in AlertKind]
-    chosen = choices.product(product) if product else {}
+    chosen = form_fields.product(product) if product else {}
     found = await api.list_alerts(
         page.principal,
         page.context,

@@ -18,14 +18,16 @@ from suanwang.edge.portal.bid_parts import part_text, place_text, summary
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn, owners_of
 from suanwang.edge.portal.routes_admin import answered, given
+from suanwang.edge.portal.trading import SourceRow, place_names, sources, words
 from suanwang.edge.spec_yaml import SpecLoader
 from suanwang.kernel.errors import InvalidInput
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import Action
+from suanwang.trade.catalogue.model import Product
 from suanwang.trade.market import auctions
 from suanwang.trade.market.auction_bids import document_of
 from suanwang.trade.market.auction_model import PriceRow, Round, RoundState, Standing
-from suanwang.trade.market.supply import pools_of, products
+from suanwang.trade.market.supply import products
 
 router = APIRouter(route_class=PortalRoute)
 MOST = 200
@@ -107,16 +109,18 @@ async def open_round(page: SignedIn) -> Response:
 def _read(conn: Connection, page: Page, name: str) -> dict[str, Any]:
     found = auctions.round_of(conn, name)
     known = products(conn)
+    projects = tenancy.projects(conn, page.principal, limit=MOST)
     mine = page.principal.organisation_id
+    own = [one for one in projects if one.organisation_id == mine]
     return {
         "round": found,
         "rows": auctions.prices(conn, found) if found.state is RoundState.CLEARED else [],
         "orders": auctions.orders(
             conn, page.principal.readable_projects, round_id=found.id, limit=MOST
         ),
-        "products": [str(one) for one in known],
-        "pools": [one for one in pools_of(conn, mine) if one.lots],
-        "projects": tenancy.projects(conn, page.principal, limit=MOST),
+        "products": known,
+        "sources": sources(conn, own, place_names(conn), page.now_ms),
+        "projects": projects,
         "owners": owners_of(conn, page.principal),
     }
 
@@ -148,12 +152,13 @@ async def _round(
         row=row,
         price_chart=_price_chart(page, of_product),
         curve_chart=_curve_chart(page, row) if row is not None else None,
-        examples=_examples(shown["products"], shown["pools"]),
+        examples=_examples(shown["products"], shown["sources"]),
         edited=_edited(shown["orders"], edit),
         steers=page.may(Action.STEER_MARKET, page.principal.organisation_id),
         problem=problem,
         form=form or {},
         most_parts=MOST_PARTS,
+        **words(page),
         documents={one.id: document_of(one.bid) for one in shown["orders"]},
         part_text=partial(part_text, page.language),
         summary=partial(summary, page.language),
@@ -207,14 +212,15 @@ def _steps(points: tuple[tuple[int, int], ...]) -> list[tuple[float, float]]:
     return stairs
 
 
-def _examples(known: list[str], pools: list[Any]) -> dict[str, str]:
+def _examples(products: list[Product], sources: list[SourceRow]) -> dict[str, str]:
+    known = [str(one) for one in products]
     first = known[0] if known else "a100-80g@henan"
     other = next((one for one in known if one != first), "h100-80g@henan")
     made = {
         name: text.format(product=first, other=other).rstrip() for name, text in EXAMPLES.items()
     }
-    if pools:
-        made["sell"] = made["sell"].replace("POOL", pools[0].source_id)
+    if sources:
+        made["sell"] = made["sell"].replace("POOL", sources[0].id)
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -11,7 +12,8 @@ from starlette.responses import Response
 
 from suanwang.edge.api import routes_ledger, routes_links
 from suanwang.edge.api.paging import PageRequest, decode_cursor
-from suanwang.edge.portal import formats, reasons
+from suanwang.edge.portal import choices, formats, reasons
+from suanwang.edge.portal.entries import about
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn, owners_of
 from suanwang.edge.portal.routes_admin import answered, given
@@ -43,10 +45,12 @@ async def _ledger(
 ) -> Response:
     principal, context = page.principal, page.context
     trial = await routes_ledger.trial_balance(principal, context, verify)
-    projects, owners = await context.database.read(
+    projects, owners, names, titles = await context.database.read(
         lambda conn: (
             tenancy.projects(conn, principal, limit=MOST),
             owners_of(conn, principal),
+            sites.names(conn),
+            choices.titles_of(conn, page.language),
         )
     )
     chosen = project or (projects[0].id if projects else "")
@@ -71,6 +75,8 @@ async def _ledger(
         project=chosen,
         month=month,
         entries=[(one, _at_ms(one.at)) for one in entries.items] if entries else [],
+        currency_text=partial(choices.currency_text, titles),
+        about=lambda key: about(page.language, key, names),
         next_cursor=entries.next_cursor if entries else None,
         cursor=cursor,
         problem=problem,

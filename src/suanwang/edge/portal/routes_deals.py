@@ -11,11 +11,12 @@ from starlette.responses import Response
 from suanwang.edge.api import routes_deals as api
 from suanwang.edge.api import views_talks as views
 from suanwang.edge.api.paging import PageRequest, decode_cursor
-from suanwang.edge.portal import choices, reasons
+from suanwang.edge.portal import choices, form_fields, reasons
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn
 from suanwang.edge.portal.routes_admin import answered
 from suanwang.edge.portal.routes_quotations import PAGE
+from suanwang.edge.portal.trading import words
 from suanwang.trade.catalogue.model import Product
 from suanwang.trade.market.deals_model import DealState
 
@@ -52,9 +53,10 @@ async def _list(
         box=box.value,
         boxes=[one.value for one in (api.Box.EITHER, api.Box.IN, api.Box.OUT)],
         me=page.principal.organisation_id,
-        local=choices.local,
+        local=form_fields.local,
         problem=problem,
         form=form or {},
+        **words(page),
         **await page.context.database.read(query),
     )
 
@@ -73,13 +75,13 @@ def _proposal(form: dict[str, str], side: str) -> dict[str, Any]:
     wanted = form.get("product", "")
     return {
         "project": form.get("project") or None,
-        "product": choices.product(wanted) if side == "buy" and wanted else None,
+        "product": form_fields.product(wanted) if side == "buy" and wanted else None,
         "source": (form.get("source") or None) if side == "sell" else None,
-        "lots": choices.whole(form.get("lots", "")),
-        "starts_at": choices.moment(form.get("starts_at", "")),
-        "hours": choices.whole(form.get("hours", "")),
-        "price": choices.yuan(form.get("price", "")),
-        "valid_until": choices.moment(form.get("valid_until", "")),
+        "lots": form_fields.whole(form.get("lots", "")),
+        "starts_at": form_fields.moment(form.get("starts_at", "")),
+        "hours": form_fields.whole(form.get("hours", "")),
+        "price": form_fields.yuan(form.get("price", "")),
+        "valid_until": form_fields.moment(form.get("valid_until", "")),
         "note": form.get("note", "").strip(),
     }
 
@@ -116,7 +118,7 @@ async def _show(
         return {
             "projects": his.projects,
             "products": his.products,
-            "sources": [(id_, name) for id_, name, of in his.sources if of == wanted],
+            "sources": [one for one in his.sources if one.product == wanted],
             "names": choices.names_of(conn, _ids([found])),
         }
 
@@ -130,9 +132,10 @@ async def _show(
         sells=sells,
         my_project=found.project_id if began else found.other_project_id,
         may_withdraw=found.state == "open" and found.last.organisation_id == me,
-        local=choices.local,
+        local=form_fields.local,
         problem=problem,
         form=form or {},
+        **words(page),
         **await page.context.database.read(query),
     )
 
@@ -185,6 +188,6 @@ async def withdraw(page: SignedIn, deal: str) -> Response:
 
 def _answer(form: dict[str, str]) -> dict[str, Any]:
     return {
-        "number": choices.whole(form.get("number", "")),
+        "number": form_fields.whole(form.get("number", "")),
         "project": form.get("project") or None,
     }

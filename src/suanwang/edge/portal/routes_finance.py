@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -11,7 +12,7 @@ from starlette.responses import Response
 
 from suanwang.edge.api import routes_closes, routes_disputes, routes_invoices
 from suanwang.edge.api.paging import PageRequest, decode_cursor
-from suanwang.edge.portal import formats, reasons
+from suanwang.edge.portal import choices, formats, reasons
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn, owners_of
 from suanwang.edge.portal.routes_admin import answered, given
@@ -44,6 +45,7 @@ async def _names(page: Page, users: set[str]) -> dict[str, Any]:
         return {
             "names": names,
             "logins": people.logins(conn, users),
+            "currency_text": partial(choices.currency_text, choices.titles_of(conn, page.language)),
             "projects": projects,
             "owners": owners,
         }

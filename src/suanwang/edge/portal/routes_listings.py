@@ -17,14 +17,12 @@ from suanwang.edge.api import views_market as views
 from suanwang.edge.api.paging import decode_cursor, encode_cursor
 from suanwang.edge.portal import reasons
 from suanwang.edge.portal.errors import PortalRoute
+from suanwang.edge.portal.form_fields import field_time, moment, whole
 from suanwang.edge.portal.rendering import AnyPage, Page, SignedIn
 from suanwang.edge.portal.routes_admin import answered, given
-from suanwang.edge.portal.ticket import whole
 from suanwang.edge.portal.trading import (
     Seat,
     bars,
-    field_time,
-    instant_of,
     place_names,
     seat,
     sources,
@@ -167,7 +165,7 @@ async def _new(
         if found is None:
             return {"seat": None, "sources": []}
         names = place_names(conn)
-        return {"seat": found, "sources": sources(conn, found.project, names, page.now_ms)}
+        return {"seat": found, "sources": sources(conn, [found.project], names, page.now_ms)}
 
     start = {
         "starts_at": field_time(hour_of(page.now_ms) + 2),
@@ -215,7 +213,7 @@ def _listing_of(form: dict[str, str]) -> dict[str, Any]:
     return {
         **given(form, "project", "source", "title"),
         **numbers,
-        "starts_at": instant_of(form.get("starts_at", "")),
+        "starts_at": moment(form.get("starts_at", "")),
         "price": {"yuan": form.get("price", "").strip()},
         "terms": {name: whole(form[name]) for name in _TERMS if form.get(name, "").strip()},
     }
@@ -313,7 +311,7 @@ def _require_left(row: ListingRow, period: Period, lots: int) -> None:
 
 def _purchase_of(form: dict[str, str]) -> dict[str, Any]:
     return {
-        "starts_at": instant_of(form.get("starts_at", "")),
+        "starts_at": moment(form.get("starts_at", "")),
         "hours": whole(form.get("hours", "")),
         "lots": whole(form.get("lots", "")),
         **given(form, "project"),

@@ -12,10 +12,11 @@ from starlette.responses import Response
 from suanwang.edge.api import routes_quotations as api
 from suanwang.edge.api import views_talks as views
 from suanwang.edge.api.paging import PageRequest, decode_cursor
-from suanwang.edge.portal import choices, formats, reasons
+from suanwang.edge.portal import choices, form_fields, formats, reasons
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn
 from suanwang.edge.portal.routes_admin import answered
+from suanwang.edge.portal.trading import words
 from suanwang.trade.catalogue.model import Product
 from suanwang.trade.market.quotations_model import EnquiryState, Rule
 
@@ -53,6 +54,7 @@ async def _list(
         rules=[one.value for one in Rule],
         problem=problem,
         form=form or {},
+        **words(page),
         **await context.database.read(query),
     )
 
@@ -72,26 +74,26 @@ async def ask(page: SignedIn) -> Response:
     made: list[str] = []
 
     async def change(form: dict[str, str]) -> None:
-        least = choices.whole(form.get("min_lots", ""))
+        least = form_fields.whole(form.get("min_lots", ""))
         body = views.EnquiryRequest.model_validate(
             {
                 "project": form.get("project") or None,
                 "title": form.get("title", "").strip(),
                 "products": [
-                    choices.product(one) for one in form.get("products", "").split(",") if one
+                    form_fields.product(one) for one in form.get("products", "").split(",") if one
                 ],
-                "lots": choices.whole(form.get("lots", "")),
+                "lots": form_fields.whole(form.get("lots", "")),
                 "min_lots": least,
                 "divisible": least is not None,
-                "starts_at": choices.moment(form.get("starts_at", "")),
-                "hours": choices.whole(form.get("hours", "")),
-                "ceiling": choices.yuan(form.get("ceiling", "")),
+                "starts_at": form_fields.moment(form.get("starts_at", "")),
+                "hours": form_fields.whole(form.get("hours", "")),
+                "ceiling": form_fields.yuan(form.get("ceiling", "")),
                 "ceiling_public": not form.get("secret"),
-                "expected": choices.yuan(form.get("expected", "")),
-                "bond": choices.yuan(form.get("bond", "")),
+                "expected": form_fields.yuan(form.get("expected", "")),
+                "bond": form_fields.yuan(form.get("bond", "")),
                 "rule": form.get("rule", Rule.LOWEST_PRICE.value),
                 "invited": [one for one in _COMMAS.split(form.get("invited", "")) if one],
-                "deadline": choices.moment(form.get("deadline", "")),
+                "deadline": form_fields.moment(form.get("deadline", "")),
                 "key": form.get("key") or None,
             }
         )
@@ -119,8 +121,8 @@ async def _show(
         ids += [found.buyer_organisation_id, *(found.buyers.invited if found.buyers else ())]
         return {
             "projects": his.projects,
-            "sources": [(id_, name) for id_, name, of in his.sources if of in wanted],
-            "source_names": {id_: name for id_, name, _ in his.sources},
+            "sources": [one for one in his.sources if one.product in wanted],
+            "source_names": {one.id: one.name for one in his.sources},
             "names": choices.names_of(conn, ids),
         }
 
@@ -133,6 +135,7 @@ async def _show(
         ordered=sorted(found.opened, key=_place),
         problem=problem,
         form=form or {},
+        **words(page),
         **await page.context.database.read(query),
     )
 
@@ -154,8 +157,8 @@ async def quote(page: SignedIn, enquiry: str) -> Response:
             {
                 "project": form.get("project") or None,
                 "source": form.get("source", ""),
-                "price": choices.yuan(form.get("price", "")),
-                "lots": choices.whole(form.get("lots", "")),
+                "price": form_fields.yuan(form.get("price", "")),
+                "lots": form_fields.whole(form.get("lots", "")),
             }
         )
         await api.quote(enquiry, body, page.principal, page.context)

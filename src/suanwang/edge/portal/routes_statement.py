@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -15,6 +16,7 @@ from starlette.responses import Response
 from suanwang.edge.api import views_billing as views
 from suanwang.edge.api.money import exact_yuan
 from suanwang.edge.api.views_billing import StatementBy
+from suanwang.edge.portal import choices, formats
 from suanwang.edge.portal.errors import PortalRoute
 from suanwang.edge.portal.rendering import Page, SignedIn, owners_of
 from suanwang.edge.portal.trading import instrument_text
@@ -30,7 +32,6 @@ from suanwang.trade.contracts import service as contracts
 from suanwang.trade.ledger import service as ledger
 from suanwang.trade.ledger.model import CNY, AccountLine, EntryKind, OwnerKind
 from suanwang.trade.market.model import Instrument
-from suanwang.trade.policy import service as policy
 
 router = APIRouter(route_class=PortalRoute)
 PAGE = 200
@@ -58,24 +59,32 @@ def _read(
     found = tenancy.project_of(conn, page.principal, project or None, Action.READ_BILLING)
     made = reports.statement(conn, found.id, month, by=by, after=after, limit=PAGE)
     days = reports.statement(conn, found.id, month, by=GroupBy.DAY, limit=31)
+    others = [
+        views.account(found.id, one)
+        for one in ledger.accounts_of(conn, OwnerKind.PROJECT, found.id)
+        if one.key.currency != CNY
+    ]
+    titles = choices.titles_of(conn, page.language) if made.reliefs or others else {}
     return {
         "project": found,
         "statement": made,
         "lines": _named(conn, page, made.report.lines, by),
+        "decimals": formats.exact_decimals(
+            [
+                *(one.amount_micro_yuan for one in made.report.lines),
+                *(one.amount_micro_yuan for one in made.reliefs),
+                made.charged_micro_yuan,
+            ]
+        ),
         "next_after": made.report.next_after,
         "days": _days(days, month),
         "movements": reports.movements(conn, found.id, month),
         "account": views.account(found.id, ledger.project_account(conn, found.id)),
-        "others": [
-            views.account(found.id, one)
-            for one in ledger.accounts_of(conn, OwnerKind.PROJECT, found.id)
-            if one.key.currency != CNY
-        ],
+        "others": others,
         "projects": tenancy.projects(conn, page.principal, limit=500),
         "owners": owners_of(conn, page.principal),
-        "programme_titles": {one.id: one.title.of(page.language) for one in policy.programmes(conn)}
-        if made.reliefs
-        else {},
+        "programme_titles": titles,
+        "currency_text": partial(choices.currency_text, titles),
     }
 
 
@@ -163,11 +172,12 @@ async def show_statement(
 async def statement_csv(
     page: SignedIn, project: Project_ = "", month: Month = "", by: StatementBy = StatementBy.JOB
 ) -> Response:
-    """Every line of the month; amounts exact to the micro-yuan."""
+    """Every line of the month at list price, then what programmes paid of it, below zero: the
+    amounts sum to what is due, exact to the micro-yuan."""
     wanted = month or rules.month_of(page.now_ms)
     grouping = GroupBy(by.value)
 
-    def query(conn: Connection) -> tuple[Project, list[Line]]:
+    def query(conn: Connection) -> tuple[Project, list[Line], dict[str, int]]:
         found = tenancy.project_of(conn, page.principal, project or None, Action.READ_BILLING)
         lines: list[Line] = []
         after: str | None = None
@@ -179,12 +189,17 @@ async def statement_csv(
             after = made.report.next_after
             if after is None:
                 break
-        return found, lines
+        titles = choices.titles_of(conn, page.language) if made.reliefs else {}
+        paid = {
+            titles.get(one.programme_id, one.programme_id): one.amount_micro_yuan
+            for one in made.reliefs
+        }
+        return found, lines, paid
 
-    found, lines = await page.context.database.read(query)
+    found, lines, paid = await page.context.database.read(query)
     name = f"statement-{found.name}-{wanted}-{by.value}.csv"
     return Response(
-        "\ufeff" + _csv(page, lines),  # the mark tells spreadsheets that it is UTF-8
+        "\ufeff" + _csv(page, lines, paid),  # the mark tells spreadsheets that it is UTF-8
         media_type="text/csv; charset=utf-8",
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',
@@ -193,7 +208,7 @@ async def statement_csv(
     )
 
 
-def _csv(page: Page, lines: list[Line]) -> str:
+def _csv(page: Page, lines: list[Line], paid: dict[str, int]) -> str:
     out = io.StringIO()
     table = csv.writer(out)
     heads = ("key", "line", "core_hours", "memory_gib_hours", "card_hours", "amount")
@@ -210,6 +225,9 @@ def _csv(page: Page, lines: list[Line]) -> str:
                 exact_yuan(one.line.amount_micro_yuan),
             ]
         )
+    for title, amount in paid.items():
+        relieved = page.say("statement.relieved")
+        table.writerow([relieved, plain(title), "", "", "", f"-{exact_yuan(amount)}"])
     return out.getvalue()
 
 

@@ -117,7 +117,7 @@ def _charts(page: Page, depth: reading.Depth, tape: list[Trade], history: Histor
             ],
             "candles": [
                 (
-                    formats.short_instant(one.from_ms, page.now_ms)[:11],
+                    _hour_text(one.from_ms, page.now_ms),
                     *(
                         price / 1_000_000
                         for price in (one.opened, one.highest, one.lowest, one.closed)
@@ -130,6 +130,12 @@ def _charts(page: Page, depth: reading.Depth, tape: list[Trade], history: Histor
             "words": {name: page.say(f"market.{name}") for name in words_of},
         }
     ).decode()
+
+
+def _hour_text(at_ms: int, now_ms: int) -> str:
+    """'07:00' of today, else '12-02 07:00': seconds tell nothing of an hour."""
+    text = formats.short_instant(at_ms, now_ms)
+    return text[:5] if len(text) == len("07:00:00") else text
 
 
 def _came_of(conn: Connection, page: Page, order_id: str, wanted: Instrument) -> dict[str, Any]:
@@ -149,6 +155,7 @@ async def _live(page: Page, asked: Asked) -> dict[str, Any]:
         depth = reading.depth(conn, wanted, DEEP)
         tape = reading.trades(conn, instrument=wanted, limit=DEEP)
         mine = _mine(conn, page, wanted)
+        history = _history(conn, wanted, page.now_ms)
         standing = frozenset(
             (one.side, one.limit)
             for one in mine["orders"]
@@ -162,7 +169,8 @@ async def _live(page: Page, asked: Asked) -> dict[str, Any]:
             "asks": asks,
             "tape": tape[:TAPE],
             "volume": sum(one.lots for one in tape if one.at_ms > page.now_ms - DAY_MS),
-            "charts": _charts(page, depth, tape, _history(conn, wanted, page.now_ms)),
+            "charts": _charts(page, depth, tape, history),
+            "reference": history.reference,
             **mine,
             **_came_of(conn, page, asked.order, wanted),
         }
@@ -192,7 +200,7 @@ async def _page(
             "seat": found,
             "sources": sources(
                 conn,
-                found.project,
+                [found.project],
                 place_names(conn),
                 page.now_ms,
                 product=wanted.product,

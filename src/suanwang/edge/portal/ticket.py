@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from suanwang.edge.portal.form_fields import whole
 from suanwang.engines.matching.model import Side
 from suanwang.kernel.money import scale
 from suanwang.trade.market import rules
@@ -90,9 +91,3 @@ def body_of(instrument: str, form: Mapping[str, str], key: str | None = None) ->
         body["source"] = form.get("source", "") or None
     body["stay"] = form.get("stay", "") or "rest"
     return {**body, "key": key} if key is not None else body
-
-
-def whole(text: str) -> int | str:
-    """A whole number; what is none stays text, and is refused at its field."""
-    clean = text.strip()
-    return int(clean) if clean.isascii() and clean.isdigit() and len(clean) < 12 else clean

@@ -11,10 +11,9 @@ from urllib.parse import quote
 from sqlalchemy.engine import Connection
 
 from suanwang.edge.portal import catalogue
-from suanwang.edge.portal.formats import SHANGHAI, local
+from suanwang.edge.portal.formats import local
 from suanwang.edge.portal.rendering import Page, owners_of
 from suanwang.grid.sites import service as sites
-from suanwang.kernel.errors import InvalidInput
 from suanwang.kernel.time import MS_PER_HOUR
 from suanwang.tenancy import service as tenancy
 from suanwang.tenancy.model import Action, Organisation, Project
@@ -65,21 +64,6 @@ def instrument_text(language: str, now_ms: int, instrument: Instrument) -> str:
     return f"{product} · {period_text(language, now_ms, instrument.period)}"
 
 
-def field_time(hour: int) -> str:
-    """A UTC hour as a field of date and time has it, in Asia/Shanghai."""
-    return local(hour * MS_PER_HOUR).strftime("%Y-%m-%dT%H:00")
-
-
-def instant_of(text: str, field: str = "starts_at") -> str:
-    """What such a field says, with its time zone. Raises InvalidInput."""
-    try:
-        return datetime.fromisoformat(text.strip()).replace(tzinfo=SHANGHAI).isoformat()
-    except ValueError:
-        raise InvalidInput(
-            "InvalidHour", "A period begins with a full hour.", hint="Choose one.", field=field
-        ) from None
-
-
 def words(page: Page) -> dict[str, Any]:
     """What the templates of the market call."""
     language, now_ms = page.language, page.now_ms
@@ -89,6 +73,7 @@ def words(page: Page) -> dict[str, Any]:
         "product_text": lambda product: product_text(language, product),
         "period_text": lambda period: period_text(language, now_ms, period),
         "instrument_text": lambda one: instrument_text(language, now_ms, one),
+        "source_text": lambda one: source_text(language, now_ms, one),
     }
 
 
@@ -145,17 +130,19 @@ class SourceRow:
 
 def sources(
     conn: Connection,
-    project: Project,
+    projects: Sequence[Project],
     names: dict[str, str],
     now_ms: int,
     *,
     product: Product | None = None,
     period: Period | None = None,
 ) -> list[SourceRow]:
-    """Pools of the project's organisation and contracts that it holds: those of the product that
+    """Pools of the projects' organisations and contracts that they hold: those of the product that
     cover the period, if these are given."""
-    found: list[Supply] = [one for one in pools_of(conn, project.organisation_id) if one.lots]
-    held = contracts.page(conn, buyers=[project.id], state=ContractState.SIGNED, limit=MOST)
+    owners = sorted({one.organisation_id for one in projects})
+    found: list[Supply] = [one for owner in owners for one in pools_of(conn, owner) if one.lots]
+    buyers = [one.id for one in projects]
+    held = contracts.page(conn, buyers=buyers, state=ContractState.SIGNED, limit=MOST)
     found += [_supply(one) for one in held if one.period.until_ms > now_ms]
     kept = [
         one
@@ -183,6 +170,14 @@ def sources(
         )
         for one in kept
     ]
+
+
+def source_text(language: str, now_ms: int, one: SourceRow) -> str:
+    """'a100-80g · henan · Zhengzhou / cards (own, 4 lots unsold)'."""
+    key = "market.source_contract" if one.is_contract else "market.source_pool"
+    said = catalogue.say(language, key, name=one.name, lots=one.unsold)
+    until = f" · {period_text(language, now_ms, one.period)}" if one.period else ""
+    return f"{product_text(language, one.product)} · {said}{until}"
 
 
 def _supply(contract: Contract) -> Supply:

@@ -55,15 +55,15 @@
     return [
       bar((one) => one[3], 1, "wick", { ...hidden, name: "" }),
       bar((one) => Math.max(one[2] - one[3], least), 1, "wick", { name: data.words.range, itemStyle: { color: colour }, tooltip: { show: false } }),
-      bar((one) => Math.min(one[1], one[4]), "46%", "body", { ...hidden, name: "" }),
-      bar((one) => Math.max(Math.abs(one[1] - one[4]), least), "46%", "body", { name: data.words.price, itemStyle: { color: colour }, tooltip: { show: false } }),
+      bar((one) => Math.min(one[1], one[4]), "46%", "body", { ...hidden, name: "", barMaxWidth: 14 }),
+      bar((one) => Math.max(Math.abs(one[1] - one[4]), least), "46%", "body", { barMaxWidth: 14, name: data.words.price, itemStyle: { color: colour }, tooltip: { show: false } }),
     ];
   }
 
   function reference(data) {
     if (data.reference === null) return {};
-    return { markLine: { silent: true, symbol: "none", lineStyle: { color: style("--muted"), type: "dashed" }, data: [{ yAxis: data.reference }],
-      label: { position: "insideStartTop", color: style("--muted"), fontSize: 10, formatter: `${data.words.reference} ¥${+data.reference.toFixed(3)}` } } };
+    // its figure stands above the chart, where no candle hides it
+    return { markLine: { silent: true, symbol: "none", lineStyle: { color: style("--muted"), type: "dashed" }, data: [{ yAxis: data.reference }], label: { show: false } } };
   }
 
   /* the axis reaches to the reference price, by itself it reaches to what was traded */

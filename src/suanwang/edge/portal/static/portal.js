@@ -110,13 +110,15 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-/* --- how long until an instant; when it has come, the page is looked at again, once --- */
+/* --- how long until an instant by the platform's clock; when it has come, the page is looked at again, once --- */
+const skew = Number($("meta[name=now]").content) - Date.now();
+
 function countDown(part) {
   const until = Number(part.dataset.until);
   const two = (number) => String(number).padStart(2, "0");
   let counted = false;
   const tick = () => {
-    const left = Math.ceil((until - Date.now()) / 1000);
+    const left = Math.ceil((until - Date.now() - skew) / 1000);
     if (left > 0) {
       counted = true;
       part.textContent = [left / 3600, (left / 60) % 60, left % 60].map((one) => two(Math.floor(one))).join(":");
