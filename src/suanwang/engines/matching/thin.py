@@ -6,9 +6,11 @@ it is best to serve all of it. So a choice that has none is brought down to one 
 what is not served whole when it is offered; and of two that have, the greater one is no worse.
 
     1. The relaxation's choice is brought down, and filled up one block at a time.
-    2. Some blocks near each other are free, the rest stands; the best fit is found (see `fitting`),
-       brought down and filled up. If it is better, it is what stands from then on; if prices do
-       not support the fit, it is cut off and the next best is found.
+    2. From all blocks it is dived, and from there on in small steps (see `diving`).
+    3. All blocks are free if they are few, and then some near each other, while the rest stands.
+       The best fit is found (see `fitting`), brought down and filled up. If it is better, it is
+       what stands from then on; if prices do not support the fit, it is cut off and the next best
+       is found.
 
 Neighbourhoods are taken in turn, those of blocks first that are left out though within the prices.
 """
@@ -19,14 +21,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suanwang.engines.matching.fitting import Fitting
+from suanwang.engines.matching.diving import NEARLY, Diving
+from suanwang.engines.matching.fitting import Fit, Fitting
 from suanwang.engines.matching.model import WHOLE
+from suanwang.engines.matching.neighbours import Neighbours
 from suanwang.engines.matching.prices import Flags, Ints
 from suanwang.engines.matching.program import Floats, Program
 from suanwang.engines.matching.search import Search, State
 
-NEARLY = 1e-6
-GOLDEN = 2_654_435_761
+
+@dataclass(frozen=True, slots=True)
+class ThinEffort:
+    solves: int
+    """Programs solved in dives."""
+    fits: int
+    """Neighbourhoods of blocks that are fitted anew, one after another."""
+    cuts: int
+    """Fits that prices do not support, before the neighbourhood is left; twice as many each time
+    that it comes up again."""
+    size: int
+    """Blocks of a neighbourhood."""
+    whole: int
+    """Up to so many options, all blocks are one neighbourhood too."""
+    whole_cuts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,41 +73,77 @@ class ThinSearch:
         """What an option excludes: others of its block, or of its group."""
         number = {name: at for at, name in enumerate(dict.fromkeys(names))}
         self._set_of = np.array([number[names[at]] for at in self._block_of], dtype=np.int64)
-        columns = search.program.columns
-        owners = self._block_of[columns.profile_option]
-        pairs = np.unique(np.stack([owners, columns.profile_product]), axis=1)
-        self._pair_block, self._pair_product = pairs[0], pairs[1]
+        self._near = Neighbours(book, search.program.columns)
+        self._diving = Diving(search, self._near)
         self.solved = 0
 
-    def improve(self, values: Floats, best: State, fits: int, cuts: int, size: int) -> State:
-        """From the relaxation's values of the options, by so many fits."""
+    def improve(self, values: Floats, best: State, effort: ThinEffort) -> State:
+        """From the relaxation's values of the options."""
         for least in (NEARLY, 0.5):
             best = self._better(self._filled(self._brought_down(self._chosen(values, least))), best)
+        best = self._dived(best, effort.solves)
+        blocks = len(self._search.book.blocks)
+        if len(values) <= effort.whole:
+            everything = np.ones(len(values), dtype=np.bool_)
+            best, done = self._refitted(best, everything, effort.whole_cuts)
+            if done:
+                return best
         offered = self._offer(best.parts)
-        tries = np.zeros(len(self._search.book.blocks), dtype=np.int64)
-        for turn in range(fits):
+        tries = np.zeros(blocks, dtype=np.int64)
+        for turn in range(effort.fits):
             seed = self._seed(offered, tries)
-            better = self._refitted(best, self._near(seed, size, turn), cuts << int(tries[seed]))
+            free = self._near.near(seed, effort.size, turn)
+            better, _ = self._refitted(best, free, effort.cuts << int(tries[seed]))
             tries[seed] += 1
             if better is not best:
                 best, offered = better, self._offer(better.parts)
         return best
 
-    def _refitted(self, best: State, free: Flags, cuts: int) -> State:
-        """The best clearing that is found with only those options changed that are free."""
-        parts = best.parts
+    def _dived(self, best: State, solves: int) -> State:
+        if not solves:
+            return best
+        first = self._diving.first()
+        found = self._diving.improved(first, solves)
+        for dive in (first, found):
+            best = self._better(self._filled(self._brought_down(dive.parts)), best)
+        self.solved += self._diving.solved
+        return best
+
+    def _refitted(self, best: State, free: Flags, cuts: int) -> tuple[State, bool]:
+        """(the best clearing that is found with only those options changed that are free, whether
+        it is known that there is none better)"""
+        parts, done = best.parts, False
         for _ in range(cuts):
-            fit = self._fitting.best(parts, free)
-            if fit is None or fit[1] <= best.welfare + 1:
+            fit = self._fitting.best(parts, free, best.welfare)
+            if fit is None:
+                done = self._fitting.certain
                 break
-            down = self._brought_down(fit[0])
-            supported = bool((down.parts == fit[0]).all())
+            down = self._brought_down(fit.parts)
+            supported = bool((down.parts == fit.parts).all())
+            before = best
             best = self._better(self._filled(down, free), best)
             if supported:
+                done = self._fitting.certain and best is not before
                 break
-            self._fitting.cut(fit[0], free)
+            self._fitting.cut(self._too_much(fit, free))
         self._fitting.uncut()
-        return best
+        return best, done
+
+    def _too_much(self, fit: Fit, free: Flags) -> Flags:
+        """Of the free options of a fit that prices do not support, as few as are worth more,
+        offered with those that stand, than any choice is that they could be part of."""
+        kept = self._offer(fit.parts)
+        if kept.welfare <= fit.most * (1 + NEARLY):
+            return (fit.parts > 0) & free
+        named = (fit.parts > 0) & free & (kept.values > NEARLY)
+        for option in np.flatnonzero(named).tolist():
+            if named[option]:
+                fewer = named.copy()
+                fewer[option] = False
+                offered = self._offer(np.where(fewer | ~free, fit.parts, 0))
+                if offered.welfare > fit.most * (1 + NEARLY):
+                    named = fewer & (offered.values > NEARLY)
+        return named
 
     def _better(self, offered: Offered, best: State) -> State:
         """Exactly, and with prices in whole micro-yuan."""
@@ -162,25 +215,3 @@ class ThinSearch:
         most = np.full(len(tries), -np.inf)
         np.maximum.at(most, self._block_of, np.where(offered.parts > 0, 0.0, offered.gains))
         return int(np.lexsort((np.arange(len(tries)), -most, tries))[0])
-
-    def _near(self, seed: int, size: int, turn: int) -> Flags:
-        """Options of the blocks that share most products with it, or are linked; a little of it is
-        turned from one turn to the next."""
-        book = self._search.book
-        own = np.zeros(book.products, dtype=np.bool_)
-        own[self._pair_product[self._pair_block == seed]] = True
-        wide = own.copy()
-        for link in book.links:
-            if own[link.source]:
-                wide[link.target] = True
-        blocks = np.arange(len(book.blocks))
-        shared = np.bincount(
-            self._pair_block, weights=wide[self._pair_product], minlength=len(blocks)
-        )
-        turned = ((blocks + 1) * GOLDEN + turn * 40_503) % (1 << 20) / (1 << 20)
-        score = shared + 3 * turned
-        score[seed] = np.inf
-        near = np.zeros(len(blocks), dtype=np.bool_)
-        near[np.argsort(-score, kind="stable")[:size]] = True
-        free: Flags = near[self._block_of]
-        return free
