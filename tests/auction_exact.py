@@ -1,10 +1,10 @@
 """The plain version of the call auction: choices of blocks and prices in one program.
 
-What is served and what it is served at are two linear programs, each the other's dual. Both stand in
-one model, with a row that says that the first is worth no less than the second costs, so that prices
-support what is served (Madani and Van Vyve, European Journal of Operational Research, 2015). What a
-block gains counts in the second where it is served, and is then no less than 0; where it is not, it
-may be anything: one factor, large enough, for each block. Blocks are served whole or not.
+What is served and what it is served at are two linear programs, each the other's dual. Both stand
+in one model, with a row that says that the first is worth no less than the second costs, so that
+prices support what is served (Madani and Van Vyve, European Journal of Operational Research, 2015).
+What a block gains counts in the second where it is served, and is then no less than 0; where it is
+not, it may be anything: one factor, large enough, for each block. Blocks are served whole or not.
 
 It shares nothing with the search but the program's columns, and is slow: seconds to a minute for
 fifty blocks.

@@ -34,7 +34,9 @@ class Effort:
     """At most so many times is the acceptance of blocks revised, many blocks at once."""
     patience: int = 25
     """Rounds without a better clearing after which it is left at that."""
-    dive_work: int = 15_000_000
+    solves: int = 5_000
+    """Programs solved in dives."""
+    solve_work: int = 15_000_000
     """Programs solved in dives times their columns."""
     dive_columns: int = 10_000
     """Books with more columns are not dived: one block more or less is nothing there."""
@@ -56,8 +58,9 @@ class Effort:
     def of(self, search: Search) -> ThinEffort:
         """What one book of this size is worth."""
         columns, options = search.program.layout.end, len(search.profiles)
+        small = options > 0 and columns <= self.dive_columns
         return ThinEffort(
-            solves=self.dive_work // columns if options and columns <= self.dive_columns else 0,
+            solves=min(self.solves, self.solve_work // columns) if small else 0,
             fits=min(self.fits, self.fit_work // max(1, options)),
             cuts=self.cuts,
             size=self.size,

@@ -6,11 +6,12 @@ it is best to serve all of it. So a choice that has none is brought down to one 
 what is not served whole when it is offered; and of two that have, the greater one is no worse.
 
     1. The relaxation's choice is brought down, and filled up one block at a time.
-    2. From all blocks it is dived, and from there on in small steps (see `diving`).
-    3. All blocks are free if they are few, and then some near each other, while the rest stands.
-       The best fit is found (see `fitting`), brought down and filled up. If it is better, it is
-       what stands from then on; if prices do not support the fit, it is cut off and the next best
-       is found.
+    2. It is dived from all blocks (see `diving`).
+    3. If blocks are few, all are free: the best fit is found (see `fitting`), brought down and
+       filled up. If it is better, it is what stands from then on; if prices do not support the
+       fit, it is cut off and the next best is found. Often that ends with the best there is.
+    4. It is dived on from there in small steps.
+    5. Some blocks near each other are free, the rest stands; and so on as in 3.
 
 Neighbourhoods are taken in turn, those of blocks first that are left out though within the prices.
 """
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suanwang.engines.matching.diving import NEARLY, Diving
+from suanwang.engines.matching.diving import NEARLY, Dive, Diving
 from suanwang.engines.matching.fitting import Fit, Fitting
 from suanwang.engines.matching.model import WHOLE
 from suanwang.engines.matching.neighbours import Neighbours
@@ -81,15 +82,19 @@ class ThinSearch:
         """From the relaxation's values of the options."""
         for least in (NEARLY, 0.5):
             best = self._better(self._filled(self._brought_down(self._chosen(values, least))), best)
-        best = self._dived(best, effort.solves)
-        blocks = len(self._search.book.blocks)
+        if effort.solves:
+            first = self._diving.first()
+            best = self._taken(first, best)
         if len(values) <= effort.whole:
             everything = np.ones(len(values), dtype=np.bool_)
             best, done = self._refitted(best, everything, effort.whole_cuts)
             if done:
                 return best
+        if effort.solves:
+            best = self._taken(self._diving.improved(first, effort.solves), best)
+            self.solved += self._diving.solved
         offered = self._offer(best.parts)
-        tries = np.zeros(blocks, dtype=np.int64)
+        tries = np.zeros(len(self._search.book.blocks), dtype=np.int64)
         for turn in range(effort.fits):
             seed = self._seed(offered, tries)
             free = self._near.near(seed, effort.size, turn)
@@ -99,15 +104,8 @@ class ThinSearch:
                 best, offered = better, self._offer(better.parts)
         return best
 
-    def _dived(self, best: State, solves: int) -> State:
-        if not solves:
-            return best
-        first = self._diving.first()
-        found = self._diving.improved(first, solves)
-        for dive in (first, found):
-            best = self._better(self._filled(self._brought_down(dive.parts)), best)
-        self.solved += self._diving.solved
-        return best
+    def _taken(self, dive: Dive, best: State) -> State:
+        return self._better(self._filled(self._brought_down(dive.parts)), best)
 
     def _refitted(self, best: State, free: Flags, cuts: int) -> tuple[State, bool]:
         """(the best clearing that is found with only those options changed that are free, whether
