@@ -30,7 +30,7 @@ import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import fmean
 
 from auction_books import HOURS, Market, micro
 from suanwang.engines.matching.model import Block, Choice, Line, Option, Side
@@ -99,8 +99,13 @@ def read(folder: Path) -> Traces:
         tuple(
             (int(float(row["arrival_time"])) % HOURS, _begun(float(row["length"]))) for row in jobs
         ),
-        tuple(tuple(price / mean(prices) for price in prices) for prices in spot),
+        tuple(_over_mean(prices) for prices in spot),
     )
+
+
+def _over_mean(prices: list[float]) -> tuple[float, ...]:
+    mean = fmean(prices)
+    return tuple(price / mean for price in prices)
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

@@ -218,7 +218,8 @@ def best_supported(book: Book) -> float:
     for chosen in combinations((0, 1), repeat=len(book.blocks)):
         program.offer(np.array(chosen) * WHOLE)
         found = program.solve()
-        if (found.value[layout.options : layout.links] > np.array(chosen) - 1e-6).all():
+        served = (found.value[layout.options : layout.links] > np.array(chosen) - 1e-6).all()
+        if served and (found.value[layout.slack :] < 1e-6).all():
             best = max(best, -found.cost)
     return best
 

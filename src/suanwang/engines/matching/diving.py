@@ -2,8 +2,9 @@
 
 All blocks are offered in any part, and the linear program serves some of them in part. Of those the
 one that is served least is withdrawn, and it is solved again from where it stands, until none is
-cut. The prices of the last program support what it serves, and none of it loses. Who is offered and
-not served stays offered: when a rival is withdrawn, it takes its place.
+cut, nor anything short or left over. The prices of the last program support what it serves, and
+none of it loses. Who is offered and not served stays offered: when a rival is withdrawn, it takes
+its place.
 
 From there it goes on in small steps. Some blocks that are near each other are offered anew, a few
 that are served are withdrawn, and it dives from there. Where that costs next to nothing, it goes on
@@ -22,9 +23,8 @@ from suanwang.engines.matching.model import WHOLE
 from suanwang.engines.matching.neighbours import Neighbours, scattered
 from suanwang.engines.matching.prices import Flags, Ints
 from suanwang.engines.matching.program import Floats
-from suanwang.engines.matching.search import Search
+from suanwang.engines.matching.search import NEARLY, Search
 
-NEARLY = 1e-6
 SIZES = (3, 6, 12, 24)
 """Blocks that are offered anew in a step."""
 WITHDRAWN = (0.0, 0.2, 0.5)
@@ -90,9 +90,14 @@ class Diving:
                 return None
             values = solution.value[layout.options : layout.links]
             cut = np.flatnonzero(self._cut(values))
-            if not len(cut):
+            if len(cut):
+                offered[cut[np.argmin(values[cut] + chance[cut])]] = False
+                continue
+            spilling = self._search.spilling(solution)
+            if not len(spilling):
                 return Dive(offered, self._parts(values), -solution.cost)
-            offered[cut[np.argmin(values[cut] + chance[cut])]] = False
+            gains = self._search.gains_near(solution.price)[spilling]
+            offered[spilling[np.argmin(gains)]] = False
 
     def _cut(self, values: Floats) -> Flags:
         """Served in a part that its block does not take."""

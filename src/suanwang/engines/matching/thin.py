@@ -22,13 +22,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suanwang.engines.matching.diving import NEARLY, Dive, Diving
+from suanwang.engines.matching.diving import Dive, Diving
 from suanwang.engines.matching.fitting import Fit, Fitting
 from suanwang.engines.matching.model import WHOLE
 from suanwang.engines.matching.neighbours import Neighbours
 from suanwang.engines.matching.prices import Flags, Ints
 from suanwang.engines.matching.program import Floats, Program
-from suanwang.engines.matching.search import Search, State
+from suanwang.engines.matching.search import NEARLY, Search, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,18 @@ class Offered:
     gains: Floats
     """Of each option at these prices, not exact."""
     welfare: float
+    spilling: Ints
+    """Options that are served of what is left over, or take what is short."""
 
     @property
     def short(self) -> Ints:
         """Options of which not all is served that is offered."""
         return np.flatnonzero(self.values * WHOLE < self.parts - NEARLY * WHOLE)
+
+    @property
+    def whole(self) -> bool:
+        """Prices support the parts, and no block loses."""
+        return not len(self.short) and not len(self.spilling)
 
 
 class ThinSearch:
@@ -157,7 +164,9 @@ class ThinSearch:
         solution = self._program.solve()
         layout = self._program.layout
         values = solution.value[layout.options : layout.links]
-        return Offered(parts, values, self._search.gains_near(solution.price), -solution.cost)
+        gains = self._search.gains_near(solution.price)
+        spilling = self._search.spilling(solution)
+        return Offered(parts, values, gains, -solution.cost, spilling)
 
     def _chosen(self, values: Floats, least: float) -> Ints:
         """The best option of each block or group that is served in at least such a part."""
@@ -173,12 +182,14 @@ class ThinSearch:
         """Blocks are dropped until all is served that is offered."""
         while True:
             offered = self._offer(parts)
-            short = offered.short
-            if not len(short):
+            if offered.whole:
                 return offered
-            parts = parts.copy()
+            short, parts = offered.short, parts.copy()
             none = short[offered.values[short] < NEARLY]
-            if len(none):
+            if not len(short):
+                spilling = offered.spilling
+                parts[spilling[np.argmin(offered.gains[spilling])]] = 0
+            elif len(none):
                 parts[none] = 0
             else:
                 worst = int(short[np.argmin(offered.values[short])])
@@ -205,7 +216,7 @@ class ThinSearch:
             parts = self._search.orphans_dropped(parts)
             if parts[option]:
                 more = self._offer(parts)
-                if not len(more.short):
+                if more.whole:
                     offered = more
 
     def _seed(self, offered: Offered, tries: Ints) -> int:
