@@ -34,13 +34,13 @@ class Effort:
     """At most so many times is the acceptance of blocks revised, many blocks at once."""
     patience: int = 25
     """Rounds without a better clearing after which it is left at that."""
-    solves: int = 5_000
+    solves: int = 10_000
     """Programs solved in dives."""
-    solve_work: int = 15_000_000
+    solve_work: int = 24_000_000
     """Programs solved in dives times their columns."""
     dive_columns: int = 10_000
     """Books with more columns are not dived: one block more or less is nothing there."""
-    fits: int = 40
+    fits: int = 16
     """Neighbourhoods of blocks that are fitted anew, one after another."""
     fit_work: int = 60_000
     """Fits times options."""
