@@ -73,7 +73,7 @@ class Market:
             everywhere = [(k, z) for k in range(self.classes) for z in range(self.zones)]
             wanted = sorted(dice.sample(everywhere, dice.choice([2, 3])))
             choices = tuple(
-                Choice(self.product(k, z, hour), _micro(self.worth(k, z, hour) * factor))
+                Choice(self.product(k, z, hour), micro(self.worth(k, z, hour) * factor))
                 for k, z in wanted
             )
             self.lines.append(Line(f"s{number:06d}", side, lots, choices))
@@ -81,7 +81,7 @@ class Market:
             hour = dice.randrange(HOURS)
             price = self.worth(kind, zone, hour) * factor
             for step in range(dice.choice([1, 2, 3, 4])):
-                choice = Choice(self.product(kind, zone, hour), _micro(price))
+                choice = Choice(self.product(kind, zone, hour), micro(price))
                 lots = dice.choice([5, 10, 20, 40])
                 self.lines.append(Line(f"c{number:06d}-{step}", side, lots, (choice,)))
                 price *= 0.9 if side is Side.BUY else 1.1
@@ -95,7 +95,7 @@ class Market:
         window = dice.randrange(long + 2, min(HOURS, long + 10) + 1) if flexible else long
         first = dice.randrange(HOURS - window + 1)
         worth = sum(self.worth(kind, zone, hour) for hour in range(first, first + window))
-        limit = _micro(worth / window * long * lots * factor)
+        limit = micro(worth / window * long * lots * factor)
         options = tuple(
             Option(tuple((self.product(kind, zone, h), lots) for h in range(at, at + long)), limit)
             for at in range(first, first + window - long + 1)
@@ -114,5 +114,5 @@ class Market:
         return tuple(sorted(made, key=lambda one: one.link_id))
 
 
-def _micro(yuan: float) -> int:
+def micro(yuan: float) -> int:
     return int(yuan * MICRO_PER_YUAN)

@@ -23,7 +23,7 @@ from trade_world import Bazaar
 A100 = "a100-80g@henan"
 FAR = "a100-80g@gansu"
 H100 = "h100-80g@henan"
-SMALL = Effort(rounds=20, patience=5, fit_work=10_000)
+SMALL = Effort(rounds=20, patience=5, solves=200, fit_work=10_000)
 
 
 @dataclass

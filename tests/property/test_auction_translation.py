@@ -121,7 +121,7 @@ def test_nobody_owes_more_than_he_set_aside_nor_delivers_more_than_he_pledged(
     orders: list[Standing],
 ) -> None:
     book = rules.book_of(orders, LINKS)
-    clearing = clear(book.book, Effort(rounds=8, patience=3, fits=0, choices=16))
+    clearing = clear(book.book, Effort(rounds=8, patience=3, fits=0, solves=0, choices=16))
     made = settle(replace(ROUND, links=LINKS), orders, book, clearing)
     assert settle(replace(ROUND, links=LINKS), orders, book, clearing).digest == made.digest
     paid: dict[str, int] = dict(made.rents)

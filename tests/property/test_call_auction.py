@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auction_exact import exact
 from suanwang.engines.matching.call_auction import Effort, clear
 from suanwang.engines.matching.model import (
     WHOLE,
@@ -218,7 +219,8 @@ def best_supported(book: Book) -> float:
     for chosen in combinations((0, 1), repeat=len(book.blocks)):
         program.offer(np.array(chosen) * WHOLE)
         found = program.solve()
-        if (found.value[layout.options : layout.links] > np.array(chosen) - 1e-6).all():
+        served = (found.value[layout.options : layout.links] > np.array(chosen) - 1e-6).all()
+        if served and (found.value[layout.slack :] < 1e-6).all():
             best = max(best, -found.cost)
     return best
 
@@ -231,6 +233,38 @@ def test_a_thin_book_is_cleared_as_well_as_by_trying_every_choice(seed: int) -> 
     assert clear(book).welfare >= best * (1 - 1e-6)
     assert clear(book, Effort(choices=0)).welfare >= 0.98 * best
     assert clear(book).bound >= best
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_book_of_two_dozen_blocks_is_cleared_as_well_as_by_the_exact_program(seed: int) -> None:
+    """Too many to try every choice of: blocks and prices in one program tell the best there is."""
+    book = thin_book(seed, hours=8, blocks=24, lines=16)
+    best = exact(book)
+    assert best.welfare > 0
+    assert clear(book).welfare >= best.welfare * (1 - 2e-4)
+    assert clear(book).welfare <= best.bound * (1 + 2e-4)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_the_exact_program_agrees_with_trying_every_choice(seed: int) -> None:
+    book = thin_book(seed)
+    assert exact(book).welfare == pytest.approx(best_supported(book), rel=1e-4, abs=1)
+
+
+def test_prices_of_offers_keep_to_the_floor() -> None:
+    """The two blocks would suit each other if the first hour had a price below the floor."""
+    sells = Block("sells", Side.SELL, (Option(((0, 1), (1, 1)), 100),))
+    buys = Block("buys", Side.BUY, (Option(((0, 1),), 10),))
+    lines = (Line("line", Side.BUY, 1, (Choice(1, 95),)),)
+    book = Book(2, lines, (buys, sells), (), 0, 1_000)
+    dear = replace(book, floor=-1_000, lines=(replace(lines[0], choices=(Choice(1, 120),)),))
+    worthless = replace(buys, options=(Option(((0, 1),), -10),))
+    assert clear(book).welfare == 5
+    for choices in (0, 512):
+        effort = Effort(choices=choices)
+        assert clear(replace(dear, blocks=(worthless, sells)), effort).welfare == 10
+        below = replace(dear, blocks=(worthless, sells), floor=0)
+        assert clear(below, effort).welfare == 0
 
 
 def test_the_same_book_clears_the_same_way_again() -> None:

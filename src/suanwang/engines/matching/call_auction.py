@@ -25,7 +25,7 @@ import numpy as np
 from suanwang.engines.matching.awards import awards_of
 from suanwang.engines.matching.model import WHOLE, Book, Clearing
 from suanwang.engines.matching.search import Search, State
-from suanwang.engines.matching.thin import ThinSearch
+from suanwang.engines.matching.thin import ThinEffort, ThinSearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,39 @@ class Effort:
     """At most so many times is the acceptance of blocks revised, many blocks at once."""
     patience: int = 25
     """Rounds without a better clearing after which it is left at that."""
-    fits: int = 100
+    solves: int = 10_000
+    """Programs solved in dives."""
+    solve_work: int = 24_000_000
+    """Programs solved in dives times their columns."""
+    dive_columns: int = 10_000
+    """Books with more columns are not dived: one block more or less is nothing there."""
+    fits: int = 16
     """Neighbourhoods of blocks that are fitted anew, one after another."""
     fit_work: int = 60_000
-    """Fits times options: few in a large book, where one block more or less is nothing."""
+    """Fits times options."""
     cuts: int = 5
     """Fits that prices do not support, before the neighbourhood is left; twice as many each time
     that it comes up again."""
     size: int = 12
     """Blocks of a neighbourhood."""
+    whole: int = 160
+    """Up to so many options, all blocks are one neighbourhood too."""
+    whole_cuts: int = 12
     choices: int = 512
     """Up to so many choices of blocks are all tried."""
+
+    def of(self, search: Search) -> ThinEffort:
+        """What one book of this size is worth."""
+        columns, options = search.program.layout.end, len(search.profiles)
+        small = options > 0 and columns <= self.dive_columns
+        return ThinEffort(
+            solves=min(self.solves, self.solve_work // columns) if small else 0,
+            fits=min(self.fits, self.fit_work // max(1, options)),
+            cuts=self.cuts,
+            size=self.size,
+            whole=self.whole,
+            whole_cuts=self.whole_cuts,
+        )
 
 
 def clear(book: Book, effort: Effort | None = None) -> Clearing:
@@ -57,11 +79,11 @@ def clear(book: Book, effort: Effort | None = None) -> Clearing:
     if tried is not None:
         best, more = tried
     else:
-        fits, more = min(effort.fits, effort.fit_work // max(1, len(values))), 0
-        if fits:
-            thin = ThinSearch(search)
-            best = thin.improve(values, best, fits, effort.cuts, effort.size)
-            more = thin.solved
+        thin, more = effort.of(search), 0
+        if thin.fits or thin.solves:
+            searched = ThinSearch(search)
+            best = searched.improve(values, best, thin)
+            more = searched.solved
     return awards_of(book, search.program.columns, best, bound, rounds + more)
 
 

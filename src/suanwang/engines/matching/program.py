@@ -1,8 +1,9 @@
 """The linear program of a book: columns for what may be accepted, a row for each product.
 
 Columns, in this order: choices of lines (lots), options of blocks (a part of 1), links (lots),
-shortage and surplus of each product. The last two cost more than any limit: they are only used
-while blocks are held that do not fit together, and tell which price is too high or too low.
+shortage and surplus of each product. The last two cost more than any limit while blocks are held:
+they are only used where those do not fit together, and tell which price is too high or too low.
+Where blocks are offered they cost the ceiling and the floor, which no price is beyond.
 Rows: the balance of each product, then the lines with several choices (`quantity` for all of
 them), then blocks and groups (one of them), then children (no more than their parent).
 """
@@ -85,7 +86,7 @@ class Program:
         choices, options = len(self.columns.choice_line), len(self.columns.option_block)
         links = options + choices + len(book.links)
         self.layout = Layout(choices, choices + options, links, links + 2 * book.products)
-        self._missing = math.inf
+        self._missing = (math.inf, True)
         self._solver: Any = Solver()  # type: ignore[no-untyped-call]
         for name, value in (
             ("presolve", "off"),
@@ -97,18 +98,19 @@ class Program:
 
     def hold(self, parts: Ints) -> None:
         """Every option at the part (in thousandths) that is given for it."""
-        self._may_miss(math.inf)
+        self._may_miss(math.inf, beyond=True)
         self.bound(parts / WHOLE, parts / WHOLE)
 
     def relax(self) -> None:
         """Every option anywhere from nothing to whole."""
         count = self.layout.links - self.layout.options
-        self._may_miss(0.0)
+        self._may_miss(0.0, beyond=True)
         self.bound(np.zeros(count), np.ones(count))
 
     def offer(self, parts: Ints) -> None:
-        """Every option anywhere up to the part (in thousandths) that is given for it."""
-        self._may_miss(0.0)
+        """Every option anywhere up to the part (in thousandths) that is given for it. Lots that are
+        short are had at the ceiling, and left over at the floor: so prices keep within them."""
+        self._may_miss(math.inf, beyond=False)
         self.bound(np.zeros(len(parts)), parts / WHOLE)
 
     def solve(self) -> Solution:
@@ -122,13 +124,18 @@ class Program:
             self._solver.getInfo().objective_function_value * MICRO_PER_YUAN,
         )
 
-    def _may_miss(self, most: float) -> None:
-        """So many lots at most may be short or left over, of each product."""
-        if most != self._missing:
-            first, count = self.layout.slack, self.layout.end - self.layout.slack
-            at = np.arange(first, first + count, dtype=np.int32)
-            self._solver.changeColsBounds(count, at, np.zeros(count), np.full(count, most))
-            self._missing = most
+    def _may_miss(self, most: float, *, beyond: bool) -> None:
+        """So many lots at most may be short or left over, of each product; `beyond` what is worth
+        anything to anybody."""
+        if (most, beyond) == self._missing:
+            return
+        first, count = self.layout.slack, self.layout.end - self.layout.slack
+        at = np.arange(first, first + count, dtype=np.int32)
+        self._solver.changeColsBounds(count, at, np.zeros(count), np.full(count, most))
+        if beyond != self._missing[1]:
+            cost = self._slack_costs(beyond=beyond) / MICRO_PER_YUAN
+            self._solver.changeColsCost(count, at, cost)
+        self._missing = (most, beyond)
 
     def bound(self, low: Floats, high: Floats) -> None:
         """Every option between two parts of 1."""
@@ -156,16 +163,21 @@ class Program:
 
     def _costs(self) -> Floats:
         book, found = self.book, self.columns
-        beyond = float(book.ceiling - book.floor + 1)
         return np.concatenate(
             [
                 -found.choice_sign * found.choice_limit,
                 -found.option_sign * found.option_limit,
                 [link.cost for link in book.links],
-                np.full(book.products, book.ceiling + beyond),
-                np.full(book.products, -book.floor + beyond),
+                self._slack_costs(beyond=True),
             ]
         ).astype(np.float64)
+
+    def _slack_costs(self, *, beyond: bool) -> Floats:
+        book = self.book
+        more = float(book.ceiling - book.floor + 1) if beyond else 0.0
+        short, left = np.full(book.products, book.ceiling), np.full(book.products, -book.floor)
+        costs: Floats = np.concatenate([short, left]) + more
+        return costs
 
     def _uppers(self) -> Floats:
         book, found = self.book, self.columns

@@ -13,8 +13,10 @@ from suanwang.engines.matching import prices as lattice
 from suanwang.engines.matching.model import WHOLE, Book
 from suanwang.engines.matching.prices import Ints
 from suanwang.engines.matching.pricing import without_losers
-from suanwang.engines.matching.program import Floats, Program, option_places
+from suanwang.engines.matching.program import Floats, Program, Solution, option_places
 from suanwang.engines.matching.support import support_of
+
+NEARLY = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,15 @@ class Search:
             if other is not None and not self._losers_at(other[: book.products], held):
                 return other[: book.products]
         return best
+
+    def spilling(self, solution: Solution) -> Ints:
+        """Options that are served of what is left over, or take what is short, though offered."""
+        columns, layout = self.program.columns, self.program.layout
+        short, left = solution.value[layout.slack :].reshape(2, -1) > NEARLY
+        buys = columns.option_sign[columns.profile_option] > 0
+        wrong = np.where(buys, short[columns.profile_product], left[columns.profile_product])
+        served = solution.value[layout.options : layout.links] > NEARLY
+        return np.unique(columns.profile_option[wrong & served[columns.profile_option]])
 
     def gains_near(self, prices: Floats) -> Floats:
         """Of each option, at the solver's prices."""

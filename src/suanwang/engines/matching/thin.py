@@ -6,9 +6,12 @@ it is best to serve all of it. So a choice that has none is brought down to one 
 what is not served whole when it is offered; and of two that have, the greater one is no worse.
 
     1. The relaxation's choice is brought down, and filled up one block at a time.
-    2. Some blocks near each other are free, the rest stands; the best fit is found (see `fitting`),
-       brought down and filled up. If it is better, it is what stands from then on; if prices do
-       not support the fit, it is cut off and the next best is found.
+    2. It is dived from all blocks (see `diving`).
+    3. If blocks are few, all are free: the best fit is found (see `fitting`), brought down and
+       filled up. If it is better, it is what stands from then on; if prices do not support the
+       fit, it is cut off and the next best is found. Often that ends with the best there is.
+    4. It is dived on from there in small steps.
+    5. Some blocks near each other are free, the rest stands; and so on as in 3.
 
 Neighbourhoods are taken in turn, those of blocks first that are left out though within the prices.
 """
@@ -19,14 +22,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suanwang.engines.matching.fitting import Fitting
+from suanwang.engines.matching.diving import Dive, Diving
+from suanwang.engines.matching.fitting import Fit, Fitting
 from suanwang.engines.matching.model import WHOLE
+from suanwang.engines.matching.neighbours import Neighbours
 from suanwang.engines.matching.prices import Flags, Ints
 from suanwang.engines.matching.program import Floats, Program
-from suanwang.engines.matching.search import Search, State
+from suanwang.engines.matching.search import NEARLY, Search, State
 
-NEARLY = 1e-6
-GOLDEN = 2_654_435_761
+
+@dataclass(frozen=True, slots=True)
+class ThinEffort:
+    solves: int
+    """Programs solved in dives."""
+    fits: int
+    """Neighbourhoods of blocks that are fitted anew, one after another."""
+    cuts: int
+    """Fits that prices do not support, before the neighbourhood is left; twice as many each time
+    that it comes up again."""
+    size: int
+    """Blocks of a neighbourhood."""
+    whole: int
+    """Up to so many options, all blocks are one neighbourhood too."""
+    whole_cuts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +56,18 @@ class Offered:
     gains: Floats
     """Of each option at these prices, not exact."""
     welfare: float
+    spilling: Ints
+    """Options that are served of what is left over, or take what is short."""
 
     @property
     def short(self) -> Ints:
         """Options of which not all is served that is offered."""
         return np.flatnonzero(self.values * WHOLE < self.parts - NEARLY * WHOLE)
+
+    @property
+    def whole(self) -> bool:
+        """Prices support the parts, and no block loses."""
+        return not len(self.short) and not len(self.spilling)
 
 
 class ThinSearch:
@@ -56,41 +81,74 @@ class ThinSearch:
         """What an option excludes: others of its block, or of its group."""
         number = {name: at for at, name in enumerate(dict.fromkeys(names))}
         self._set_of = np.array([number[names[at]] for at in self._block_of], dtype=np.int64)
-        columns = search.program.columns
-        owners = self._block_of[columns.profile_option]
-        pairs = np.unique(np.stack([owners, columns.profile_product]), axis=1)
-        self._pair_block, self._pair_product = pairs[0], pairs[1]
+        self._near = Neighbours(book, search.program.columns)
+        self._diving = Diving(search, self._near)
         self.solved = 0
 
-    def improve(self, values: Floats, best: State, fits: int, cuts: int, size: int) -> State:
-        """From the relaxation's values of the options, by so many fits."""
+    def improve(self, values: Floats, best: State, effort: ThinEffort) -> State:
+        """From the relaxation's values of the options."""
         for least in (NEARLY, 0.5):
             best = self._better(self._filled(self._brought_down(self._chosen(values, least))), best)
+        if effort.solves:
+            first = self._diving.first()
+            best = self._taken(first, best)
+        if len(values) <= effort.whole:
+            everything = np.ones(len(values), dtype=np.bool_)
+            best, done = self._refitted(best, everything, effort.whole_cuts)
+            if done:
+                return best
+        if effort.solves:
+            best = self._taken(self._diving.improved(first, effort.solves), best)
+            self.solved += self._diving.solved
         offered = self._offer(best.parts)
         tries = np.zeros(len(self._search.book.blocks), dtype=np.int64)
-        for turn in range(fits):
+        for turn in range(effort.fits):
             seed = self._seed(offered, tries)
-            better = self._refitted(best, self._near(seed, size, turn), cuts << int(tries[seed]))
+            free = self._near.near(seed, effort.size, turn)
+            better, _ = self._refitted(best, free, effort.cuts << int(tries[seed]))
             tries[seed] += 1
             if better is not best:
                 best, offered = better, self._offer(better.parts)
         return best
 
-    def _refitted(self, best: State, free: Flags, cuts: int) -> State:
-        """The best clearing that is found with only those options changed that are free."""
-        parts = best.parts
+    def _taken(self, dive: Dive, best: State) -> State:
+        return self._better(self._filled(self._brought_down(dive.parts)), best)
+
+    def _refitted(self, best: State, free: Flags, cuts: int) -> tuple[State, bool]:
+        """(the best clearing that is found with only those options changed that are free, whether
+        it is known that there is none better)"""
+        parts, done = best.parts, False
         for _ in range(cuts):
-            fit = self._fitting.best(parts, free)
-            if fit is None or fit[1] <= best.welfare + 1:
+            fit = self._fitting.best(parts, free, best.welfare)
+            if fit is None:
+                done = self._fitting.certain
                 break
-            down = self._brought_down(fit[0])
-            supported = bool((down.parts == fit[0]).all())
+            down = self._brought_down(fit.parts)
+            supported = bool((down.parts == fit.parts).all())
+            before = best
             best = self._better(self._filled(down, free), best)
             if supported:
+                done = self._fitting.certain and best is not before
                 break
-            self._fitting.cut(fit[0], free)
+            self._fitting.cut(self._too_much(fit, free))
         self._fitting.uncut()
-        return best
+        return best, done
+
+    def _too_much(self, fit: Fit, free: Flags) -> Flags:
+        """Of the free options of a fit that prices do not support, as few as are worth more,
+        offered with those that stand, than any choice is that they could be part of."""
+        kept = self._offer(fit.parts)
+        if kept.welfare <= fit.most * (1 + NEARLY):
+            return (fit.parts > 0) & free
+        named = (fit.parts > 0) & free & (kept.values > NEARLY)
+        for option in np.flatnonzero(named).tolist():
+            if named[option]:
+                fewer = named.copy()
+                fewer[option] = False
+                offered = self._offer(np.where(fewer | ~free, fit.parts, 0))
+                if offered.welfare > fit.most * (1 + NEARLY):
+                    named = fewer & (offered.values > NEARLY)
+        return named
 
     def _better(self, offered: Offered, best: State) -> State:
         """Exactly, and with prices in whole micro-yuan."""
@@ -106,7 +164,9 @@ class ThinSearch:
         solution = self._program.solve()
         layout = self._program.layout
         values = solution.value[layout.options : layout.links]
-        return Offered(parts, values, self._search.gains_near(solution.price), -solution.cost)
+        gains = self._search.gains_near(solution.price)
+        spilling = self._search.spilling(solution)
+        return Offered(parts, values, gains, -solution.cost, spilling)
 
     def _chosen(self, values: Floats, least: float) -> Ints:
         """The best option of each block or group that is served in at least such a part."""
@@ -122,12 +182,14 @@ class ThinSearch:
         """Blocks are dropped until all is served that is offered."""
         while True:
             offered = self._offer(parts)
-            short = offered.short
-            if not len(short):
+            if offered.whole:
                 return offered
-            parts = parts.copy()
+            short, parts = offered.short, parts.copy()
             none = short[offered.values[short] < NEARLY]
-            if len(none):
+            if not len(short):
+                spilling = offered.spilling
+                parts[spilling[np.argmin(offered.gains[spilling])]] = 0
+            elif len(none):
                 parts[none] = 0
             else:
                 worst = int(short[np.argmin(offered.values[short])])
@@ -154,7 +216,7 @@ class ThinSearch:
             parts = self._search.orphans_dropped(parts)
             if parts[option]:
                 more = self._offer(parts)
-                if not len(more.short):
+                if more.whole:
                     offered = more
 
     def _seed(self, offered: Offered, tries: Ints) -> int:
@@ -162,25 +224,3 @@ class ThinSearch:
         most = np.full(len(tries), -np.inf)
         np.maximum.at(most, self._block_of, np.where(offered.parts > 0, 0.0, offered.gains))
         return int(np.lexsort((np.arange(len(tries)), -most, tries))[0])
-
-    def _near(self, seed: int, size: int, turn: int) -> Flags:
-        """Options of the blocks that share most products with it, or are linked; a little of it is
-        turned from one turn to the next."""
-        book = self._search.book
-        own = np.zeros(book.products, dtype=np.bool_)
-        own[self._pair_product[self._pair_block == seed]] = True
-        wide = own.copy()
-        for link in book.links:
-            if own[link.source]:
-                wide[link.target] = True
-        blocks = np.arange(len(book.blocks))
-        shared = np.bincount(
-            self._pair_block, weights=wide[self._pair_product], minlength=len(blocks)
-        )
-        turned = ((blocks + 1) * GOLDEN + turn * 40_503) % (1 << 20) / (1 << 20)
-        score = shared + 3 * turned
-        score[seed] = np.inf
-        near = np.zeros(len(blocks), dtype=np.bool_)
-        near[np.argsort(-score, kind="stable")[:size]] = True
-        free: Flags = near[self._block_of]
-        return free
