@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from suanwang.sim import scenario
+from suanwang.sim import scenario, users
 from suanwang.sim.scenario import Options, run_seed
 from suanwang.sim.workload import Arrival, arrivals
 from suanwang.trade.billing.store import usage
@@ -25,7 +25,9 @@ def quiet() -> Iterator[None]:
     logging.disable(before)
 
 
-def stretched(dice: random.Random, jobs: int, span_s: float, users: int) -> list[Arrival]:
+def stretched(
+    dice: random.Random, jobs: int, span_s: float, people: int, start_ms: int
+) -> list[Arrival]:
     """The usual work, a hundred times as long."""
     return [
         Arrival(
@@ -42,7 +44,7 @@ def stretched(dice: random.Random, jobs: int, span_s: float, users: int) -> list
             arrival.cancel_after_s,
             arrival.needs_previous,
         )
-        for arrival in arrivals(dice, jobs, span_s, users)
+        for arrival in arrivals(dice, jobs, span_s, people, start_ms)
     ]
 
 
@@ -51,7 +53,7 @@ def stretched(dice: random.Random, jobs: int, span_s: float, users: int) -> list
 def test_hours_are_recorded_once_whatever_breaks(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scenario, "arrivals", stretched)
+    monkeypatch.setattr(users, "arrivals", stretched)
     monkeypatch.setattr(scenario, "LIVENESS_S", 72 * 3_600.0)
     on_the_way = []
 
