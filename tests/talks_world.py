@@ -173,7 +173,7 @@ def _asked_for(conn: sa.Connection, first_hour: int) -> Locked:
         limit=10_000,
     )
     for contract in everything:
-        held[contract.buyer.project_id] += contract.buyer_held
+        held[contract.buyer.project_id] += contract.buyer_held + contract.rent_held
         held[contract.seller.project_id] += contract.seller_held
         promise(contract.backing_id or contract.pool_id, contract.period, contract.lots)
     for one in listings.page(conn, limit=10_000):

@@ -36,11 +36,12 @@ from suanwang.trade.market.auction_clearing import Auctioneer
 from suanwang.trade.market.auctions import Timetable
 from suanwang.trade.market.books import Books
 from suanwang.trade.market.listings import ListingGiven
-from suanwang.trade.market.model import Instrument, Supply
+from suanwang.trade.market.model import Instrument, ListingSearch, Supply
 from talks_world import Talks
 from trade_world import YUAN, buy, card_pool, sell
 
 T = TypeVar("T")
+EVERY = ListingSearch(state=None)
 Step = tuple[str, int, int, int]
 WORDS = (
     *("buys", "sells", "resells", "amends", "cancels") * 2,
@@ -394,7 +395,7 @@ class TradingPlay:
         assert all(total == 0 for _, total in sums), sums
         assert not conn.execute(sa.select(accounts.c.id).where(accounts.c.held < 0)).all()
         held = {one.id: one.lots for one in contracts.page(conn, limit=100_000)}
-        of_listings = {one.id: one.lots for one in listings.page(conn, state=None, limit=100_000)}
+        of_listings = {one.id: one.lots for one in listings.page(conn, EVERY, limit=100_000)}
         most = {**held, **of_listings, **{one.source_id: CARDS for one in self.pools}}
         for source_id, hour, lots in conn.execute(sa.select(capacity)):
             assert 0 <= lots <= most[source_id], (source_id, hour, lots)

@@ -85,7 +85,9 @@ async def test_no_step_leaves_a_round_between(hall: Filed) -> None:
     found = await hall.read(lambda c: auctions.orders(c, [firm.project_id, seller.project_id]))
     assert {one.state for one in found} == {BidState.CLEARED}
     signed = await hall.contracts()
-    assert sum(one.buyer_held + one.seller_held for one in signed) == await hall.held()
+    assert (
+        sum(one.buyer_held + one.rent_held + one.seller_held for one in signed) == await hall.held()
+    )
     await hall.check()
 
 
