@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -33,20 +34,23 @@ Money = BigInteger
 
 
 class Packed(TypeDecorator[Any]):
-    """A value kept as MessagePack: dicts, lists, msgspec structs (read back as `kind` if given)."""
+    """A value kept as MessagePack: dicts, lists, msgspec structs (read back as `kind` if given).
+
+    `shared`: so many values are remembered by their bytes; whoever reads them must not change them.
+    """
 
     impl = LargeBinary
     cache_ok = True
 
-    def __init__(self, kind: Any = None) -> None:
+    def __init__(self, kind: Any = None, *, shared: int = 0) -> None:
         super().__init__()
         self.kind = kind
-        self._decoder = msgspec.msgpack.Decoder(kind) if kind is not None else None
-
-    @property
-    def decode(self) -> Callable[[bytes], Any]:
+        self.shared = shared
+        decode: Callable[[bytes], Any] = msgspec.msgpack.decode
+        if kind is not None:
+            decode = msgspec.msgpack.Decoder(kind).decode
+        self.decode = lru_cache(maxsize=shared)(decode) if shared else decode
         """What makes a value of the bytes that the column holds."""
-        return self._decoder.decode if self._decoder else msgspec.msgpack.decode
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
         return None if value is None else msgspec.msgpack.encode(value)

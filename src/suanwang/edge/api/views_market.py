@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -47,8 +48,11 @@ class Plain(BaseModel):
         return value
 
 
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
 def is_plain(text: str) -> bool:
-    return not any(one == "\x00" or "\ud800" <= one <= "\udfff" for one in text)
+    return UNSTORABLE.search(text) is None
 
 
 class Strict(Plain):

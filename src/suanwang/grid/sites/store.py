@@ -14,6 +14,10 @@ from suanwang.platform.prepared import ONE_OF, Prepared
 from suanwang.platform.schema import Id, Ms, Packed, metadata
 from suanwang.protocol.messages import AcceleratorReport, NodeReport
 
+POOLS_REMEMBERED = 500
+"""Nodes of large pools take milliseconds to read, and change when a site reports a change."""
+
+
 sites = sa.Table(
     "sites",
     metadata,
@@ -62,7 +66,7 @@ pools = sa.Table(
     sa.Column("isolation", sa.String(200), nullable=False),
     sa.Column("engine_version", sa.String(60), nullable=False),
     sa.Column("accelerator", Packed(AcceleratorReport | None)),
-    sa.Column("nodes", Packed(list[NodeReport]), nullable=False),
+    sa.Column("nodes", Packed(list[NodeReport], shared=POOLS_REMEMBERED), nullable=False),
     sa.Column("cordoned", Packed(list[str]), nullable=False),
     sa.Column("max_runtime_s", sa.Integer),
     sa.Column("backlog_s", sa.Integer, nullable=False),
