@@ -2,10 +2,12 @@
 
     python bench/trading.py [--batches 40] [--size 1000]
 
-A seller and a buyer send batches in turn to four instruments, so that about half of the orders
-trade: each trade is a contract, with capacity and money set aside. The limits measured beside it
-in the same run: as many rows of orders written in bulk with one commit a batch (what the database
-alone would take), and the same JSON parsed and validated (what HTTP alone would).
+Pairs of a seller and a buyer, each with instruments of their own, send batches in turn, so that
+about half of the orders trade: each trade is a contract, with capacity and money set aside. One
+pair shows what a batch takes; two at once, what a server does while others wait for the database.
+The limits measured beside it in the same run: as many rows of orders written in bulk with one
+commit a batch (what the database alone would take), and the same JSON parsed and validated (what
+HTTP alone would).
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,29 +48,44 @@ from suanwang.trade.market.model import Instrument, Order, OrderState, Supply
 from trade_world import Bazaar, card_pool
 
 NODES = 4_000
-"""Of eight cards each: what the batches offer in an hour is there."""
+"""Of eight cards each, for each seller: what the batches offer in an hour is there."""
 BOOKS = 4
+"""Of a pair."""
+PAIRS = 2
 WARM = 4
+ZONES = ("henan", "gansu")
 
 
-async def fill(settings: Settings) -> tuple[dict[str, str], Supply, list[Instrument]]:
-    """A seller with a site as large as it takes, a buyer with money; tokens by name."""
+@dataclass(frozen=True, slots=True)
+class Pair:
+    seller: str
+    """Token."""
+    buyer: str
+    site: Supply
+    books: list[Instrument]
+
+
+async def fill(settings: Settings) -> list[Pair]:
+    """Sellers with sites as large as it takes, buyers with money."""
     context = make_context(settings)
     await first_start(context)
     bazaar = Bazaar(context.database, context.clock, outbox=context.outbox)  # type: ignore[arg-type]
-    tokens = {}
-    parties = {}
-    for name in ("seller", "buyer"):
-        parties[name] = party = await bazaar.party(name, 1_000_000_000)
+    pairs = []
+    for at, zone in enumerate(ZONES[:PAIRS]):
+        tokens = []
+        parties = [await bazaar.party(f"{name}-{at}", 1_000_000_000) for name in ("sells", "buys")]
+        for party in parties:
 
-        def token(tx: Tx, of: Party = party) -> str:
-            principal = access.principal_of(tx.conn, people.user(tx.conn, of.user_id))
-            return access.issue_token(tx, principal, name="bench", days=1).secret
+            def token(tx: Tx, of: Party = party) -> str:
+                principal = access.principal_of(tx.conn, people.user(tx.conn, of.user_id))
+                return access.issue_token(tx, principal, name="bench", days=1).secret
 
-        tokens[name] = await context.database.write(token)
-    site = await bazaar.site(parties["seller"], pool=card_pool(nodes=NODES))
+            tokens.append(await context.database.write(token))
+        site = await bazaar.site(parties[0], f"site-{at}", card_pool(nodes=NODES), zone)
+        books = [bazaar.instrument(site, 30 + hour) for hour in range(BOOKS)]
+        pairs.append(Pair(tokens[0], tokens[1], site, books))
     await context.database.close()
-    return tokens, site, [bazaar.instrument(site, 30 + at) for at in range(BOOKS)]
+    return pairs
 
 
 @contextmanager
@@ -99,7 +118,7 @@ def _call(port: int, token: str, method: str, path: str, body: bytes = b"") -> b
     return told
 
 
-def batches(site: Supply, books: list[Instrument], count: int, size: int) -> list[bytes]:
+def batches(pair: Pair, count: int, size: int) -> list[bytes]:
     """In turn the seller's and the buyer's, each for one instrument, prices around ten yuan."""
     dice = random.Random(1)
     made = []
@@ -110,30 +129,43 @@ def batches(site: Supply, books: list[Instrument], count: int, size: int) -> lis
             price = 10_000_000 + dice.randrange(-400, 401) * 1_000
             orders.append(
                 {
-                    "instrument": name_of(books[at // 2 % len(books)]),
+                    "instrument": name_of(pair.books[at // 2 % BOOKS]),
                     "side": side,
                     "lots": dice.randrange(1, 3),
                     "price": {"micro_yuan": price},
-                    "source": site.source_id if side == "sell" else None,
+                    "source": pair.site.source_id if side == "sell" else None,
                 }
             )
         made.append(json.dumps({"orders": orders}).encode())
     return made
 
 
-def api_rate(settings: Settings, tokens: dict[str, str], bodies: list[bytes], size: int) -> Any:
-    began, refused, fills = 0.0, 0, 0
-    with served(settings):
-        for at, body in enumerate(bodies):
-            if at == WARM:
-                began = time.perf_counter()
-            who = tokens["seller" if at % 2 == 0 else "buyer"]
-            answers = json.loads(_call(settings.port, who, "POST", "/v1/market/orders/batch", body))
+def api_rate(settings: Settings, pairs: list[Pair], count: int, size: int) -> dict[str, Any]:
+    """Of all pairs at once; each waits for an answer before it goes on."""
+    bodies = [batches(pair, count + WARM, size) for pair in pairs]
+
+    def run(at: int, first: int, last: int) -> tuple[int, int]:
+        refused = fills = 0
+        pair = pairs[at]
+        for number in range(first, last):
+            who = pair.seller if number % 2 == 0 else pair.buyer
+            path, body = "/v1/market/orders/batch", bodies[at][number]
+            answers = json.loads(_call(settings.port, who, "POST", path, body))
             refused += sum(one["order"] is None for one in answers)
             fills += sum(len(one["fills"]) for one in answers)
+        return refused, fills
+
+    with served(settings), ThreadPoolExecutor(len(pairs)) as senders:
+        each = range(len(pairs))
+        list(senders.map(lambda at: run(at, 0, WARM), each))
+        began = time.perf_counter()
+        found = list(senders.map(lambda at: run(at, WARM, WARM + count), each))
         seconds = time.perf_counter() - began
-    count = (len(bodies) - WARM) * size
-    return {"orders_per_s": count / seconds, "refused": refused, "fills": fills}
+    return {
+        "orders_per_s": len(pairs) * count * size / seconds,
+        "refused": sum(refused for refused, _ in found),
+        "fills": sum(fills for _, fills in found),
+    }
 
 
 def parse_rate(bodies: list[bytes], size: int) -> float:
@@ -184,12 +216,18 @@ async def bare_rate(settings: Settings, book: Instrument, batches: int, size: in
 
 
 def measure(settings: Settings, count: int, size: int) -> dict[str, Any]:
-    tokens, site, books = asyncio.run(fill(settings))
-    bodies = batches(site, books, count + WARM, size)
-    found: dict[str, Any] = api_rate(settings, tokens, bodies, size)
-    found["bare_rows_per_s"] = asyncio.run(bare_rate(settings, books[0], count, size))
+    found: dict[str, Any] = {}
+    pairs = asyncio.run(fill(settings))
+    alone = api_rate(settings, pairs[:1], count, size)
+    together = api_rate(settings, pairs, count, size)
+    bodies = batches(pairs[0], count, size)
+    found |= {f"one_pair_{name}": value for name, value in alone.items()}
+    found |= {f"two_pairs_{name}": value for name, value in together.items()}
+    found["bare_rows_per_s"] = asyncio.run(bare_rate(settings, pairs[0].books[0], count, size))
     found["parsed_per_s"] = parse_rate(bodies, size)
-    found["of_bare_rows"] = found["orders_per_s"] / found["bare_rows_per_s"]
+    for name in ("one_pair", "two_pairs"):
+        rate = found[f"{name}_orders_per_s"]
+        found[f"{name}_of_bare_rows"] = rate / found["bare_rows_per_s"]
     return {
         name: round(value, 3 if value < 10 else 0) if isinstance(value, float) else value
         for name, value in found.items()
