@@ -8,7 +8,6 @@ round closed, and it is cleared again, to the same outcome.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
@@ -314,11 +313,18 @@ class Auctioneer:
         return auctions.void(tx, one.id, BEGUN)
 
     async def clear(self, name: str, *, guard: Callable[[Tx], None] = lambda _tx: None) -> Round:
-        """Raises Conflict unless the round is closed."""
-        for _ in range(TRIES - 1):
-            with contextlib.suppress(StaleWrite):
+        """One that is cleared already, perhaps by another just now, is told as it is. Raises
+        Conflict for one that is open or void."""
+        for left in reversed(range(TRIES)):
+            found = await self._database.read(lambda conn: auctions.round_of(conn, name))
+            if found.state is RoundState.CLEARED:
+                return found
+            try:
                 return await self._clear(name, guard)
-        return await self._clear(name, guard)
+            except (StaleWrite, Conflict):
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
 
     async def _clear(self, name: str, guard: Callable[[Tx], None]) -> Round:
         if await self._database.read(lambda conn: _offers_gone(conn, name)):
