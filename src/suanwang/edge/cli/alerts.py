@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from suanwang.edge.cli import errors, figures, hours, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
+from suanwang.edge.client.market import AlertKind
 
 if TYPE_CHECKING:
     from suanwang.edge.client.views_alerts import Alert, AlertDetail
 
-KINDS = ("RoundTrip", "Spoofing")
+KINDS = get_args(AlertKind)
 
 
 def _ls_options(parser: Parser) -> None:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
+from suanwang.edge.client.disputes import DisputeReason
 
 if TYPE_CHECKING:
     from suanwang.edge.client.views_settlement import Dispute
 
-REASONS = (
-    "not_delivered",
-    "wrong_quantity",
-    "wrong_price",
-    "faulty",
-    "charged_twice",
-    "not_mine",
-    "other",
-)
+REASONS = get_args(DisputeReason)
 
 
 def _open_options(parser: Parser) -> None:

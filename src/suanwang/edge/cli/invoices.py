@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
@@ -14,6 +14,7 @@ from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.projects import reference_of
 from suanwang.edge.cli.words import say
 from suanwang.edge.client.client import Client
+from suanwang.edge.client.invoices import RedReason
 from suanwang.kernel.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _reverse_options(parser: Parser) -> None:
     parser.option(
         "--reason",
         help="wrong, returned, stopped or allowance",
-        choices=("wrong", "returned", "stopped", "allowance"),
+        choices=get_args(RedReason),
         default="wrong",
     )
     parser.option("--amount", help="Undo only so much, tax included", metavar="YUAN")

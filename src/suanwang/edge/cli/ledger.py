@@ -93,7 +93,7 @@ def _reverse_options(parser: Parser) -> None:
 
 
 def _reverse(args: Args) -> int:
-    return _booked(args, client_of(args).billing.reverse(args.entry, args.reason))
+    return told_booked(args, client_of(args).billing.reverse(args.entry, args.reason))
 
 
 def _adjust_options(parser: Parser) -> None:
@@ -112,10 +112,10 @@ def _adjust(args: Args) -> int:
     answer = client.billing.adjust(
         project, args.amount, reference=args.reference, reason=args.reason
     )
-    return _booked(args, answer)
+    return told_booked(args, answer)
 
 
-def _booked(args: Args, answer: Booked) -> int:
+def told_booked(args: Args, answer: Booked) -> int:
     if args.json:
         print_json(answer)
     elif answer["repeated"]:

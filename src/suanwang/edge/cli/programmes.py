@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
+from suanwang.edge.cli.ledger import told_booked
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser, key_values
 from suanwang.edge.cli.words import language_of, say
+from suanwang.edge.client.programmes import Item
 from suanwang.kernel.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from suanwang.edge.client.views_billing import Booked
     from suanwang.edge.client.views_programmes import Programme, Text
 
-ITEMS = (
-    "compute",
-    "training",
-    "model_use",
-    "tokens",
-    "listed_products",
-    "corpus",
-    "supply",
-    "premium",
-    "loan",
-    "secondment",
-)
+ITEMS = get_args(Item)
 NOT_ELIGIBLE = 1
 
 
@@ -219,16 +209,6 @@ def _fund(args: Args) -> int:
         args.programme, args.funder, args.amount, reference=args.reference
     )
     return told_booked(args, answer)
-
-
-def told_booked(args: Args, answer: Booked) -> int:
-    if args.json:
-        print_json(answer)
-    elif answer["repeated"]:
-        print(say("This was booked before as {entry}; nothing changed.", entry=answer["entry_id"]))
-    else:
-        print(say("Booked as {entry}.", entry=answer["entry_id"]))
-    return 0
 
 
 def _what_if_options(parser: Parser) -> None:

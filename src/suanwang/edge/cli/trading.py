@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from suanwang.edge.cli import errors, figures, hours, tables
 from suanwang.edge.cli.doing import Doing, client_of
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
 from suanwang.edge.cli.words import say
+from suanwang.edge.client.market import Stay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from suanwang.edge.client.views_market import Fill, Order, OrderAnswer
 
-STAYS = ("rest", "immediate", "whole", "maker")
+STAYS = get_args(Stay)
 
 
 def _products_options(parser: Parser) -> None:

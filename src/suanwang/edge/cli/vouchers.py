@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from suanwang.edge.cli import errors, figures, tables
 from suanwang.edge.cli.doing import Doing, client_of
+from suanwang.edge.cli.ledger import told_booked
 from suanwang.edge.cli.output import print_json
 from suanwang.edge.cli.parsing import Args, Parser
-from suanwang.edge.cli.programmes import told_booked
 from suanwang.edge.cli.words import say
 
 if TYPE_CHECKING:

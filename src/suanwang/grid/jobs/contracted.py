@@ -40,13 +40,15 @@ def contracted(
     named: Collection[str] = (),
     *,
     until_ms: int | None = None,
+    begun: Sequence[Contract] | None = None,
 ) -> Contracted:
     """Claims that begin by `until_ms`: of contracts that have begun and of those that waiting work
     names each by itself, of all others one for each time, as until then only their sum matters.
-    What is sold on of those others is theirs already."""
+    What is sold on of those others is theirs already. `begun`: if they have been read."""
+    begun = running(conn, now_ms) if begun is None else begun
     until_ms = now_ms + HORIZON_MS if until_ms is None else until_ms
     hour, until_hour = hour_of(now_ms), hour_of(until_ms) + 1
-    apart = living(conn, now_ms, until_hour, named)
+    apart = living(conn, now_ms, until_hour, named, begun)
     claims: dict[str, list[Claim]] = defaultdict(list)
     sums: Counter[tuple[str, int, int, bool]] = Counter()
     for pool_id, claim in _claims_apart(conn, apart, hour):
@@ -66,13 +68,23 @@ def contracted(
     return Contracted(claims, _held(on_contract, claims, now_ms))
 
 
+def running(conn: Connection, now_ms: int) -> list[Contract]:
+    """Signed contracts that have begun and are not over, in order of id."""
+    found = contracts.signed(conn, hour_of(now_ms) + 1)
+    return [one for one in found if one.period.until_ms > now_ms]
+
+
 def living(
-    conn: Connection, now_ms: int, until_hour: int, named: Collection[str]
+    conn: Connection,
+    now_ms: int,
+    until_hour: int,
+    named: Collection[str],
+    begun: Sequence[Contract],
 ) -> dict[str, Contract]:
     """By id the signed contracts that have begun, the named ones, what these come from, and what
     is sold on of any of them."""
     hour = hour_of(now_ms)
-    found = {one.id: one for one in contracts.signed(conn, hour + 1)}
+    found = {one.id: one for one in begun}
     missing = set(named) - set(found)
     while missing:
         more = contracts.by_ids(conn, sorted(missing))

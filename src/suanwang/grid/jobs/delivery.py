@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from suanwang.engines.scheduling.carving import MAKE_WAY_MS
 from suanwang.engines.scheduling.model import Prices
 from suanwang.grid.jobs import leases_store
-from suanwang.grid.jobs.contracted import Contracted, contracted
+from suanwang.grid.jobs.contracted import Contracted, contracted, running
 from suanwang.grid.jobs.grants import preemptible
 from suanwang.grid.jobs.model import StopReason
 from suanwang.grid.jobs.orders import stop_leases
@@ -49,12 +49,10 @@ class Look:
 def look(conn: Connection, now_ms: int, listening_since_ms: int = 0) -> Look:
     """Of a site that is silent, but to which nobody has listened for long enough to say so, nothing
     is noted."""
-    running = [
-        one for one in contracts.signed(conn, hour_of(now_ms) + 1) if one.period.until_ms > now_ms
-    ]
+    begun = running(conn, now_ms)
     leases = leases_store.occupying(conn)
-    bound = contracted(conn, leases, now_ms, until_ms=now_ms + MAKE_WAY_MS)
-    if not bound.claims and not running:
+    bound = contracted(conn, leases, now_ms, until_ms=now_ms + MAKE_WAY_MS, begun=begun)
+    if not bound.claims and not begun:
         return Look()
     all_sites = {site.site_id: site for site in sites.sites(conn)}
     rows = {
@@ -80,15 +78,15 @@ def look(conn: Connection, now_ms: int, listening_since_ms: int = 0) -> Look:
         for node in row.nodes
         if node.up
     }
-    there = delivered(running, bound, cut.there, up, now_ms)
+    there = delivered(begun, bound, cut.there, up, now_ms)
     if now_ms - listening_since_ms <= UNREACHABLE_AFTER_MS:
         heard = {one.site_id for one in all_sites.values() if is_reachable(one, now_ms)}
-        there = {one.id: there[one.id] for one in running if one.site_id in heard}
+        there = {one.id: there[one.id] for one in begun if one.site_id in heard}
     return Look(there, cut.leave)
 
 
 def delivered(
-    running: list[Contract],
+    begun: list[Contract],
     bound: Contracted,
     parts: Mapping[str, tuple[tuple[str, int], ...]],
     up: set[tuple[str, str]],
@@ -103,16 +101,16 @@ def delivered(
             for node, lots in parts.get(claim.part_id, ()):
                 own[claim.contract_id] += lots if (pool_id, node) in up else 0
     sold_on: dict[str, list[str]] = defaultdict(list)
-    for one in running:
+    for one in begun:
         if one.backing_id is not None:
             sold_on[one.backing_id].append(one.id)
-    lots_of = {one.id: one.lots for one in running}
+    lots_of = {one.id: one.lots for one in begun}
 
     def there(contract_id: str) -> int:
         found = own[contract_id] + sum(there(buyer) for buyer in sold_on[contract_id])
         return min(lots_of[contract_id], found)
 
-    return {one.id: there(one.id) for one in running}
+    return {one.id: there(one.id) for one in begun}
 
 
 class Deliveries:

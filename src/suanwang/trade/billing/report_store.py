@@ -24,6 +24,13 @@ from suanwang.trade.billing.model import (
 )
 from suanwang.trade.billing.store import IN_LIMIT, charges, price_lists, reliefs, usage
 
+_RELIEF = (
+    sa.select(sa.func.coalesce(sa.func.sum(reliefs.c.amount), 0))
+    .where(reliefs.c.source == charges.c.source, reliefs.c.usage_id == charges.c.usage_id)
+    .scalar_subquery()
+)
+"""What programmes paid of a charge."""
+
 _CHARGE_OF_USAGE = (charges.c.source == usage.c.source) & (charges.c.usage_id == usage.c.id)
 
 _KEYS: dict[GroupBy, sa.ColumnElement[Any]] = {
@@ -148,17 +155,12 @@ def priced(
 ) -> list[PricedUsage]:
     """Charges that count in the span, one by one with all that explains them."""
     fields = UsageRecord.__struct_fields__
-    relief = (
-        sa.select(sa.func.coalesce(sa.func.sum(reliefs.c.amount), 0))
-        .where(reliefs.c.source == charges.c.source, reliefs.c.usage_id == charges.c.usage_id)
-        .scalar_subquery()
-    )
     query = (
         sa.select(
             charges.c.at_ms,
             charges.c.amount,
             charges.c.fee,
-            relief,
+            _RELIEF,
             price_lists,
             *[usage.c[name].label(f"of_{name}") for name in fields],
         )
@@ -279,11 +281,6 @@ def plus(one: Quantities, other: Quantities, sign: int = 1) -> Quantities:
 def _paid(
     conn: Connection, *conditions: sa.ColumnElement[bool]
 ) -> dict[str, tuple[Quantities, int]]:
-    relief = (
-        sa.select(sa.func.coalesce(sa.func.sum(reliefs.c.amount), 0))
-        .where(reliefs.c.source == charges.c.source, reliefs.c.usage_id == charges.c.usage_id)
-        .scalar_subquery()
-    )
     query = (
         sa.select(
             usage.c.pool_id,
@@ -293,7 +290,7 @@ def _paid(
             sa.func.sum(usage.c.memory_mib_seconds),
             sa.func.sum(usage.c.accelerator_milli_seconds),
             sa.func.sum(usage.c.cpu_ms),
-            sa.func.sum(charges.c.amount - relief),
+            sa.func.sum(charges.c.amount - _RELIEF),
         )
         .select_from(charges.join(usage, _CHARGE_OF_USAGE))
         .where(*conditions)

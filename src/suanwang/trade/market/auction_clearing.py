@@ -315,7 +315,9 @@ class Auctioneer:
     async def clear(self, name: str, *, guard: Callable[[Tx], None] = lambda _tx: None) -> Round:
         """One that is cleared already, perhaps by another just now, is told as it is. Raises
         Conflict for one that is open or void."""
-        for left in reversed(range(TRIES)):
+        left = TRIES
+        while True:
+            left -= 1
             found = await self._database.read(lambda conn: auctions.round_of(conn, name))
             if found.state is RoundState.CLEARED:
                 return found
@@ -324,7 +326,6 @@ class Auctioneer:
             except (StaleWrite, Conflict):
                 if not left:
                     raise
-        raise AssertionError("unreachable")
 
     async def _clear(self, name: str, guard: Callable[[Tx], None]) -> Round:
         if await self._database.read(lambda conn: _offers_gone(conn, name)):
